@@ -1,0 +1,348 @@
+//! One connection as a state machine: input bytes in, [`Event`]s out (RFC 6455 §4.2, §5, §7).
+//!
+//! Sends nothing and reads no clock: the driver does both. A frame that lies whole in the input is
+//! unmasked in place and handed out as a view; only what is incomplete at the end of an input is
+//! kept, in one box that is freed as soon as nothing is incomplete any more.
+
+use std::ops::Range;
+
+use super::close::{CloseCode, parse_close};
+use super::closing::{Cause, Due, State, transition};
+use super::error::Failure;
+use super::handshake::{HeadScanner, Refusal, Request};
+use super::header::Opcode;
+use super::limits::Limits;
+use super::message::{Kind, Message, Role};
+use crate::time::Time;
+use pending::{PendingFrames, PendingHead};
+
+mod frames;
+mod pending;
+#[cfg(test)]
+mod tests;
+
+/// A window over bytes just read; [`Connection::next_event`] moves it forward.
+///
+/// The bytes are unmasked in place, so they are of no use to anybody else afterwards.
+#[derive(Debug)]
+pub struct Input<'b> {
+    bytes: &'b mut [u8],
+    used: usize,
+}
+
+impl<'b> Input<'b> {
+    /// A window over all of `bytes`.
+    pub fn new(bytes: &'b mut [u8]) -> Input<'b> {
+        Input { bytes, used: 0 }
+    }
+
+    /// Bytes not consumed yet.
+    pub fn remaining(&self) -> usize {
+        self.bytes.len() - self.used
+    }
+
+    /// Consumes everything unread.
+    pub fn discard_rest(&mut self) {
+        self.used = self.bytes.len();
+    }
+
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.used..]
+    }
+
+    /// Consumes up to `count` bytes and says where they are.
+    fn take(&mut self, count: usize) -> Range<usize> {
+        let start = self.used;
+        self.used += count.min(self.remaining());
+        start..self.used
+    }
+}
+
+/// What the peer did.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// One whole and valid request head, while [`State::Handshaking`]. The driver must call
+    /// [`Connection::accept`] or [`Connection::refuse`] before the next event is asked for.
+    Request(Request<'a>),
+    /// The request head broke a rule. The connection is closed; the driver sends the refusal.
+    BadRequest(Refusal),
+    /// A whole data message.
+    Message(Message<'a>),
+    /// A Ping with its payload; a Pong with the same payload is due (RFC 6455 §5.5.2).
+    Ping(&'a [u8]),
+    /// A Pong with its payload (RFC 6455 §5.5.3).
+    Pong(&'a [u8]),
+    /// The peer's Close frame (RFC 6455 §5.5.1). The connection is closed.
+    Close {
+        /// The status code, if there was one.
+        code: Option<CloseCode>,
+        /// The reason, empty if there was none.
+        reason: &'a str,
+        /// Whether the driver must send a Close with the same code.
+        reply: bool,
+    },
+    /// The peer broke a rule or a limit (RFC 6455 §7.1.7). The connection is closed; unless its
+    /// Close is sent already, the driver sends one with [`Failure::close_code`].
+    Failed(Failure),
+}
+
+/// The protocol state of one connection: three words, and a box while something is incomplete.
+#[derive(Debug)]
+pub struct Connection {
+    state: State,
+    role: Role,
+    /// A request was handed out and neither accepted nor refused yet.
+    undecided: bool,
+    head: Option<Box<PendingHead>>,
+    frames: Option<Box<PendingFrames>>,
+}
+
+/// Where the bytes of an event are.
+enum Place {
+    Input(Range<usize>),
+    Pending,
+}
+
+enum Found {
+    /// A whole request head with so many header lines.
+    Head(usize),
+    Data(Kind),
+    Control(Opcode),
+}
+
+enum Step {
+    UsedUp,
+    /// Something was consumed that makes no event.
+    Silent,
+    Found(Found, Place),
+    Refused(Refusal),
+    Failed(Failure),
+}
+
+impl From<Failure> for Step {
+    fn from(failure: Failure) -> Step {
+        Step::Failed(failure)
+    }
+}
+
+impl Connection {
+    /// A connection just accepted: we are the server and await a request head.
+    pub fn accepting() -> Connection {
+        Connection::new(State::Handshaking, Role::Server)
+    }
+
+    /// A connection whose opening handshake was done elsewhere.
+    pub fn open(role: Role) -> Connection {
+        Connection::new(State::Open, role)
+    }
+
+    fn new(state: State, role: Role) -> Connection {
+        Connection { state, role, undecided: false, head: None, frames: None }
+    }
+
+    /// The next thing the peer did, or `None` once the input is used up.
+    ///
+    /// `now` is when the bytes arrived. In [`State::Closed`] the input is discarded.
+    pub fn next_event<'a>(
+        &'a mut self,
+        now: Time,
+        input: &'a mut Input<'_>,
+        limits: &Limits,
+    ) -> Option<Event<'a>> {
+        self.free_delivered();
+        loop {
+            let step = match self.state {
+                State::Handshaking => self.head_step(now, input, limits),
+                State::Open | State::Closing => self.frame_step(now, input, limits),
+                State::Closed => {
+                    input.discard_rest();
+                    return None;
+                }
+            };
+            match step {
+                Step::UsedUp => return None,
+                Step::Silent => {}
+                Step::Found(found, place) => return Some(self.deliver(found, place, input)),
+                Step::Refused(refusal) => {
+                    self.end(Cause::Refused);
+                    input.discard_rest();
+                    return Some(Event::BadRequest(refusal));
+                }
+                Step::Failed(failure) => {
+                    self.end(Cause::Failed);
+                    input.discard_rest();
+                    return Some(Event::Failed(failure));
+                }
+            }
+        }
+    }
+
+    /// Accepts the request that was handed out; frames are parsed from now on.
+    pub fn accept(&mut self) {
+        debug_assert!(self.undecided, "no request to accept");
+        self.decide(Cause::Accepted);
+    }
+
+    /// Refuses the request that was handed out; nothing further is parsed.
+    pub fn refuse(&mut self) {
+        debug_assert!(self.undecided, "no request to refuse");
+        self.decide(Cause::Refused);
+    }
+
+    fn decide(&mut self, cause: Cause) {
+        self.undecided = false;
+        self.end(cause);
+    }
+
+    /// Notes that we sent a Close of our own (RFC 6455 §7.1.2).
+    ///
+    /// From now on data messages, Pings and Pongs of the peer are checked but make no event, and
+    /// nothing of them is kept.
+    pub fn close_sent(&mut self) {
+        self.state = transition(self.state, Cause::CloseSent).next;
+        if let Some(frames) = &mut self.frames {
+            frames.forget_payload();
+        }
+    }
+
+    /// Notes that the transport ended or broke.
+    pub fn transport_lost(&mut self) {
+        self.undecided = false;
+        self.end(Cause::TransportLost);
+    }
+
+    /// Where the connection is in its life.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// When the first byte of what is still incomplete arrived: of a head, a message (its first
+    /// fragment, whatever control frames came since) or a lone frame. `None` if nothing is
+    /// incomplete.
+    pub fn message_started(&self) -> Option<Time> {
+        if self.state == State::Closed {
+            return None;
+        }
+        if let Some(head) = &self.head {
+            return (!self.undecided).then_some(head.started);
+        }
+        self.frames.as_ref().and_then(|frames| frames.started())
+    }
+
+    /// Heap bytes held, 0 when nothing is incomplete. What an event borrows from is held until the
+    /// next call of [`Connection::next_event`].
+    pub fn heap_bytes(&self) -> usize {
+        let head = self.head.as_ref().map_or(0, |head| head.heap_bytes());
+        let frames = self.frames.as_ref().map_or(0, |frames| frames.heap_bytes());
+        head + frames
+    }
+
+    fn end(&mut self, cause: Cause) {
+        self.state = transition(self.state, cause).next;
+        self.free_all();
+    }
+
+    fn free_all(&mut self) {
+        self.head = None;
+        self.frames = None;
+    }
+
+    /// The box for what is incomplete; it is made at the first incomplete byte, hence `now`.
+    fn frames_or_new(&mut self, now: Time) -> &mut PendingFrames {
+        self.frames.get_or_insert_with(|| Box::new(PendingFrames::new(now)))
+    }
+
+    /// Frees what the last event borrowed from.
+    fn free_delivered(&mut self) {
+        if self.state == State::Closed {
+            self.free_all();
+        }
+        if let Some(frames) = &mut self.frames {
+            frames.free_delivered();
+            self.free_if_idle();
+        }
+    }
+
+    fn free_if_idle(&mut self) {
+        if self.frames.as_ref().is_some_and(|frames| frames.is_idle()) {
+            self.frames = None;
+        }
+    }
+
+    fn head_step(&mut self, now: Time, input: &mut Input<'_>, limits: &Limits) -> Step {
+        debug_assert!(!self.undecided, "a request was neither accepted nor refused");
+        if self.undecided || input.remaining() == 0 {
+            return Step::UsedUp;
+        }
+        if let Some(head) = &mut self.head {
+            return match head.scanner.scan(input.rest(), limits) {
+                Err(refusal) => Step::Refused(refusal),
+                Ok(Some(size)) => {
+                    let range = input.take(size);
+                    head.append(&input.bytes[range], limits);
+                    Step::Found(Found::Head(head.scanner.header_lines()), Place::Pending)
+                }
+                Ok(None) => {
+                    head.append(input.rest(), limits);
+                    input.discard_rest();
+                    Step::UsedUp
+                }
+            };
+        }
+        let mut scanner = HeadScanner::default();
+        match scanner.scan(input.rest(), limits) {
+            Err(refusal) => Step::Refused(refusal),
+            Ok(Some(size)) => {
+                let lines = scanner.header_lines();
+                Step::Found(Found::Head(lines), Place::Input(input.take(size)))
+            }
+            Ok(None) => {
+                let mut head = PendingHead::new(now, scanner);
+                head.append(input.rest(), limits);
+                self.head = Some(Box::new(head));
+                input.discard_rest();
+                Step::UsedUp
+            }
+        }
+    }
+
+    fn deliver<'a>(&'a mut self, found: Found, place: Place, input: &'a mut Input<'_>) -> Event<'a> {
+        let payload: &'a [u8] = match place {
+            Place::Input(range) => &input.bytes[range],
+            Place::Pending => match (&self.head, &self.frames) {
+                (Some(head), _) => head.bytes(),
+                (None, Some(frames)) => frames.delivered_bytes(),
+                (None, None) => &[],
+            },
+        };
+        let closed = match found {
+            Found::Data(kind) => return Event::Message(Message { kind, payload }),
+            Found::Control(Opcode::Ping) => return Event::Ping(payload),
+            Found::Control(Opcode::Pong) => return Event::Pong(payload),
+            Found::Head(lines) => match Request::parse(payload, lines) {
+                Ok(request) => {
+                    self.undecided = true;
+                    return Event::Request(request);
+                }
+                Err(refusal) => {
+                    self.state = transition(self.state, Cause::Refused).next;
+                    Event::BadRequest(refusal)
+                }
+            },
+            Found::Control(_) => match parse_close(payload) {
+                Ok((code, reason)) => {
+                    let closing = transition(self.state, Cause::CloseReceived);
+                    self.state = closing.next;
+                    let reply = closing.due == Due::CloseReply;
+                    Event::Close { code, reason, reply }
+                }
+                Err(error) => {
+                    self.state = transition(self.state, Cause::Failed).next;
+                    Event::Failed(error.into())
+                }
+            },
+        };
+        input.used = input.bytes.len();
+        closed
+    }
+}

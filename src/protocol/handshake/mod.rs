@@ -1,0 +1,64 @@
+//! The opening handshake: reading a request head, checking it, answering (RFC 6455 §4, RFC 9112).
+//!
+//! Decides nothing about paths, origins or rooms; request bodies are not read.
+
+mod client;
+mod request;
+mod response;
+mod scanner;
+mod upgrade;
+
+pub use client::{Accepted, ClientHandshake, HandshakeError};
+pub use request::Request;
+pub use response::{Refusal, push_http_response, reason_phrase};
+pub(super) use scanner::HeadScanner;
+#[cfg(test)]
+pub(super) use scanner::SCANNED;
+pub use upgrade::{Upgrade, accept_key};
+
+/// Characters of a peer's bytes that are shown in a refusal.
+const SHOWN_CHARS_MAX: usize = 64;
+
+/// Whether `byte` may be in a token (RFC 9110 §5.6.2).
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|byte| is_token_byte(*byte))
+}
+
+/// The elements of a comma-separated list, without optional whitespace (RFC 9110 §5.6.1).
+fn list_elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// A peer's bytes fit to be shown: escaped and cut.
+fn shown(bytes: &[u8]) -> String {
+    let mut escaped = bytes.escape_ascii().map(char::from);
+    let mut text: String = escaped.by_ref().take(SHOWN_CHARS_MAX).collect();
+    if escaped.next().is_some() {
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peers_bytes_are_escaped_and_cut() {
+        assert_eq!(shown(b"a\"\r\n\xFF"), r#"a\"\r\n\xff"#);
+        assert_eq!(shown(&[b'x'; 64]), "x".repeat(64));
+        assert_eq!(shown(&[b'x'; 65]), format!("{}…", "x".repeat(64)));
+    }
+
+    #[test]
+    fn token_bytes_are_those_of_the_rfc() {
+        let allowed: Vec<u8> = (0..=255).filter(|byte| is_token_byte(*byte)).collect();
+        assert_eq!(allowed.len(), 26 + 26 + 10 + 15);
+        assert!(!allowed.contains(&b'"') && !allowed.contains(&b',') && !allowed.contains(&b' '));
+        assert!(!is_token(b""));
+    }
+}

@@ -1,0 +1,198 @@
+//! A whole request head: parsed by httparse, then held to the rules that any request must keep
+//! (RFC 9112 §3, RFC 9110 §7.2).
+//!
+//! Whether it asks for a WebSocket is for `upgrade.rs`.
+
+use std::fmt;
+
+use httparse::Header;
+
+use super::response::Refusal;
+use super::{list_elements, shown};
+
+#[cfg(test)]
+mod tests;
+
+/// A request head that keeps the general rules of HTTP/1.1, borrowed from the bytes it came in.
+#[derive(Clone)]
+pub struct Request<'a> {
+    method: &'a str,
+    path: &'a str,
+    query: &'a str,
+    host: &'a str,
+    headers: Vec<Header<'a>>,
+}
+
+impl fmt::Debug for Request<'_> {
+    /// Shows no header values: they may hold credentials.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Request");
+        shown.field("method", &self.method);
+        shown.field("path", &self.path);
+        shown.field("host", &self.host);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl<'a> Request<'a> {
+    /// Parses a head the scanner found whole, with `header_lines` lines after the request line.
+    ///
+    /// # Errors
+    ///
+    /// 400 for a malformed line, a version other than HTTP/1.1, a target that is not in origin
+    /// form, a `Host` that is not there exactly once, or a body.
+    pub(crate) fn parse(head: &'a [u8], header_lines: usize) -> Result<Request<'a>, Refusal> {
+        let mut headers = vec![httparse::EMPTY_HEADER; header_lines];
+        let mut parsed = httparse::Request::new(&mut headers);
+        let complete = parsed.parse(head).map_err(malformed)?;
+        let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
+            return Err(bad_request_line());
+        };
+        if complete.is_partial() {
+            return Err(bad_request_line());
+        }
+        if version == 0 {
+            return Err(bad_version());
+        }
+        let (path, query) = split_target(target)?;
+        let parsed_lines = parsed.headers.len();
+        headers.truncate(parsed_lines);
+        let mut request = Request { method, path, query, host: "", headers };
+        request.host = request.check_host()?;
+        request.check_body()?;
+        Ok(request)
+    }
+
+    /// The method, in the case it came in; methods are case-sensitive (RFC 9110 §9.1).
+    pub fn method(&self) -> &'a str {
+        self.method
+    }
+
+    /// The target before its `?`, not decoded; begins with `/`.
+    pub fn path(&self) -> &'a str {
+        self.path
+    }
+
+    /// The target after its `?`, not decoded; empty if there is none.
+    pub fn query(&self) -> &'a str {
+        self.query
+    }
+
+    /// The value of the first header with this name, in any case.
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        self.headers_named(name).next()
+    }
+
+    /// The values of all headers with this name, in any case, in order.
+    pub fn headers_named<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
+        let named = move |header: &&Header<'a>| header.name.eq_ignore_ascii_case(name);
+        self.headers.iter().filter(named).map(|header| header.value)
+    }
+
+    /// The value of `Host`: not empty, and only characters of a host and port.
+    pub fn host(&self) -> &'a str {
+        self.host
+    }
+
+    /// The value of `Origin`, whatever bytes it has (RFC 6454 §7).
+    pub fn origin(&self) -> Option<&'a [u8]> {
+        self.header("Origin")
+    }
+
+    /// Whether an `Upgrade` header has the token `websocket`, in any case.
+    pub fn is_upgrade(&self) -> bool {
+        self.has_token("Upgrade", "websocket")
+    }
+
+    /// Whether `token` is in the lists of the headers `name`, in any case.
+    pub(super) fn has_token(&self, name: &str, token: &str) -> bool {
+        self.headers_named(name)
+            .flat_map(list_elements)
+            .any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    fn check_host(&self) -> Result<&'a str, Refusal> {
+        let mut hosts = self.headers_named("Host");
+        let (Some(host), None) = (hosts.next(), hosts.next()) else {
+            let seen = self.headers_named("Host").count();
+            let body = format!("the request has {seen} Host headers; exactly 1 is allowed");
+            return Err(Refusal::new(400, body));
+        };
+        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
+        match std::str::from_utf8(host) {
+            Ok(text) if !text.is_empty() && host.iter().all(allowed) => Ok(text),
+            _ => {
+                let body = format!(
+                    "the Host header is \"{}\"; a host name or address, with or without a port, \
+                     is allowed",
+                    shown(host)
+                );
+                Err(Refusal::new(400, body))
+            }
+        }
+    }
+
+    /// Nobody reads a body, so what follows a GET must not be one (RFC 9112 §6).
+    fn check_body(&self) -> Result<(), Refusal> {
+        let mut lengths = self.headers_named("Content-Length");
+        let length = lengths.next();
+        if lengths.next().is_some() {
+            return Err(Refusal::new(
+                400,
+                "the request has several Content-Length headers; a body is not allowed here",
+            ));
+        }
+        if !matches!(self.method, "GET" | "HEAD") {
+            return Ok(());
+        }
+        if let Some(length) = length.filter(|length| *length != b"0") {
+            let body =
+                format!("the request has Content-Length \"{}\"; a body is not allowed here", shown(length));
+            return Err(Refusal::new(400, body));
+        }
+        if self.header("Transfer-Encoding").is_some() {
+            return Err(Refusal::new(
+                400,
+                "the request has a Transfer-Encoding header; a body is not allowed here",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Path and query of a target in origin form (RFC 9112 §3.2.1).
+fn split_target(target: &str) -> Result<(&str, &str), Refusal> {
+    let visible = target.bytes().all(|byte| byte.is_ascii_graphic());
+    if !visible || !target.starts_with('/') || target.contains('#') {
+        let body = format!(
+            "the request target is \"{}\"; a path that begins with '/', in visible ASCII and \
+             without '#', is allowed",
+            shown(target.as_bytes())
+        );
+        return Err(Refusal::new(400, body));
+    }
+    Ok(target.split_once('?').unwrap_or((target, "")))
+}
+
+fn malformed(error: httparse::Error) -> Refusal {
+    match error {
+        httparse::Error::Version => bad_version(),
+        httparse::Error::HeaderName => Refusal::new(
+            400,
+            "a header line has a malformed name; a token directly followed by ':' is allowed",
+        ),
+        httparse::Error::HeaderValue => Refusal::new(
+            400,
+            "a header line has a malformed value; visible characters, spaces and HTAB are allowed",
+        ),
+        _ => bad_request_line(),
+    }
+}
+
+fn bad_request_line() -> Refusal {
+    Refusal::new(400, "the request line is malformed; METHOD /target HTTP/1.1 with single spaces is allowed")
+}
+
+fn bad_version() -> Refusal {
+    Refusal::new(400, "the request line has another version than HTTP/1.1; HTTP/1.1 is the one allowed")
+}

@@ -1,0 +1,161 @@
+//! Tests of the general rules for requests.
+
+use super::*;
+use crate::protocol::Limits;
+use crate::protocol::handshake::HeadScanner;
+
+fn parse(head: &[u8]) -> Result<Request<'_>, Refusal> {
+    let mut scanner = HeadScanner::default();
+    let size = scanner.scan(head, &Limits::default())?;
+    assert_eq!(size, Some(head.len()));
+    Request::parse(head, scanner.header_lines())
+}
+
+fn refused(head: impl AsRef<[u8]>) -> Refusal {
+    let head = head.as_ref();
+    match parse(head) {
+        Err(refusal) => refusal,
+        Ok(request) => panic!("allowed: {request:?}"),
+    }
+}
+
+fn get(headers: &str) -> String {
+    format!("GET / HTTP/1.1\r\nHost: a\r\n{headers}\r\n")
+}
+
+#[test]
+fn a_request_gives_its_parts() {
+    let head = b"GET /room/1?name=%20&x=? HTTP/1.1\r\nhOsT: [::1]:80\r\nA: 1\r\n\
+                 origin: \xFF\r\na:  2 \r\n\r\n";
+    let request = parse(head).unwrap();
+    assert_eq!(request.method(), "GET");
+    assert_eq!(request.path(), "/room/1");
+    assert_eq!(request.query(), "name=%20&x=?");
+    assert_eq!(request.host(), "[::1]:80");
+    assert_eq!(request.header("A"), Some(b"1".as_slice()));
+    let all: Vec<_> = request.headers_named("a").collect();
+    assert_eq!(all, [b"1", b"2"]);
+    assert_eq!(request.origin(), Some(b"\xFF".as_slice()));
+    assert_eq!(request.header("B"), None);
+    assert!(!request.is_upgrade());
+}
+
+#[test]
+fn a_target_without_a_query_has_an_empty_one() {
+    for target in ["/", "/?"] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let request = parse(head.as_bytes()).unwrap();
+        assert_eq!((request.path(), request.query()), ("/", ""));
+    }
+}
+
+#[test]
+fn an_upgrade_is_found_in_any_line_and_case() {
+    for (headers, expected) in [
+        ("Upgrade: websocket\r\n", true),
+        ("upgrade: h2c , WebSocket\r\n", true),
+        ("Upgrade: h2c\r\nUpgrade: WEBSOCKET\r\n", true),
+        ("Upgrade: websockets\r\n", false),
+        ("Upgrade:\r\n", false),
+        ("", false),
+    ] {
+        let head = get(headers);
+        assert_eq!(parse(head.as_bytes()).unwrap().is_upgrade(), expected);
+    }
+}
+
+#[test]
+fn targets_other_than_the_origin_form_are_refused() {
+    for target in ["*", "http://a/", "a:80", "/a#b", "?a", "#"] {
+        let refusal = refused(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(refusal.status, 400);
+        assert!(refusal.body.contains(target), "{}", refusal.body);
+    }
+}
+
+#[test]
+fn request_lines_must_have_three_parts() {
+    for line in [
+        "GET",
+        "GET ",
+        "GET /",
+        "GET / ",
+        "GET  / HTTP/1.1",
+        "GET /  HTTP/1.1",
+        "GET / HTTP/1.1 ",
+        "GET / / HTTP/1.1",
+        "G(T / HTTP/1.1",
+    ] {
+        assert_eq!(refused(format!("{line}\r\nHost: a\r\n\r\n")).status, 400);
+    }
+}
+
+#[test]
+fn only_http_1_1_is_spoken() {
+    for version in ["HTTP/1.0", "HTTP/0.9", "HTTP/2.0", "http/1.1", "HTTP/1.12"] {
+        let refusal = refused(format!("GET / {version}\r\nHost: a\r\n\r\n"));
+        assert_eq!(refusal.status, 400, "{version}");
+        assert!(refusal.body.contains("HTTP/1.1"));
+    }
+}
+
+#[test]
+fn there_must_be_one_valid_host() {
+    for headers in [
+        "",
+        "Host: a\r\nHost: a\r\n",
+        "Host: a\r\nhost: b\r\n",
+        "Host:\r\n",
+        "Host: \t\r\n",
+        "Host: a b\r\n",
+        "Host: a/b\r\n",
+        "Host: a@b\r\n",
+        "Host: ä\r\n",
+    ] {
+        let refusal = refused(format!("GET / HTTP/1.1\r\n{headers}\r\n"));
+        assert_eq!(refusal.status, 400, "{headers}");
+        assert!(refusal.body.contains("Host"));
+        assert!(refusal.body.is_ascii(), "escaped");
+    }
+}
+
+#[test]
+fn bodies_are_refused() {
+    assert!(parse(get("Content-Length: 0\r\n").as_bytes()).is_ok());
+    for headers in [
+        "Content-Length: 1\r\n",
+        "Content-Length: 00\r\n",
+        "Content-Length:\r\n",
+        "Content-Length: 0\r\nContent-Length: 0\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Transfer-Encoding:\r\n",
+    ] {
+        let refusal = refused(get(headers));
+        assert_eq!(refusal.status, 400, "{headers}");
+        assert!(refusal.body.contains("a body is not allowed here"));
+        assert_eq!(refused(get(headers).replace("GET", "HEAD")).status, 400);
+    }
+    let post = get("Content-Length: 5\r\n").replace("GET", "POST");
+    assert!(parse(post.as_bytes()).is_ok(), "refused by its method later");
+}
+
+#[test]
+fn header_names_must_be_tokens_up_to_the_colon() {
+    for headers in ["A : 1\r\n", "A\r\n", ": 1\r\n", "A\u{e4}: 1\r\n", "A(: 1\r\n"] {
+        assert_eq!(refused(get(headers)).status, 400, "{headers}");
+    }
+}
+
+#[test]
+fn values_may_have_any_bytes_in_headers_nobody_interprets() {
+    let head = b"GET / HTTP/1.1\r\nHost: a\r\nX: \x80\xFF\t\xC0\r\n\r\n";
+    let request = parse(head).unwrap();
+    assert_eq!(request.header("x"), Some(b"\x80\xFF\t\xC0".as_slice()));
+}
+
+#[test]
+fn debug_shows_no_header_values() {
+    let head = get("Cookie: secret\r\n");
+    let shown = format!("{:?}", parse(head.as_bytes()).unwrap());
+    assert!(shown.contains("GET") && !shown.contains("secret"));
+}

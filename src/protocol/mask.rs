@@ -1,0 +1,161 @@
+//! Masking: the XOR of RFC 6455 §5.3 and the keys for it.
+//!
+//! Knows nothing of frames. Plain safe loops over fixed-size blocks, which the compiler turns into
+//! vector instructions.
+
+use std::fmt;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// Bytes XORed at once; a multiple of the key's four, so that every block starts at key byte 0.
+const BLOCK_BYTES: usize = 32;
+
+/// Masks or unmasks `bytes` in place (RFC 6455 §5.3; the operation is its own inverse).
+///
+/// `offset` says how many bytes of the payload precede `bytes`; only its remainder by 4 matters.
+pub fn unmask(bytes: &mut [u8], key: [u8; 4], offset: usize) {
+    let wide = repeated(key, offset);
+    let (blocks, rest) = bytes.as_chunks_mut::<BLOCK_BYTES>();
+    for block in blocks {
+        xor(block, &wide);
+    }
+    xor(rest, &wide);
+}
+
+/// Appends `payload` to `out`, masked with `key` from the payload's first byte on.
+pub fn push_masked(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
+    let wide = repeated(key, 0);
+    out.reserve(payload.len());
+    let (blocks, rest) = payload.as_chunks::<BLOCK_BYTES>();
+    for block in blocks {
+        let mut masked = *block;
+        xor(&mut masked, &wide);
+        out.extend_from_slice(&masked);
+    }
+    out.extend(rest.iter().zip(&wide).map(|(byte, key)| byte ^ key));
+}
+
+fn xor(bytes: &mut [u8], wide: &[u8; BLOCK_BYTES]) {
+    for (byte, key) in bytes.iter_mut().zip(wide) {
+        *byte ^= key;
+    }
+}
+
+fn repeated(key: [u8; 4], offset: usize) -> [u8; BLOCK_BYTES] {
+    std::array::from_fn(|index| key[(index + offset % 4) % 4])
+}
+
+/// A source of masking keys, for the client role.
+///
+/// RFC 6455 §5.3 and §10.3: a key must be unpredictable and fresh for every frame, hence a
+/// cryptographically secure generator (ChaCha).
+pub struct MaskKeys(StdRng);
+
+impl MaskKeys {
+    /// Keys seeded from the operating system's entropy.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system refuses to give entropy, before any peer is involved.
+    pub fn from_os() -> MaskKeys {
+        MaskKeys(rand::make_rng())
+    }
+
+    /// The same keys for the same seed: for simulations only, never towards a real peer.
+    pub fn seeded(seed: u64) -> MaskKeys {
+        MaskKeys(StdRng::seed_from_u64(seed))
+    }
+
+    /// A fresh key, for one frame.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "keys never run out, an iterator's Option would be noise"
+    )]
+    pub fn next(&mut self) -> [u8; 4] {
+        self.0.next_u32().to_le_bytes()
+    }
+}
+
+impl fmt::Debug for MaskKeys {
+    /// Shows nothing of the generator's state.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("MaskKeys(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+    fn reference(bytes: &[u8], key: [u8; 4], offset: usize) -> Vec<u8> {
+        let masked = bytes.iter().enumerate();
+        masked.map(|(index, byte)| byte ^ key[(index + offset) % 4]).collect()
+    }
+
+    #[test]
+    fn every_alignment_length_and_offset_matches_the_reference() {
+        let plain: Vec<u8> = (0..=255).collect();
+        for alignment in 0..16 {
+            for length in 0..=200 {
+                for offset in 0..8 {
+                    let mut bytes = plain.clone();
+                    unmask(&mut bytes[alignment..alignment + length], KEY, offset);
+                    let middle = reference(&plain[alignment..alignment + length], KEY, offset);
+                    assert_eq!(bytes[..alignment], plain[..alignment]);
+                    assert_eq!(bytes[alignment..alignment + length], middle);
+                    assert_eq!(bytes[alignment + length..], plain[alignment + length..]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_offset_counts_by_its_remainder() {
+        let mut bytes = [0; 5];
+        unmask(&mut bytes, KEY, usize::MAX);
+        assert_eq!(bytes[0], KEY[3]);
+        assert_eq!(bytes[1], KEY[0]);
+    }
+
+    #[test]
+    fn any_split_gives_the_same_bytes() {
+        let plain: Vec<u8> = (0..150).collect();
+        let whole = reference(&plain, KEY, 0);
+        for cut in 0..=plain.len() {
+            let mut bytes = plain.clone();
+            let (left, right) = bytes.split_at_mut(cut);
+            unmask(left, KEY, 0);
+            unmask(right, KEY, cut);
+            assert_eq!(bytes, whole);
+        }
+    }
+
+    #[test]
+    fn copying_masks_like_the_reference_and_appends() {
+        let plain: Vec<u8> = (0..=255).collect();
+        for length in 0..=200 {
+            let mut out = vec![9];
+            push_masked(&mut out, &plain[..length], KEY);
+            assert_eq!(out[0], 9);
+            assert_eq!(out[1..], reference(&plain[..length], KEY, 0));
+        }
+    }
+
+    #[test]
+    fn seeded_keys_repeat_and_differ_from_frame_to_frame() {
+        let (mut one, mut other) = (MaskKeys::seeded(7), MaskKeys::seeded(7));
+        let keys: Vec<_> = (0..100).map(|_| one.next()).collect();
+        assert!(keys.iter().all(|key| *key == other.next()));
+        assert!(keys.windows(2).all(|pair| pair[0] != pair[1]));
+        assert_ne!(keys[0], MaskKeys::seeded(8).next());
+    }
+
+    #[test]
+    fn keys_of_the_operating_system_differ() {
+        let eight = |keys: &mut MaskKeys| -> Vec<_> { (0..8).map(|_| keys.next()).collect() };
+        assert_ne!(eight(&mut MaskKeys::from_os()), eight(&mut MaskKeys::from_os()));
+    }
+}
