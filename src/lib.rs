@@ -1,5 +1,93 @@
-//! A WebSocket fan-out server; so far its protocol layer and the base that it stands on.
+//! A WebSocket fan-out server: a message that enters a room leaves to everyone in it, on every core,
+//! in the same order, and no slow, dead or hostile peer can hurt anybody else.
+//!
+//! # Embedding
+//!
+//! ```
+//! use fanfare::endpoint::{Accept, Effects, Endpoint, OpenRequest};
+//! use fanfare::protocol::{Message, Refusal};
+//! use fanfare::{Config, ConnectionId, ServerBuilder};
+//!
+//! /// Answers every text in capitals.
+//! struct Shout;
+//!
+//! impl Endpoint for Shout {
+//!     fn open<'m>(
+//!         &mut self,
+//!         _: ConnectionId,
+//!         _: &OpenRequest<'_>,
+//!         effects: &mut Effects<'m>,
+//!     ) -> Result<Accept, Refusal> {
+//!         effects.send("say something");
+//!         Ok(Accept::default())
+//!     }
+//!
+//!     fn message<'m>(&mut self, _: ConnectionId, message: Message<'m>, effects: &mut Effects<'m>) {
+//!         if let Some(text) = message.text() {
+//!             effects.send(text.to_uppercase());
+//!         }
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), fanfare::StartError> {
+//! let config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() };
+//! let server = ServerBuilder::standard(config).endpoint("/shout", |_shard| Shout).start()?;
+//! println!("ws://{}/shout", server.addresses()[0]);
+//! server.handle().shutdown(); // a real program would do this when it is told to stop
+//! server.wait();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Architecture
+//!
+//! ```text
+//! acceptor thread ── Adopt(socket), round robin ──▶ shard 0 … N-1   one pinned thread each
+//!                                                     │   Poller + slab of connections + local rooms
+//!   bytes ─▶ protocol::Connection ─▶ Message ─▶ endpoint ─▶ effects ─┬─▶ publish queue ─▶ room gives offsets
+//!   bytes ◀─ one send per turn ◀─ outbound queue ◀── mailbox ◀───────┴── crossbeam channel: Arc frames
+//! ```
+//!
+//! One way in, one way out, nothing calls back up. The protocol sees no socket and no clock. The
+//! endpoint sees neither poller nor frames. The reactor sees bytes and readiness, no room.
+//!
+//! | layer | module | knows | never names |
+//! |---|---|---|---|
+//! | 0 base | [`time`], [`slab`], [`id`] | – | everything else |
+//! | 1 protocol | [`protocol`] | RFC 6455 over byte slices, both roles | sockets, `std::io`, threads, clocks, rooms |
+//! | 2 reactor | [`reactor`] | sockets, readiness, timers, wake-ups: [`reactor::Io`] | frames, rooms, endpoints |
+//! | 2 rooms | [`rooms`] | a room's order and where it goes | sockets, pollers, frames |
+//! | 3 endpoint | [`endpoint`] | what a path means | sockets, pollers, threads |
+//! | 4 shard | [`shard`] | joins the above: the turn, the mailbox, effects, outbound queues | listeners, affinity, signals |
+//! | 5 server | [`server`], [`config`], the binary | listeners, cores, signals, start and stop | – |
+//!
+//! A test (`tests/tidy.rs`) holds the code to this table. The turn of a shard is described in
+//! [`shard`]; start reading there, then [`protocol::Connection`], then [`endpoint::Endpoint`].
+//!
+//! # Invariants
+//!
+//! 1. A member of a room receives every message of the room once, in offset order, the same on every
+//!    shard, from its join until its connection is closed with a code that says why.
+//! 2. Limits are checked before allocating and before queueing, against the bytes that are really
+//!    pinned, overhead included. Every limit is on; none can be switched off.
+//! 3. `close` of an endpoint runs exactly once per accepted `open`; every close has one cause
+//!    ([`endpoint::CloseCause`]), and the frame, the log line and the counter come from it.
+//! 4. The same bytes give the same events however they are split; time is a parameter.
+//! 5. No thread is created per connection or message. On the steady path a message allocates nothing
+//!    per receiver, and an idle connection owns no heap beside its slab slot
+//!    ([`shard::Shard::CONNECTION_BYTES`]).
 
+pub mod config;
+pub mod endpoint;
+pub mod id;
 pub mod protocol;
+pub mod reactor;
+pub mod rooms;
+pub mod server;
+pub mod shard;
 pub mod slab;
 pub mod time;
+
+pub use config::{Config, ConfigError};
+pub use id::{ConnectionId, ShardId};
+pub use server::{Server, ServerBuilder, ServerHandle, StartError};

@@ -1,0 +1,231 @@
+//! The flags of the `fanfare` binary. Each is in the environment too, as `FANFARE_` and its name.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Parser;
+use clap::builder::styling::Styles;
+
+use fanfare::Config;
+use fanfare::endpoint::OriginRule;
+use fanfare::server::{ListenAddress, Pin};
+
+/// A WebSocket fan-out server: what enters a room leaves to everyone in it, in one order.
+#[derive(Debug, Parser)]
+#[command(
+    name = "fanfare",
+    version,
+    styles = Styles::plain(),
+    after_help = "Sizes are written 64KiB, 1MiB or in bytes; durations 500ms, 30s, 5m, 1h.\n\
+        Each flag can be given in the environment instead, as shown; a flag wins.\n\n\
+        Paths: / (a page to try it), /healthz, /echo, /rooms/{room} (?echo=true: own messages too).\n\
+        Exit status: 0 after a shutdown, 1 if it could not start or was told twice to stop, 2 for bad flags."
+)]
+pub struct Cli {
+    /// Address to listen on: IP:PORT, [IPv6]:PORT or unix:PATH; may be repeated
+    #[arg(
+        long,
+        env = "FANFARE_LISTEN",
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:9001",
+        help_heading = "Listening"
+    )]
+    pub listen: Vec<ListenAddress>,
+    /// Origin of pages that may connect, beside those of the same host: scheme://host[:port], null or *;
+    /// may be repeated
+    #[arg(
+        long,
+        env = "FANFARE_ALLOW_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ',',
+        help_heading = "Listening"
+    )]
+    pub allow_origin: Vec<OriginRule>,
+    /// Connections at a time; more get a 503 [default: what the descriptor limit allows]
+    #[arg(long, env = "FANFARE_MAX_CONNECTIONS", value_name = "COUNT", value_parser = number::<usize>, allow_negative_numbers = true, help_heading = "Listening")]
+    pub max_connections: Option<usize>,
+
+    /// Worker threads, each with its own connections [default: the cores this process may use]
+    #[arg(long, env = "FANFARE_WORKERS", value_name = "COUNT", value_parser = number::<usize>, allow_negative_numbers = true, help_heading = "Workers")]
+    pub workers: Option<usize>,
+    /// Cores of the workers: auto, off, or numbers such as 0,2,4-7
+    #[arg(long, env = "FANFARE_PIN", value_name = "CORES", default_value = "auto", help_heading = "Workers")]
+    pub pin: Pin,
+    /// Publications in flight to one worker over which publishers are not read from
+    #[arg(long, env = "FANFARE_MAILBOX_BYTES", value_name = "SIZE", default_value = "16MiB", value_parser = size, help_heading = "Workers")]
+    pub mailbox_bytes: usize,
+
+    /// Size of a message, all its fragments together; over it: close 1009
+    #[arg(long, env = "FANFARE_MAX_MESSAGE", value_name = "SIZE", default_value = "1MiB", value_parser = size, help_heading = "Limits on what peers send")]
+    pub max_message: usize,
+    /// Frames of one message; over it: close 1008
+    #[arg(
+        long,
+        env = "FANFARE_MAX_FRAGMENTS",
+        value_name = "COUNT", value_parser = number::<u32>, allow_negative_numbers = true,
+        default_value_t = 1024,
+        help_heading = "Limits on what peers send"
+    )]
+    pub max_fragments: u32,
+    /// Size of a request head; over it: 431
+    #[arg(long, env = "FANFARE_MAX_HEAD", value_name = "SIZE", default_value = "8KiB", value_parser = size, help_heading = "Limits on what peers send")]
+    pub max_head: usize,
+    /// Headers of a request; over it: 431
+    #[arg(
+        long,
+        env = "FANFARE_MAX_HEADERS",
+        value_name = "COUNT", value_parser = number::<usize>, allow_negative_numbers = true,
+        default_value_t = 64,
+        help_heading = "Limits on what peers send"
+    )]
+    pub max_headers: usize,
+    /// Rooms that one connection may be in; over it: close 1008
+    #[arg(
+        long,
+        env = "FANFARE_MAX_MEMBERSHIPS",
+        value_name = "COUNT", value_parser = number::<usize>, allow_negative_numbers = true,
+        default_value_t = 128,
+        help_heading = "Limits on what peers send"
+    )]
+    pub max_memberships: usize,
+
+    /// Memory that what waits for one connection may pin; over it: close 1008 (slow consumer)
+    #[arg(long, env = "FANFARE_QUEUE_BYTES", value_name = "SIZE", default_value = "1MiB", value_parser = size, help_heading = "Limits on what peers do not take")]
+    pub queue_bytes: usize,
+    /// Memory pinned by a connection's own replies over which it is not read from
+    #[arg(long, env = "FANFARE_REPLY_BYTES", value_name = "SIZE", default_value = "64KiB", value_parser = size, help_heading = "Limits on what peers do not take")]
+    pub reply_bytes: usize,
+    /// How long a peer may take nothing while something waits for it; over it: close 1008
+    #[arg(long, env = "FANFARE_WRITE_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Limits on what peers do not take")]
+    pub write_timeout: Duration,
+
+    /// From accept to the whole request head; over it: 408
+    #[arg(long, env = "FANFARE_HANDSHAKE_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = duration, help_heading = "Deadlines")]
+    pub handshake_timeout: Duration,
+    /// From the first byte of a message to its last; over it: close 1008
+    #[arg(long, env = "FANFARE_MESSAGE_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "Deadlines")]
+    pub message_timeout: Duration,
+    /// Silence after which a ping is sent
+    #[arg(long, env = "FANFARE_PING_INTERVAL", value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "Deadlines")]
+    pub ping_interval: Duration,
+    /// How long the answer to a ping may take; over it: close 1008
+    #[arg(long, env = "FANFARE_PONG_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Deadlines")]
+    pub pong_timeout: Duration,
+    /// From our Close to the end of the connection
+    #[arg(long, env = "FANFARE_CLOSE_TIMEOUT", value_name = "DURATION", default_value = "2s", value_parser = duration, help_heading = "Deadlines")]
+    pub close_timeout: Duration,
+    /// What is read and dropped after our Close before the connection is closed regardless
+    #[arg(long, env = "FANFARE_LINGER_BYTES", value_name = "SIZE", default_value = "1MiB", value_parser = size, help_heading = "Deadlines")]
+    pub linger_bytes: usize,
+    /// How long a shutdown waits for queues to empty and peers to leave
+    #[arg(long, env = "FANFARE_DRAIN", value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Deadlines")]
+    pub drain: Duration,
+
+    /// What to log on standard error: error, warn, info, debug or trace; closes of single connections
+    /// are debug
+    #[arg(long, env = "FANFARE_LOG", value_name = "LEVEL", default_value = "info", help_heading = "Logs")]
+    pub log: tracing::Level,
+}
+
+impl Cli {
+    /// The configuration that the flags describe, and the level of the log.
+    pub fn into_config(self) -> (Config, tracing::Level) {
+        let config = Config {
+            listen: self.listen,
+            workers: self.workers,
+            pin: self.pin,
+            max_connections: self.max_connections,
+            allow_origin: self.allow_origin,
+            max_head: self.max_head,
+            max_headers: self.max_headers,
+            max_message: self.max_message,
+            max_fragments: self.max_fragments,
+            max_memberships: self.max_memberships,
+            handshake_timeout: self.handshake_timeout,
+            message_timeout: self.message_timeout,
+            ping_interval: self.ping_interval,
+            pong_timeout: self.pong_timeout,
+            close_timeout: self.close_timeout,
+            write_timeout: self.write_timeout,
+            queue_bytes: self.queue_bytes,
+            reply_bytes: self.reply_bytes,
+            mailbox_bytes: self.mailbox_bytes,
+            linger_bytes: self.linger_bytes,
+            drain: self.drain,
+        };
+        (config, self.log)
+    }
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "expected a whole number".to_owned())
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let allowed = || "expected a size such as 65536, 64KiB or 1MiB".to_owned();
+    let size: ByteSize = text.parse().map_err(|_| allowed())?;
+    usize::try_from(size.as_u64()).map_err(|_| allowed())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "expected a duration such as 500ms, 30s, 5m or 1h".to_owned())
+}
+
+/// A complaint of the parser in one line, as `error: …`.
+pub fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let useful = text.lines().map(str::trim).filter(|line| {
+        !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more information")
+    });
+    useful.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_default_to_the_default_configuration() {
+        let (config, _) = Cli::try_parse_from(["fanfare"]).unwrap().into_config();
+        assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn the_definition_is_sound_and_every_flag_is_in_the_environment_and_under_a_heading() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for flag in
+            command.get_arguments().filter(|flag| !["help", "version"].contains(&flag.get_id().as_str()))
+        {
+            let long = flag.get_long().unwrap();
+            let env = format!("FANFARE_{}", long.to_uppercase().replace('-', "_"));
+            assert_eq!(flag.get_env().unwrap().to_str(), Some(env.as_str()));
+            assert!(flag.get_help_heading().is_some(), "{long}");
+        }
+    }
+
+    #[test]
+    fn complaints_are_one_line_with_flag_value_and_what_is_allowed() {
+        for (arguments, parts) in [
+            (&["--max-message", "lots"][..], &["--max-message", "lots", "64KiB"][..]),
+            (&["--drain", "soon"], &["--drain", "soon", "30s"]),
+            (&["--listen", "nowhere"], &["--listen", "nowhere", "unix:PATH"]),
+            (&["--pin", "x"], &["--pin", "'x'", "auto"]),
+            (&["--workers", "-1"], &["--workers", "-1", "whole number"]),
+            (&["--allow-origin", "example.com"], &["--allow-origin", "example.com", "scheme://host"]),
+            (&["--colour"], &["--colour"]),
+        ] {
+            let error = Cli::try_parse_from([&["fanfare"], arguments].concat()).unwrap_err();
+            let line = one_line(&error);
+            assert_eq!(error.exit_code(), 2);
+            assert!(!line.contains('\n') && line.starts_with("error: "), "{line}");
+            for part in parts {
+                assert!(line.contains(part), "{line} lacks {part}");
+            }
+        }
+    }
+}

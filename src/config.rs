@@ -1,0 +1,260 @@
+//! The configuration of a server: every limit and deadline with its unit, default and reason.
+//!
+//! All of them are on by default, and none can be switched off: there is no "0 = unlimited".
+
+use std::time::Duration;
+
+use crate::endpoint::OriginRule;
+use crate::id::SHARDS_MAX;
+use crate::protocol::Limits;
+use crate::server::{ListenAddress, Pin};
+use crate::shard::Settings;
+
+/// What a server is told. Start from [`Config::default`] and change fields.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `--listen`: where to listen. Default `127.0.0.1:9001`: nobody else can reach it before you
+    /// decide so.
+    pub listen: Vec<ListenAddress>,
+    /// `--workers`: shards, each a thread with its own connections. Default: the cores that this
+    /// process may use, by affinity mask and CPU quota.
+    pub workers: Option<usize>,
+    /// `--pin`: the workers' cores. Default `auto`.
+    pub pin: Pin,
+    /// `--max-connections`: connections at a time. Default: what the descriptor limit allows, less a
+    /// reserve.
+    pub max_connections: Option<usize>,
+    /// `--allow-origin`: pages that may connect beside those of the same host. Default: none.
+    pub allow_origin: Vec<OriginRule>,
+    /// `--max-head`: bytes of a request head. Default 8 KiB, as common servers and proxies have it;
+    /// it bounds what a peer can make us keep before it has said what it wants.
+    pub max_head: usize,
+    /// `--max-headers`: headers of a request. Default 64: browsers send about 15.
+    pub max_headers: usize,
+    /// `--max-message`: bytes of a message, all its fragments together. Default 1 MiB: it bounds what
+    /// one connection can make us assemble.
+    pub max_message: usize,
+    /// `--max-fragments`: frames of one message. Default 1024: it bounds the work that tiny fragments
+    /// cause.
+    pub max_fragments: u32,
+    /// `--max-memberships`: rooms that one connection may be in. Default 128.
+    pub max_memberships: usize,
+    /// `--handshake-timeout`: from accept to the whole request head. Default 5 s, enough for three
+    /// lost packets on a bad line.
+    pub handshake_timeout: Duration,
+    /// `--message-timeout`: from the first byte of a message to its last. Default 30 s: 1 MiB at
+    /// 280 kbit/s.
+    pub message_timeout: Duration,
+    /// `--ping-interval`: silence after which a ping is sent. Default 30 s: below the idle limits of
+    /// common proxies and address translators (60 s and more).
+    pub ping_interval: Duration,
+    /// `--pong-timeout`: how long the answer to a ping may take; any bytes count. Default 10 s.
+    pub pong_timeout: Duration,
+    /// `--close-timeout`: from our last byte to the end of the transport. Default 2 s: a round trip
+    /// and a retransmission.
+    pub close_timeout: Duration,
+    /// `--write-timeout`: how long a peer may take no byte while some wait for it. Default 10 s. The
+    /// kernel gets the same time for what it has been given (`TCP_USER_TIMEOUT`).
+    pub write_timeout: Duration,
+    /// `--queue-bytes`: memory that what waits for one connection may pin, overhead included. Default
+    /// 1 MiB. An empty queue takes one message of any size.
+    pub queue_bytes: usize,
+    /// `--reply-bytes`: memory pinned by a connection's own replies over which it is not read from.
+    /// Default 64 KiB.
+    pub reply_bytes: usize,
+    /// `--mailbox-bytes`: publications in flight to one worker over which the publishers of the
+    /// others are not read from. Default 16 MiB.
+    pub mailbox_bytes: usize,
+    /// `--linger-bytes`: what is read and dropped after the conversation has ended, before the
+    /// transport is closed over the peer's head. Default 1 MiB.
+    pub linger_bytes: usize,
+    /// `--drain`: how long a shutdown waits for queues to empty and peers to leave. Default 10 s.
+    pub drain: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        let limits = Limits::default();
+        Config {
+            listen: vec![ListenAddress::Tcp(([127, 0, 0, 1], 9001).into())],
+            workers: None,
+            pin: Pin::Auto,
+            max_connections: None,
+            allow_origin: Vec::new(),
+            max_head: limits.head_bytes_max,
+            max_headers: limits.headers_max,
+            max_message: limits.message_bytes_max,
+            max_fragments: limits.fragments_max,
+            max_memberships: 128,
+            handshake_timeout: Duration::from_secs(5),
+            message_timeout: Duration::from_secs(30),
+            ping_interval: Duration::from_secs(30),
+            pong_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(2),
+            write_timeout: Duration::from_secs(10),
+            queue_bytes: 1 << 20,
+            reply_bytes: 64 << 10,
+            mailbox_bytes: 16 << 20,
+            linger_bytes: 1 << 20,
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A value that is out of its range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{flag} {seen}: {allowed} is allowed")]
+pub struct ConfigError {
+    /// The flag that sets the value.
+    pub flag: &'static str,
+    /// The value.
+    pub seen: String,
+    /// What it may be.
+    pub allowed: String,
+}
+
+/// Sizes stay far from 32 bits, in which queues count what they pin.
+const BYTES_MAX: usize = 1 << 30;
+/// A deadline over a day is a deadline forgotten.
+const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// The timers' tick is 67 ms; shorter deadlines would be kept by chance.
+const DURATION_MIN: Duration = Duration::from_millis(100);
+
+impl Config {
+    /// Checks every value against its range.
+    ///
+    /// # Errors
+    ///
+    /// The first value that is out of range, with its flag and what is allowed.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.listen.is_empty() {
+            return Err(ConfigError {
+                flag: "--listen",
+                seen: "(none)".to_owned(),
+                allowed: "at least one address".to_owned(),
+            });
+        }
+        count("--workers", self.workers.unwrap_or(1), 1, SHARDS_MAX)?;
+        count("--max-connections", self.max_connections.unwrap_or(1), 1, BYTES_MAX)?;
+        bytes("--max-head", self.max_head, 256, 1 << 20)?;
+        count("--max-headers", self.max_headers, 8, 4096)?;
+        bytes("--max-message", self.max_message, 1, BYTES_MAX)?;
+        count("--max-fragments", self.max_fragments as usize, 1, 1 << 24)?;
+        count("--max-memberships", self.max_memberships, 1, 1 << 16)?;
+        bytes("--queue-bytes", self.queue_bytes, 4 << 10, BYTES_MAX)?;
+        bytes("--reply-bytes", self.reply_bytes, 4 << 10, BYTES_MAX)?;
+        bytes("--mailbox-bytes", self.mailbox_bytes, 64 << 10, BYTES_MAX)?;
+        bytes("--linger-bytes", self.linger_bytes, 0, BYTES_MAX)?;
+        for (flag, value) in [
+            ("--handshake-timeout", self.handshake_timeout),
+            ("--message-timeout", self.message_timeout),
+            ("--ping-interval", self.ping_interval),
+            ("--pong-timeout", self.pong_timeout),
+            ("--close-timeout", self.close_timeout),
+            ("--write-timeout", self.write_timeout),
+        ] {
+            duration(flag, value, DURATION_MIN)?;
+        }
+        duration("--drain", self.drain, Duration::ZERO)
+    }
+
+    /// The part that every shard is told.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            limits: Limits {
+                head_bytes_max: self.max_head,
+                headers_max: self.max_headers,
+                message_bytes_max: self.max_message,
+                fragments_max: self.max_fragments,
+            },
+            handshake_timeout: self.handshake_timeout,
+            message_timeout: self.message_timeout,
+            ping_interval: self.ping_interval,
+            pong_timeout: self.pong_timeout,
+            close_timeout: self.close_timeout,
+            write_timeout: self.write_timeout,
+            queue_bytes_max: self.queue_bytes,
+            reply_bytes_high: self.reply_bytes,
+            memberships_max: self.max_memberships,
+            linger_bytes_max: self.linger_bytes,
+        }
+    }
+}
+
+fn count(flag: &'static str, seen: usize, least: usize, most: usize) -> Result<(), ConfigError> {
+    if (least..=most).contains(&seen) {
+        return Ok(());
+    }
+    Err(ConfigError { flag, seen: seen.to_string(), allowed: format!("{least} to {most}") })
+}
+
+fn bytes(flag: &'static str, seen: usize, least: usize, most: usize) -> Result<(), ConfigError> {
+    count(flag, seen, least, most).map_err(|error| ConfigError {
+        seen: format!("{seen} bytes"),
+        allowed: format!("{} bytes", error.allowed),
+        ..error
+    })
+}
+
+fn duration(flag: &'static str, seen: Duration, least: Duration) -> Result<(), ConfigError> {
+    if (least..=DURATION_MAX).contains(&seen) {
+        return Ok(());
+    }
+    Err(ConfigError { flag, seen: format!("{seen:?}"), allowed: format!("{least:?} to 24h") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(Config::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn ranges_are_inclusive_and_the_error_names_flag_value_and_range() {
+        for (workers, ok) in [(0, false), (1, true), (256, true), (257, false)] {
+            let config = Config { workers: Some(workers), ..Config::default() };
+            assert_eq!(config.validate().is_ok(), ok, "{workers}");
+        }
+        let config = Config { max_message: BYTES_MAX + 1, ..Config::default() };
+        assert_eq!(
+            config.validate().unwrap_err().to_string(),
+            "--max-message 1073741825 bytes: 1 to 1073741824 bytes is allowed"
+        );
+        let config = Config { ping_interval: Duration::ZERO, ..Config::default() };
+        assert_eq!(
+            config.validate().unwrap_err().to_string(),
+            "--ping-interval 0ns: 100ms to 24h is allowed"
+        );
+        for (milliseconds, ok) in [(99, false), (100, true), (86_400_000, true), (86_400_001, false)] {
+            let config = Config { write_timeout: Duration::from_millis(milliseconds), ..Config::default() };
+            assert_eq!(config.validate().is_ok(), ok, "{milliseconds}");
+        }
+    }
+
+    #[test]
+    fn no_limit_can_be_switched_off() {
+        let zero = Duration::ZERO;
+        for config in [
+            Config { max_message: 0, ..Config::default() },
+            Config { max_fragments: 0, ..Config::default() },
+            Config { max_head: 0, ..Config::default() },
+            Config { max_headers: 0, ..Config::default() },
+            Config { max_memberships: 0, ..Config::default() },
+            Config { max_connections: Some(0), ..Config::default() },
+            Config { queue_bytes: 0, ..Config::default() },
+            Config { reply_bytes: 0, ..Config::default() },
+            Config { mailbox_bytes: 0, ..Config::default() },
+            Config { handshake_timeout: zero, ..Config::default() },
+            Config { message_timeout: zero, ..Config::default() },
+            Config { pong_timeout: zero, ..Config::default() },
+            Config { close_timeout: zero, ..Config::default() },
+            Config { write_timeout: zero, ..Config::default() },
+            Config { listen: Vec::new(), ..Config::default() },
+        ] {
+            assert!(config.validate().is_err(), "{config:?}");
+        }
+    }
+}

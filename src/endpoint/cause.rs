@@ -1,0 +1,190 @@
+//! Why a connection ended: a closed set. The frame on the wire, the log line and the counter all
+//! come from the one [`CloseCause`], so they cannot disagree.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::protocol::{CloseCode, Failure};
+
+/// Why a connection ended, with what is known about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseCause {
+    /// The peer started the closing handshake with this code, or with none.
+    PeerClosed(Option<CloseCode>),
+    /// The peer ended its stream without a Close.
+    PeerGone,
+    /// The transport failed: reset, timed out, out of memory.
+    TransportFailed(std::io::ErrorKind),
+    /// The peer broke the protocol or a limit on what it may send.
+    Failed(Failure),
+    /// A message was begun and not finished in time.
+    MessageTimeout {
+        /// Seconds that it may take.
+        seconds: u64,
+    },
+    /// A ping was not answered, by a pong or anything else.
+    HeartbeatTimeout {
+        /// Seconds that the answer may take.
+        seconds: u64,
+    },
+    /// The peer took its messages more slowly than the queue limit allows.
+    QueueOverflow {
+        /// Bytes that the queue may pin.
+        limit: usize,
+    },
+    /// The peer took no byte for so long while some were waiting.
+    WriteTimeout {
+        /// Seconds without progress that are allowed.
+        seconds: u64,
+    },
+    /// The endpoint asked for more memberships than one connection may have.
+    TooManyMemberships {
+        /// How many it may have.
+        limit: usize,
+    },
+    /// The endpoint closed it.
+    Endpoint(CloseCode, Cow<'static, str>),
+    /// The endpoint panicked on it.
+    EndpointPanic,
+    /// The server is shutting down.
+    Shutdown,
+    /// The upgrade was refused with this HTTP status.
+    Refused(u16),
+    /// The path is an HTTP resource, which was answered with this status.
+    HttpAnswered(u16),
+    /// The whole handshake did not arrive in time.
+    HandshakeTimeout {
+        /// Seconds that it may take.
+        seconds: u64,
+    },
+    /// The server has all the connections it may have.
+    ServerFull {
+        /// How many it may have.
+        limit: usize,
+    },
+}
+
+macro_rules! close_kinds {
+    ($($kind:ident => $name:literal),* $(,)?) => {
+        /// The kind of a [`CloseCause`]: what is counted, and the `cause` field of the log line.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[allow(missing_docs)] // each is the CloseCause of its name
+        pub enum CloseKind { $($kind),* }
+
+        impl CloseKind {
+            /// All kinds, in order.
+            pub const ALL: &'static [CloseKind] = &[$(CloseKind::$kind),*];
+
+            /// The name in logs and counters.
+            pub fn name(self) -> &'static str {
+                match self { $(CloseKind::$kind => $name),* }
+            }
+        }
+    };
+}
+
+close_kinds! {
+    PeerClosed => "peer_closed",
+    PeerGone => "peer_gone",
+    TransportFailed => "transport_failed",
+    ProtocolError => "protocol_error",
+    LimitExceeded => "limit_exceeded",
+    MessageTimeout => "message_timeout",
+    HeartbeatTimeout => "heartbeat_timeout",
+    QueueOverflow => "slow_consumer_queue",
+    WriteTimeout => "slow_consumer_stalled",
+    TooManyMemberships => "too_many_memberships",
+    Endpoint => "endpoint",
+    EndpointPanic => "endpoint_panic",
+    Shutdown => "shutdown",
+    Refused => "refused",
+    HttpAnswered => "http_answered",
+    HandshakeTimeout => "handshake_timeout",
+    ServerFull => "server_full",
+}
+
+impl CloseCause {
+    /// The kind of this cause.
+    pub fn kind(&self) -> CloseKind {
+        match self {
+            CloseCause::PeerClosed(_) => CloseKind::PeerClosed,
+            CloseCause::PeerGone => CloseKind::PeerGone,
+            CloseCause::TransportFailed(_) => CloseKind::TransportFailed,
+            CloseCause::Failed(Failure::Protocol(_)) => CloseKind::ProtocolError,
+            CloseCause::Failed(Failure::Limit(_)) => CloseKind::LimitExceeded,
+            CloseCause::MessageTimeout { .. } => CloseKind::MessageTimeout,
+            CloseCause::HeartbeatTimeout { .. } => CloseKind::HeartbeatTimeout,
+            CloseCause::QueueOverflow { .. } => CloseKind::QueueOverflow,
+            CloseCause::WriteTimeout { .. } => CloseKind::WriteTimeout,
+            CloseCause::TooManyMemberships { .. } => CloseKind::TooManyMemberships,
+            CloseCause::Endpoint(..) => CloseKind::Endpoint,
+            CloseCause::EndpointPanic => CloseKind::EndpointPanic,
+            CloseCause::Shutdown => CloseKind::Shutdown,
+            CloseCause::Refused(_) => CloseKind::Refused,
+            CloseCause::HttpAnswered(_) => CloseKind::HttpAnswered,
+            CloseCause::HandshakeTimeout { .. } => CloseKind::HandshakeTimeout,
+            CloseCause::ServerFull { .. } => CloseKind::ServerFull,
+        }
+    }
+
+    /// The code of the Close that an open connection is sent, if it is sent one.
+    pub fn close_code(&self) -> Option<CloseCode> {
+        match self {
+            CloseCause::PeerClosed(code) => *code,
+            CloseCause::Failed(failure) => Some(failure.close_code()),
+            CloseCause::MessageTimeout { .. }
+            | CloseCause::HeartbeatTimeout { .. }
+            | CloseCause::QueueOverflow { .. }
+            | CloseCause::WriteTimeout { .. }
+            | CloseCause::TooManyMemberships { .. } => Some(CloseCode::POLICY_VIOLATION),
+            CloseCause::Endpoint(code, _) => Some(*code),
+            CloseCause::EndpointPanic => Some(CloseCode::INTERNAL_ERROR),
+            CloseCause::Shutdown => Some(CloseCode::GOING_AWAY),
+            CloseCause::PeerGone
+            | CloseCause::TransportFailed(_)
+            | CloseCause::Refused(_)
+            | CloseCause::HttpAnswered(_)
+            | CloseCause::HandshakeTimeout { .. }
+            | CloseCause::ServerFull { .. } => None,
+        }
+    }
+}
+
+/// One sentence; it is the reason of the Close too, and fits into its 123 bytes.
+impl fmt::Display for CloseCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CloseCause::PeerClosed(Some(code)) => write!(f, "the peer closed with {code}"),
+            CloseCause::PeerClosed(None) => f.write_str("the peer closed without a code"),
+            CloseCause::PeerGone => f.write_str("the peer ended its stream without a Close"),
+            CloseCause::TransportFailed(kind) => write!(f, "the transport failed: {kind}"),
+            CloseCause::Failed(failure) => failure.fmt(f),
+            CloseCause::MessageTimeout { seconds } => {
+                write!(f, "a message was not finished within {seconds} s (--message-timeout)")
+            }
+            CloseCause::HeartbeatTimeout { seconds } => {
+                write!(f, "no answer to a ping within {seconds} s (--pong-timeout)")
+            }
+            CloseCause::QueueOverflow { limit } => {
+                write!(f, "slow consumer: over {limit} bytes are waiting for it (--queue-bytes)")
+            }
+            CloseCause::WriteTimeout { seconds } => {
+                write!(f, "slow consumer: it took no byte for {seconds} s (--write-timeout)")
+            }
+            CloseCause::TooManyMemberships { limit } => {
+                write!(f, "a connection may be in {limit} rooms (--max-memberships)")
+            }
+            CloseCause::Endpoint(_, reason) => f.write_str(reason),
+            CloseCause::EndpointPanic => f.write_str("internal error"),
+            CloseCause::Shutdown => f.write_str("the server is shutting down"),
+            CloseCause::Refused(status) => write!(f, "the upgrade was refused with {status}"),
+            CloseCause::HttpAnswered(status) => write!(f, "an HTTP request was answered with {status}"),
+            CloseCause::HandshakeTimeout { seconds } => {
+                write!(f, "no whole request within {seconds} s of the accept (--handshake-timeout)")
+            }
+            CloseCause::ServerFull { limit } => {
+                write!(f, "the server has all of its {limit} connections (--max-connections)")
+            }
+        }
+    }
+}

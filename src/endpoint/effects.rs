@@ -1,0 +1,163 @@
+//! What an endpoint wants done, as data.
+
+use std::borrow::Cow;
+
+use crate::protocol::{CloseCode, Kind, Message};
+use crate::rooms::RoomName;
+
+/// A message to send: borrowed from the one being handled, or owned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload<'m> {
+    kind: Kind,
+    data: Cow<'m, [u8]>,
+}
+
+impl Payload<'_> {
+    /// Text or binary.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The bytes; valid UTF-8 if the kind is text.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl<'m> From<Message<'m>> for Payload<'m> {
+    fn from(message: Message<'m>) -> Self {
+        Payload { kind: message.kind, data: Cow::Borrowed(message.payload) }
+    }
+}
+
+impl<'m> From<&'m str> for Payload<'m> {
+    fn from(text: &'m str) -> Self {
+        Payload { kind: Kind::Text, data: Cow::Borrowed(text.as_bytes()) }
+    }
+}
+
+impl From<String> for Payload<'_> {
+    fn from(text: String) -> Self {
+        Payload { kind: Kind::Text, data: Cow::Owned(text.into_bytes()) }
+    }
+}
+
+impl<'m> From<&'m [u8]> for Payload<'m> {
+    fn from(bytes: &'m [u8]) -> Self {
+        Payload { kind: Kind::Binary, data: Cow::Borrowed(bytes) }
+    }
+}
+
+impl From<Vec<u8>> for Payload<'_> {
+    fn from(bytes: Vec<u8>) -> Self {
+        Payload { kind: Kind::Binary, data: Cow::Owned(bytes) }
+    }
+}
+
+/// To whom a message is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Every room that the connection is a member of.
+    Joined,
+    /// One room, whether the connection is a member or not.
+    Room(RoomName),
+}
+
+/// Whether a member receives what it publishes itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OwnMessages {
+    /// It receives only the others' messages.
+    #[default]
+    Skip,
+    /// It receives its own messages too, in their place in the room's order.
+    Receive,
+}
+
+/// One thing that an endpoint wants done with its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect<'m> {
+    /// Send a message to this connection.
+    Send(Payload<'m>),
+    /// Publish a message to rooms.
+    Publish(Audience, Payload<'m>),
+    /// Become a member of a room; a member already only changes its [`OwnMessages`].
+    Join(RoomName, OwnMessages),
+    /// Stop being a member of a room; no effect for others.
+    Leave(RoomName),
+    /// Start the closing handshake; what comes after it in the list is dropped.
+    Close(CloseCode, Cow<'static, str>),
+}
+
+/// The list that an endpoint fills. The shard carries it out, in order, after the call returns.
+#[derive(Debug, Default)]
+pub struct Effects<'m> {
+    list: Vec<Effect<'m>>,
+}
+
+impl<'m> Effects<'m> {
+    /// Sends a message to this connection.
+    pub fn send(&mut self, message: impl Into<Payload<'m>>) {
+        self.list.push(Effect::Send(message.into()));
+    }
+
+    /// Publishes a message to every room that this connection is a member of.
+    pub fn publish(&mut self, message: impl Into<Payload<'m>>) {
+        self.list.push(Effect::Publish(Audience::Joined, message.into()));
+    }
+
+    /// Publishes a message to one room.
+    pub fn publish_to(&mut self, room: RoomName, message: impl Into<Payload<'m>>) {
+        self.list.push(Effect::Publish(Audience::Room(room), message.into()));
+    }
+
+    /// Makes this connection a member of a room. Over the limit of memberships
+    /// (`--max-memberships`) the connection is closed with 1008.
+    pub fn join(&mut self, room: RoomName, own: OwnMessages) {
+        self.list.push(Effect::Join(room, own));
+    }
+
+    /// Ends this connection's membership of a room.
+    pub fn leave(&mut self, room: RoomName) {
+        self.list.push(Effect::Leave(room));
+    }
+
+    /// Starts the closing handshake. A reason over 123 bytes is cut at a character's edge.
+    pub fn close(&mut self, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
+        self.list.push(Effect::Close(code, reason.into()));
+    }
+
+    /// What has been asked for so far.
+    pub fn list(&self) -> &[Effect<'m>] {
+        &self.list
+    }
+
+    /// Takes the effects out and leaves the list empty, with its memory.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Effect<'m>> + '_ {
+        self.list.drain(..)
+    }
+
+    /// The emptied list for another lifetime, so that one allocation serves every call. The standard
+    /// library collects in place when the layout is the same.
+    pub(crate) fn recycle<'n>(mut self) -> Effects<'n> {
+        self.list.clear();
+        Effects { list: self.list.into_iter().map(|_| unreachable!("the list is empty")).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recycling_keeps_the_allocation() {
+        let mut effects = Effects::default();
+        let text = String::from("borrowed");
+        effects.send(text.as_str());
+        effects.send("x");
+        let address = effects.list.as_ptr().cast::<u8>();
+        let recycled: Effects<'static> = effects.recycle();
+        assert!(recycled.list.is_empty());
+        assert_eq!(recycled.list.as_ptr().cast::<u8>(), address);
+        assert!(recycled.list.capacity() >= 2);
+    }
+}

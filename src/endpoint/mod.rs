@@ -1,0 +1,60 @@
+//! Layer 3: what a path means. An endpoint is told what happened on a connection and answers with
+//! [`Effects`] as data; it sees no socket, no poller and no thread, so nothing can call back into it.
+//!
+//! This is the contract for embedders too: implement [`Endpoint`], give it a path with
+//! [`crate::ServerBuilder::endpoint`].
+
+mod cause;
+mod echo;
+mod effects;
+mod origin;
+pub mod page;
+mod query;
+mod relay;
+mod router;
+
+use crate::id::ConnectionId;
+use crate::protocol::{Message, Refusal};
+
+pub use cause::{CloseCause, CloseKind};
+pub use echo::Echo;
+pub use effects::{Audience, Effect, Effects, OwnMessages, Payload};
+pub use origin::{OriginPolicy, OriginRule, OriginRuleError};
+pub use query::{QueryError, query_value};
+pub use relay::Relay;
+pub use router::{EndpointFactory, OpenRequest, Resolved, Resource, Router, RouterPlan};
+
+/// An accepted WebSocket connection, as the endpoint wants it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accept {
+    /// The subprotocol, one of those offered (RFC 6455 §4.2.2), or none.
+    pub subprotocol: Option<String>,
+}
+
+/// What the connections of one path do. Each shard has an instance of its own, so `&mut self` needs
+/// no lock, and state that all shards must see belongs into a room.
+///
+/// The order of calls for one connection is `open`, any number of `message`, `close`. A panic in any
+/// of them closes that connection with 1011 and leaves the others alone; the instance lives on, so
+/// its own state should stay usable.
+pub trait Endpoint: Send {
+    /// A client asks to connect. The effects take place after the 101 response has been queued.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] becomes the HTTP response; its effects are dropped and nothing else is called.
+    fn open<'m>(
+        &mut self,
+        connection: ConnectionId,
+        request: &OpenRequest<'_>,
+        effects: &mut Effects<'m>,
+    ) -> Result<Accept, Refusal>;
+
+    /// A whole message arrived. Text is valid UTF-8.
+    fn message<'m>(&mut self, connection: ConnectionId, message: Message<'m>, effects: &mut Effects<'m>);
+
+    /// The connection ended: exactly once for every `open` that accepted.
+    fn close(&mut self, connection: ConnectionId, cause: &CloseCause) {
+        let _ = (connection, cause);
+    }
+}

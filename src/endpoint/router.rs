@@ -1,0 +1,250 @@
+//! Which path is what: WebSocket endpoints, HTTP resources, and a 404 that helps.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use super::query::decode;
+use super::{Endpoint, OriginPolicy, query_value};
+use crate::id::ShardId;
+use crate::protocol::{Refusal, Request, Upgrade};
+
+/// Makes the instance of an endpoint that one shard owns.
+pub type EndpointFactory = Arc<dyn Fn(ShardId) -> Box<dyn Endpoint> + Send + Sync>;
+
+/// Bytes that a path answers to GET and HEAD.
+#[derive(Clone, Debug, Default)]
+pub struct Resource {
+    /// The value of Content-Type.
+    pub content_type: &'static str,
+    /// Further headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Cow<'static, [u8]>,
+}
+
+/// The paths of a server; each shard makes a [`Router`] of it.
+#[derive(Clone, Default)]
+pub struct RouterPlan {
+    endpoints: Vec<(Pattern, EndpointFactory)>,
+    resources: Vec<(String, Arc<Resource>)>,
+    /// Which pages may connect.
+    pub origins: OriginPolicy,
+}
+
+impl fmt::Debug for RouterPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouterPlan").field("paths", &self.paths()).field("origins", &self.origins).finish()
+    }
+}
+
+impl RouterPlan {
+    /// Adds a WebSocket endpoint. A segment of the path in braces, as in `/rooms/{room}`, matches any
+    /// one non-empty segment and becomes a parameter of that name.
+    pub fn add_endpoint(&mut self, path: &str, factory: EndpointFactory) {
+        self.endpoints.push((Pattern::new(path), factory));
+    }
+
+    /// Adds an HTTP resource under an exact path.
+    pub fn add_resource(&mut self, path: &str, resource: Resource) {
+        self.resources.push((path.to_owned(), Arc::new(resource)));
+    }
+
+    /// All paths, as they were given.
+    pub fn paths(&self) -> Vec<&str> {
+        let endpoints = self.endpoints.iter().map(|(pattern, _)| pattern.path.as_str());
+        self.resources.iter().map(|(path, _)| path.as_str()).chain(endpoints).collect()
+    }
+
+    /// Finds out what a request asks for.
+    ///
+    /// # Errors
+    ///
+    /// The refusal to answer it with: 404, 405, or what [`Upgrade::check`] and
+    /// [`OriginPolicy::check`] refuse.
+    pub fn resolve<'r>(&'r self, request: &'r Request<'r>) -> Result<Resolved<'r>, Refusal> {
+        let path = request.path();
+        for (at, (pattern, _)) in self.endpoints.iter().enumerate() {
+            if let Some(raw) = pattern.matches(path) {
+                let open = self.open_request(request, raw)?;
+                return Ok(Resolved::WebSocket { endpoint: at as u16, open });
+            }
+        }
+        let resource = self.resources.iter().find(|(known, _)| known == path);
+        match resource {
+            Some(_) if request.is_upgrade() => Err(self.not_found(path, "is no WebSocket path")),
+            Some((_, resource)) => {
+                let head_only = match request.method() {
+                    "GET" => false,
+                    "HEAD" => true,
+                    other => return Err(method_not_allowed(other)),
+                };
+                Ok(Resolved::Http { resource, head_only })
+            }
+            None => Err(self.not_found(path, "is not here")),
+        }
+    }
+
+    fn open_request<'r>(
+        &'r self,
+        request: &'r Request<'r>,
+        raw: Vec<(&'r str, &'r str)>,
+    ) -> Result<OpenRequest<'r>, Refusal> {
+        let upgrade = Upgrade::check(request)?;
+        self.origins.check(request.headers_named("origin"), request.host())?;
+        let mut parameters = Vec::with_capacity(raw.len());
+        for (name, value) in raw {
+            let value =
+                decode(value).map_err(|error| Refusal::new(400, format!("{name} in the path: {error}")))?;
+            parameters.push((name, value));
+        }
+        Ok(OpenRequest { request, upgrade, parameters })
+    }
+
+    fn not_found(&self, path: &str, what: &str) -> Refusal {
+        let shown: String = path.escape_debug().take(200).collect();
+        Refusal::new(404, format!("{shown} {what}; this server has {}", self.paths().join(", ")))
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Pattern {
+    path: String,
+}
+
+impl Pattern {
+    fn new(path: &str) -> Pattern {
+        Pattern { path: path.to_owned() }
+    }
+
+    /// The raw parameters if `path` matches.
+    fn matches<'p>(&self, path: &'p str) -> Option<Vec<(&str, &'p str)>> {
+        let mut parameters = Vec::new();
+        let mut segments = path.split('/');
+        for expected in self.path.split('/') {
+            let segment = segments.next()?;
+            match expected.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+                Some(name) if !segment.is_empty() => parameters.push((name, segment)),
+                Some(_) => return None,
+                None if expected == segment => {}
+                None => return None,
+            }
+        }
+        segments.next().is_none().then_some(parameters)
+    }
+}
+
+/// A request to open a WebSocket, as an endpoint sees it.
+#[derive(Debug)]
+pub struct OpenRequest<'r> {
+    request: &'r Request<'r>,
+    upgrade: Upgrade<'r>,
+    parameters: Vec<(&'r str, Cow<'r, str>)>,
+}
+
+impl<'r> OpenRequest<'r> {
+    /// The path as it was sent, without its query.
+    pub fn path(&self) -> &'r str {
+        self.request.path()
+    }
+
+    /// The decoded value of a path parameter.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_ref())
+    }
+
+    /// The decoded value of the first query pair of this name.
+    ///
+    /// # Errors
+    ///
+    /// 400 if it is badly encoded.
+    pub fn query(&self, name: &str) -> Result<Option<Cow<'r, str>>, Refusal> {
+        query_value(self.request.query(), name)
+            .map_err(|error| Refusal::new(400, format!("query value of {}: {error}", name.escape_debug())))
+    }
+
+    /// The first header of this name; names are compared in any case.
+    pub fn header(&self, name: &str) -> Option<&'r [u8]> {
+        self.request.header(name)
+    }
+
+    /// The subprotocols that the client offers, in its order of preference.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &'r str> {
+        self.upgrade.subprotocols()
+    }
+
+    /// The checked upgrade itself.
+    pub(crate) fn upgrade(&self) -> &Upgrade<'r> {
+        &self.upgrade
+    }
+}
+
+/// What a request asks for.
+#[derive(Debug)]
+pub enum Resolved<'r> {
+    /// A WebSocket at this endpoint.
+    WebSocket {
+        /// The endpoint's place in the router.
+        endpoint: u16,
+        /// The checked request.
+        open: OpenRequest<'r>,
+    },
+    /// An HTTP resource.
+    Http {
+        /// What to answer.
+        resource: &'r Resource,
+        /// Whether only the head is wanted (HEAD).
+        head_only: bool,
+    },
+}
+
+/// One shard's paths and endpoint instances.
+pub struct Router {
+    endpoints: Vec<Box<dyn Endpoint>>,
+    plan: Arc<RouterPlan>,
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.plan.fmt(f)
+    }
+}
+
+impl Router {
+    /// The router of one shard, with endpoint instances of its own.
+    pub fn new(plan: Arc<RouterPlan>, shard: ShardId) -> Router {
+        Router { endpoints: plan.endpoints.iter().map(|(_, factory)| factory(shard)).collect(), plan }
+    }
+
+    /// The paths that all shards share.
+    pub(crate) fn plan(&self) -> Arc<RouterPlan> {
+        Arc::clone(&self.plan)
+    }
+
+    /// The endpoint at this place.
+    pub(crate) fn endpoint(&mut self, endpoint: u16) -> Option<&mut Box<dyn Endpoint>> {
+        self.endpoints.get_mut(usize::from(endpoint))
+    }
+}
+
+fn method_not_allowed(method: &str) -> Refusal {
+    let shown: String = method.escape_debug().take(32).collect();
+    Refusal::new(405, format!("method {shown} is not allowed here; GET and HEAD are"))
+        .with_header("Allow", "GET, HEAD".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_whole_segments() {
+        let rooms = Pattern::new("/rooms/{room}");
+        assert_eq!(rooms.matches("/rooms/a%2Fb"), Some(vec![("room", "a%2Fb")]));
+        for path in ["/rooms", "/rooms/", "/rooms/a/b", "/rooms/a/", "/room/a", "//rooms/a"] {
+            assert_eq!(rooms.matches(path), None, "{path}");
+        }
+        assert_eq!(Pattern::new("/echo").matches("/echo"), Some(vec![]));
+        assert_eq!(Pattern::new("/echo").matches("/echo/"), None);
+    }
+}

@@ -1,0 +1,25 @@
+//! The only place that reads the operating system's clock.
+
+use std::time::Instant;
+
+use crate::time::Time;
+
+/// The monotonic clock that all threads of one server share.
+#[derive(Clone, Copy, Debug)]
+pub struct MonotonicClock {
+    start: Instant,
+}
+
+impl MonotonicClock {
+    /// A clock whose [`Time::ZERO`] is now.
+    #[allow(clippy::disallowed_methods)] // the one caller
+    pub fn start() -> MonotonicClock {
+        MonotonicClock { start: Instant::now() }
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Time {
+        let nanoseconds = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Time::from_nanos(nanoseconds)
+    }
+}

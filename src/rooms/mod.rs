@@ -1,0 +1,14 @@
+//! Layer 2: rooms. A room gives its messages one order for everybody; it knows no socket and no
+//! frame on the wire.
+//!
+//! Two short locks exist here and nowhere else below the server: a registry stripe's (taken when a
+//! shard's first member joins or its last one leaves) and a room's own (taken to give offsets). A
+//! stripe's lock may be held while a room's is taken, never the other way round.
+
+mod name;
+mod registry;
+mod room;
+
+pub use name::{ROOM_NAME_BYTES_MAX, RoomName, RoomNameError};
+pub use registry::Registry;
+pub use room::{Room, Route};

@@ -1,0 +1,124 @@
+//! How a connection ends: one cause, and from it the frame, the log line, the counter and the call
+//! of the endpoint, all in [`Core::finish`].
+//!
+//! After our last byte (a Close, an HTTP response, or nothing) the transport ends in order: flush,
+//! `shutdown(write)`, read and drop what the peer still sends until its end of stream, a bound on the
+//! bytes or a deadline, then close. Closing at once with unread input would make the kernel send a
+//! reset that destroys what is still on its way to the peer.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::endpoint::{CloseCause, CloseKind};
+use crate::protocol::{Refusal, State, push_close_frame};
+use crate::slab::Key;
+
+use super::Core;
+use super::session::Slot;
+
+impl<S> Core<S> {
+    /// Ends a connection for this cause. The first cause counts; later ones change nothing.
+    pub(super) fn finish<T>(&mut self, key: Key, slot: &mut Slot<T>, cause: CloseCause) {
+        if slot.session.ended {
+            return;
+        }
+        slot.session.ended = true;
+        self.tally.count_close(&cause);
+        self.log(key, slot, &cause);
+        self.leave_rooms(&mut slot.session);
+        self.say_goodbye(slot, &cause);
+        let patience = match cause {
+            CloseCause::QueueOverflow { .. } | CloseCause::WriteTimeout { .. } => self.settings.close_timeout,
+            // What was queued before deserves the time that any queue gets.
+            _ => self.settings.write_timeout,
+        };
+        slot.session.deadline = self.now + patience;
+        if matches!(cause, CloseCause::HandshakeTimeout { .. }) {
+            // It has had its time; nothing that it may still send is waited for.
+            slot.session.read_closed = true;
+        }
+        self.arm(key.index(), slot);
+        self.mark_dirty(key.index(), &mut slot.session);
+        if slot.session.opened {
+            self.tell_endpoint(key, slot, &cause);
+        }
+    }
+
+    /// Frees a connection at the end of the turn, whatever still waits to be sent.
+    pub(super) fn kill<T>(&mut self, index: u32, slot: &mut Slot<T>) {
+        if !slot.session.dead {
+            slot.session.dead = true;
+            slot.protocol.transport_lost();
+            self.dead.push(index);
+        }
+    }
+
+    fn say_goodbye<T>(&mut self, slot: &mut Slot<T>, cause: &CloseCause) {
+        let session = &mut slot.session;
+        match (slot.protocol.state(), cause) {
+            (_, CloseCause::PeerGone | CloseCause::TransportFailed(_)) => slot.protocol.transport_lost(),
+            (State::Handshaking, _) => {
+                let some_bytes_came = slot.protocol.heap_bytes() > 0;
+                if let Some(refusal) = refusal_for(cause, some_bytes_came) {
+                    session.outbound.push_reply(&mut self.arena, 0, |out| refusal.push_response(out));
+                }
+                slot.protocol.refuse();
+            }
+            (State::Open | State::Closing | State::Closed, _) => {
+                let Some(close) = close_frame(cause) else { return };
+                if matches!(cause, CloseCause::QueueOverflow { .. } | CloseCause::WriteTimeout { .. }) {
+                    session.outbound.drop_unstarted(&mut self.arena);
+                }
+                session.outbound.push_reply(&mut self.arena, 0, |out| out.extend_from_slice(&close));
+                if slot.protocol.state() == State::Open {
+                    slot.protocol.close_sent();
+                }
+            }
+        }
+    }
+
+    fn tell_endpoint<T>(&mut self, key: Key, slot: &Slot<T>, cause: &CloseCause) {
+        let id = self.connection_id(key);
+        let Some(endpoint) = self.router.endpoint(slot.session.endpoint) else { return };
+        if catch_unwind(AssertUnwindSafe(|| endpoint.close(id, cause))).is_err() {
+            tracing::error!(connection = %id, "the endpoint panicked while it was told of a close");
+        }
+    }
+
+    fn log<T>(&self, key: Key, slot: &Slot<T>, cause: &CloseCause) {
+        let connection = self.connection_id(key);
+        let peer = slot.session.peer;
+        let name = cause.kind().name();
+        let code = cause.close_code().map(|code| code.as_u16());
+        let queued = slot.session.outbound.pinned_bytes();
+        match cause.kind() {
+            CloseKind::EndpointPanic => {
+                tracing::error!(%connection, %peer, cause = name, code, "closed: {cause}");
+            }
+            CloseKind::QueueOverflow | CloseKind::WriteTimeout => {
+                tracing::info!(%connection, %peer, cause = name, code, queued, "closed: {cause}");
+            }
+            _ => tracing::debug!(%connection, %peer, cause = name, code, "closed: {cause}"),
+        }
+    }
+}
+
+/// The HTTP response to a peer whose handshake did not come to an end.
+fn refusal_for(cause: &CloseCause, some_bytes_came: bool) -> Option<Refusal> {
+    let (status, retry) = match cause {
+        CloseCause::HandshakeTimeout { .. } if some_bytes_came => (408, false),
+        CloseCause::Shutdown | CloseCause::ServerFull { .. } => (503, true),
+        _ => return None,
+    };
+    let refusal = Refusal::new(status, cause.to_string());
+    Some(if retry { refusal.with_header("Retry-After", "5".to_owned()) } else { refusal })
+}
+
+/// The Close that says why; a peer's own Close is answered with its code and no reason.
+fn close_frame(cause: &CloseCause) -> Option<Vec<u8>> {
+    let mut frame = Vec::new();
+    match cause {
+        CloseCause::PeerClosed(code) => push_close_frame(&mut frame, *code, ""),
+        _ => push_close_frame(&mut frame, Some(cause.close_code()?), &cause.to_string()),
+    }
+    Some(frame)
+}

@@ -1,0 +1,285 @@
+//! What crosses from thread to thread: one inbox per shard, and all of them together.
+//!
+//! A send never blocks. What is in flight to a shard is counted in bytes; past a limit the sender
+//! stops reading from its publishers ([`Mesh::waits_for_room`]) and is woken when the count has
+//! fallen, so a shard that lags gets back-pressure instead of an unbounded inbox.
+//!
+//! A shard drains its inbox after every return from wait, so "send, then wake" loses no wake-up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::id::{ConnectionId, SHARDS_MAX, ShardId};
+use crate::protocol::FrameBuf;
+use crate::reactor::{PeerAddress, Wake};
+use crate::slab::Key;
+use crate::time::Time;
+
+/// What one publication in flight costs beside its bytes.
+const PUBLICATION_OVERHEAD_BYTES: usize = size_of::<Mail<()>>() + 8;
+
+/// A message to a shard.
+#[derive(Debug)]
+pub enum Mail<S> {
+    /// A new connection.
+    Adopt(Adopt<S>),
+    /// Messages for the members of a room.
+    Publication(Publication),
+    /// Close every connection with 1001 and finish by this time.
+    Drain {
+        /// When to stop waiting for peers.
+        deadline: Time,
+    },
+}
+
+/// A socket on its way from the acceptor to its shard.
+#[derive(Debug)]
+pub struct Adopt<S> {
+    /// The connected, non-blocking socket.
+    pub socket: S,
+    /// Who is at its other end.
+    pub peer: PeerAddress,
+    /// When it was accepted; the handshake's deadline runs from here.
+    pub accepted: Time,
+    /// What to do with it.
+    pub admission: Admission,
+}
+
+/// Whether a socket becomes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It may shake hands.
+    Welcome,
+    /// The server is full: it gets a 503 and is closed.
+    Full {
+        /// The limit that was met.
+        limit: usize,
+    },
+}
+
+/// Consecutive messages that one connection published to one room, encoded once for everybody.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// The receiving shard's entry for the room.
+    pub local_room: Key,
+    /// The room's offset before the first of the messages.
+    pub offset_before: u64,
+    /// How many messages it is.
+    pub messages: u32,
+    /// The frames lie at this range of the buffer.
+    pub range: (u32, u32),
+    /// The buffer, which other publications may share.
+    pub frame: FrameBuf,
+    /// Who published.
+    pub sender: ConnectionId,
+}
+
+impl Publication {
+    /// What it counts while it is in flight.
+    fn bytes_in_flight(&self) -> usize {
+        (self.range.1 - self.range.0) as usize + PUBLICATION_OVERHEAD_BYTES
+    }
+}
+
+/// One shard's inbox, seen from outside.
+struct Inlet<S> {
+    sender: Sender<Mail<S>>,
+    waker: Box<dyn Wake>,
+    bytes_in_flight: AtomicUsize,
+    /// One bit per shard that wants a wake-up when the bytes have fallen.
+    waiters: [AtomicU64; SHARDS_MAX / 64],
+}
+
+/// All inboxes of a server.
+pub struct Mesh<S> {
+    inlets: Vec<Inlet<S>>,
+    bytes_max: usize,
+}
+
+impl<S> std::fmt::Debug for Mesh<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mesh").field("shards", &self.inlets.len()).finish_non_exhaustive()
+    }
+}
+
+impl<S> Mesh<S> {
+    /// One inbox per waker. `bytes_max` bounds what is in flight to each before publishers pause.
+    pub fn new(wakers: Vec<Box<dyn Wake>>, bytes_max: usize) -> (Arc<Mesh<S>>, Vec<Mailbox<S>>) {
+        let mut inlets = Vec::with_capacity(wakers.len());
+        let mut receivers = Vec::with_capacity(wakers.len());
+        for waker in wakers {
+            let (sender, receiver) = crossbeam_channel::unbounded();
+            let waiters = std::array::from_fn(|_| AtomicU64::new(0));
+            inlets.push(Inlet { sender, waker, bytes_in_flight: AtomicUsize::new(0), waiters });
+            receivers.push(receiver);
+        }
+        let mesh = Arc::new(Mesh { inlets, bytes_max });
+        let mailbox =
+            |(shard, receiver)| Mailbox { mesh: Arc::clone(&mesh), shard: ShardId::new(shard), receiver };
+        let mailboxes = receivers.into_iter().enumerate().map(mailbox).collect();
+        (mesh, mailboxes)
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.inlets.len()
+    }
+
+    /// Puts mail into a shard's inbox. The shard must be woken before the sender waits.
+    pub fn send(&self, to: ShardId, mail: Mail<S>) {
+        let inlet = &self.inlets[to.index()];
+        if let Mail::Publication(publication) = &mail {
+            inlet.bytes_in_flight.fetch_add(publication.bytes_in_flight(), Ordering::SeqCst);
+        }
+        // It fails only when the shard has ended, in a shutdown: nobody is left to deliver to.
+        let _ = inlet.sender.send(mail);
+    }
+
+    /// Wakes a shard.
+    pub fn wake(&self, shard: ShardId) {
+        self.inlets[shard.index()].waker.wake();
+    }
+
+    /// Bytes of publications in flight to a shard.
+    pub fn bytes_in_flight(&self, to: ShardId) -> usize {
+        self.inlets[to.index()].bytes_in_flight.load(Ordering::SeqCst)
+    }
+
+    /// Whether more is in flight to a shard than publishers may add to.
+    pub fn is_over_limit(&self, to: ShardId) -> bool {
+        self.bytes_in_flight(to) > self.bytes_max
+    }
+
+    /// Whether `shard` has to wait until some inbox has drained to half its limit. If so, it will be
+    /// woken then. The flag is set before the count is read again, and the receiver lowers the count
+    /// before it reads the flag: one of the two sees the other (sequential consistency).
+    pub fn waits_for_room(&self, shard: ShardId) -> bool {
+        let (word, bit) = (shard.index() / 64, 1u64 << (shard.index() % 64));
+        self.inlets.iter().any(|inlet| {
+            let low = self.bytes_max / 2;
+            if inlet.bytes_in_flight.load(Ordering::SeqCst) <= low {
+                return false;
+            }
+            inlet.waiters[word].fetch_or(bit, Ordering::SeqCst);
+            inlet.bytes_in_flight.load(Ordering::SeqCst) > low
+        })
+    }
+}
+
+/// One shard's inbox, seen from inside.
+#[derive(Debug)]
+pub struct Mailbox<S> {
+    mesh: Arc<Mesh<S>>,
+    shard: ShardId,
+    receiver: Receiver<Mail<S>>,
+}
+
+impl<S> Mailbox<S> {
+    /// Whose inbox it is.
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// All inboxes.
+    pub fn mesh(&self) -> &Arc<Mesh<S>> {
+        &self.mesh
+    }
+
+    /// Whether mail waits.
+    pub fn has_mail(&self) -> bool {
+        !self.receiver.is_empty()
+    }
+
+    /// Takes the oldest mail.
+    pub fn take(&self) -> Option<Mail<S>> {
+        let mail = self.receiver.try_recv().ok()?;
+        if let Mail::Publication(publication) = &mail {
+            let inlet = &self.mesh.inlets[self.shard.index()];
+            inlet.bytes_in_flight.fetch_sub(publication.bytes_in_flight(), Ordering::SeqCst);
+        }
+        Some(mail)
+    }
+
+    /// Wakes the shards whose publishers wait for this inbox, if it has room for them now.
+    pub fn wake_waiters(&self) {
+        let inlet = &self.mesh.inlets[self.shard.index()];
+        if inlet.bytes_in_flight.load(Ordering::SeqCst) > self.mesh.bytes_max / 2 {
+            return;
+        }
+        for (word, waiters) in inlet.waiters.iter().enumerate() {
+            if waiters.load(Ordering::SeqCst) == 0 {
+                continue;
+            }
+            let mut bits = waiters.swap(0, Ordering::SeqCst);
+            while bits != 0 {
+                self.mesh.wake(ShardId::new(word * 64 + bits.trailing_zeros() as usize));
+                bits &= bits - 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slab::Slab;
+
+    struct CountWakes(Arc<AtomicUsize>);
+
+    impl Wake for CountWakes {
+        fn wake(&self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn publication(bytes: u32) -> Mail<()> {
+        let key = Slab::default().insert(());
+        Mail::Publication(Publication {
+            local_room: key,
+            offset_before: 0,
+            messages: 1,
+            range: (0, bytes),
+            frame: FrameBuf::new(vec![0; bytes as usize]),
+            sender: ConnectionId { shard: ShardId::new(0), key },
+        })
+    }
+
+    #[test]
+    fn bytes_in_flight_are_counted_with_overhead_until_taken() {
+        let wakes = Arc::new(AtomicUsize::new(0));
+        let (mesh, mailboxes) = Mesh::new(vec![Box::new(CountWakes(wakes)) as Box<dyn Wake>], 1000);
+        let to = ShardId::new(0);
+        let mut sent = 0;
+        while !mesh.is_over_limit(to) {
+            mesh.send(to, publication(100));
+            sent += 1;
+        }
+        let each = 100 + PUBLICATION_OVERHEAD_BYTES;
+        assert_eq!(mesh.bytes_in_flight(to), sent * each);
+        assert!((sent - 1) * each <= 1000 && sent * each > 1000);
+        while mailboxes[0].take().is_some() {}
+        assert_eq!(mesh.bytes_in_flight(to), 0);
+    }
+
+    #[test]
+    fn a_waiter_is_woken_once_when_there_is_room_again() {
+        let wakes: Vec<Arc<AtomicUsize>> = (0..70).map(|_| Arc::default()).collect();
+        let wakers = wakes.iter().map(|wake| Box::new(CountWakes(Arc::clone(wake))) as Box<dyn Wake>);
+        let (mesh, mailboxes) = Mesh::new(wakers.collect(), 1000);
+        let (slow, waiting) = (ShardId::new(1), ShardId::new(69));
+        assert!(!mesh.waits_for_room(waiting));
+        mesh.send(slow, publication(2000));
+        mesh.send(slow, publication(2000));
+        assert!(mesh.waits_for_room(waiting));
+        assert!(mailboxes[1].take().is_some());
+        mailboxes[1].wake_waiters();
+        assert_eq!(wakes[69].load(Ordering::SeqCst), 0, "still over half the limit");
+        assert!(mailboxes[1].take().is_some());
+        mailboxes[1].wake_waiters();
+        mailboxes[1].wake_waiters();
+        assert_eq!(wakes[69].load(Ordering::SeqCst), 1);
+        assert!(!mesh.waits_for_room(waiting));
+    }
+}

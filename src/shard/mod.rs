@@ -1,0 +1,316 @@
+//! Layer 4: a shard joins everything below. It owns its connections and its side of the rooms, and
+//! runs them in turns:
+//!
+//! ```text
+//! wait → clock → read (parse, endpoint, effects) → timers → publish → mailbox → flush → reap
+//! ```
+//!
+//! * **read** takes one read from each ready connection into the one receive buffer; replies go to
+//!   the scratch, publications to the publish queue. Nothing is written.
+//! * **publish** gives the turn's publications their offsets, hands them to the mailboxes of all
+//!   shards with members (this one's too: so its members see the room's order) and wakes those.
+//! * **mailbox** is drained after every return from wait, so no wake-up is lost; it comes late in
+//!   the turn so that what a connection here published leaves in the same turn.
+//! * **flush** sends to each connection once. **reap** frees; nothing is freed before.
+//!
+//! Every phase has a budget; what is left over makes the next wait a poll.
+
+mod apply;
+mod deliver;
+mod ending;
+mod mailbox;
+mod membership;
+mod outbound;
+mod publish;
+mod read;
+mod session;
+mod settings;
+mod stats;
+mod timers;
+mod write;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::endpoint::{CloseCause, Effects, Router, RouterPlan};
+use crate::id::{ConnectionId, ShardId};
+use crate::reactor::{Io, Ready, TimerWheel};
+use crate::rooms::Registry;
+use crate::slab::{Key, Slab};
+use crate::time::Time;
+
+pub use mailbox::{Admission, Adopt, Mail, Mailbox, Mesh, Publication};
+pub use settings::Settings;
+pub use stats::{Counter, ShardStats};
+
+use membership::LocalRooms;
+use outbound::SendArena;
+use publish::PublishQueue;
+use session::{Session, Slot};
+use stats::Tally;
+
+/// The one receive buffer of a shard, and so what one connection is read per turn. A message of
+/// 64 KiB and its successor fit, so that large messages are mostly unmasked where they arrived.
+pub const RECEIVE_BYTES: usize = 128 << 10;
+/// Replies or publications of a turn over which they are flushed before reading goes on: they should
+/// still be in the cache when they are sent.
+const TURN_BYTES_HIGH: usize = 1 << 20;
+/// Messages put into outbound queues per turn, so that a hot room does not starve reading.
+const DELIVERIES_PER_TURN: usize = 64 << 10;
+/// Timers looked at per turn.
+const TIMERS_PER_TURN: usize = 1024;
+
+/// What a turn leaves to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Call [`Shard::turn`] again.
+    Running,
+    /// Everything is drained: no connection is left.
+    Finished,
+}
+
+/// What several shards and the acceptor share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// All rooms.
+    pub registry: Arc<Registry>,
+    /// All paths.
+    pub plan: Arc<RouterPlan>,
+    /// Limits and deadlines.
+    pub settings: Arc<Settings>,
+    /// Connections that were admitted and not closed yet, over all shards.
+    pub connections: Arc<AtomicUsize>,
+}
+
+/// One shard. `I` is the operating system, or a simulation of it.
+pub struct Shard<I: Io> {
+    io: I,
+    connections: Slab<Slot<I::Stream>>,
+    receive_buffer: Box<[u8]>,
+    ready: Vec<Ready>,
+    expired: Vec<u32>,
+    core: Core<I::Socket>,
+}
+
+/// All that handling one connection may touch beside its slot.
+struct Core<S> {
+    id: ShardId,
+    now: Time,
+    settings: Arc<Settings>,
+    connections: Arc<AtomicUsize>,
+    router: Router,
+    effects: Effects<'static>,
+    /// Spare room for the list of rooms that a message is published to.
+    joined: Vec<Key>,
+    arena: SendArena,
+    rooms: LocalRooms,
+    publications: PublishQueue,
+    mailbox: Mailbox<S>,
+    timers: TimerWheel,
+    tally: Tally,
+    /// Slots to flush at the end of the turn; each stands here once ([`Session::dirty`]).
+    dirty: Vec<u32>,
+    /// Slots to free at the end of the turn.
+    dead: Vec<u32>,
+    /// Shards that got mail in this turn.
+    reached: Vec<bool>,
+    /// Connections that are not read from until the inboxes have drained.
+    paused_publishers: Vec<Key>,
+    /// Set by [`Mail::Drain`].
+    drain_deadline: Option<Time>,
+}
+
+impl<I: Io> Shard<I> {
+    /// Bytes of memory that one idle connection takes, slab slot and timer: it owns no heap.
+    pub const CONNECTION_BYTES: usize = Slab::<Slot<I::Stream>>::SLOT_BYTES + TimerWheel::LINK_BYTES;
+
+    /// A shard without connections.
+    pub fn new(io: I, mailbox: Mailbox<I::Socket>, shared: Shared, stats: ShardStats) -> Shard<I> {
+        let now = io.now();
+        let id = mailbox.shard();
+        let core = Core {
+            id,
+            now,
+            router: Router::new(shared.plan, id),
+            settings: shared.settings,
+            connections: shared.connections,
+            effects: Effects::default(),
+            joined: Vec::new(),
+            arena: SendArena::default(),
+            rooms: LocalRooms::new(id, shared.registry),
+            publications: PublishQueue::default(),
+            reached: vec![false; mailbox.mesh().shards()],
+            mailbox,
+            timers: TimerWheel::new(now),
+            tally: Tally::new(stats),
+            dirty: Vec::new(),
+            dead: Vec::new(),
+            paused_publishers: Vec::new(),
+            drain_deadline: None,
+        };
+        Shard {
+            io,
+            connections: Slab::default(),
+            receive_buffer: vec![0; RECEIVE_BYTES].into_boxed_slice(),
+            ready: Vec::new(),
+            expired: Vec::new(),
+            core,
+        }
+    }
+
+    /// Waits for something to happen, and handles it.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system fails the wait itself: the shard cannot go on.
+    pub fn turn(&mut self) -> io::Result<Progress> {
+        let deadline = self.wait_deadline();
+        self.io.wait(&mut self.ready, deadline)?;
+        self.core.now = self.io.now();
+        self.read_ready();
+        self.run_timers();
+        self.enforce_drain_deadline();
+        self.publish();
+        self.take_mail();
+        self.flush_dirty();
+        self.reap();
+        Ok(self.end_turn())
+    }
+
+    /// The seam for a simulation and for tests that look at what the shard asked of it.
+    pub fn io_mut(&mut self) -> &mut I {
+        &mut self.io
+    }
+
+    fn wait_deadline(&self) -> Option<Time> {
+        if self.core.mailbox.has_mail() || !self.expired.is_empty() {
+            return Some(Time::ZERO);
+        }
+        let timer = self.core.timers.next_deadline();
+        [timer, self.core.drain_deadline].into_iter().flatten().min()
+    }
+
+    fn publish(&mut self) {
+        let Core { publications, rooms, mailbox, reached, id, tally, .. } = &mut self.core;
+        if publications.is_empty() && !reached.contains(&true) {
+            self.resume_publishers();
+            return;
+        }
+        let mesh = mailbox.mesh();
+        let published = publications.publish(rooms, mesh, |shard| reached[shard.index()] = true);
+        tally.add(Counter::Publications, published);
+        let over_limit = |shard: usize| mesh.is_over_limit(ShardId::new(shard));
+        let congested = (0..reached.len()).any(|shard| reached[shard] && over_limit(shard));
+        for (shard, was_reached) in reached.iter_mut().enumerate() {
+            if std::mem::take(was_reached) && shard != id.index() {
+                mesh.wake(ShardId::new(shard));
+            }
+        }
+        if congested {
+            self.pause_publishers();
+        }
+        self.core.publications.clear(TURN_BYTES_HIGH);
+        self.resume_publishers();
+    }
+
+    /// Stops reading from the connections that published in this turn.
+    fn pause_publishers(&mut self) {
+        let Shard { connections, core, .. } = self;
+        for sender in core.publications.senders() {
+            let Some(slot) = connections.get_mut(sender.key) else { continue };
+            if !slot.session.paused_publisher {
+                slot.session.paused_publisher = true;
+                core.paused_publishers.push(sender.key);
+                core.tally.add(Counter::PublisherPauses, 1);
+                mark_dirty(&mut core.dirty, sender.key.index(), &mut slot.session);
+            }
+        }
+    }
+
+    fn resume_publishers(&mut self) {
+        let Shard { connections, core, .. } = self;
+        if core.paused_publishers.is_empty() || core.mailbox.mesh().waits_for_room(core.id) {
+            return;
+        }
+        for key in core.paused_publishers.drain(..) {
+            let Some(slot) = connections.get_mut(key) else { continue };
+            slot.session.paused_publisher = false;
+            slot.session.received_at = core.now;
+            mark_dirty(&mut core.dirty, key.index(), &mut slot.session);
+        }
+    }
+
+    /// Past the deadline of a drain nobody is waited for any more.
+    fn enforce_drain_deadline(&mut self) {
+        let Shard { connections, core, .. } = self;
+        if core.drain_deadline.is_none_or(|deadline| core.now < deadline) {
+            return;
+        }
+        let keys: Vec<Key> = connections.keys().collect();
+        for key in keys {
+            if let Some(slot) = connections.get_mut(key) {
+                core.kill(key.index(), slot);
+            }
+        }
+    }
+
+    /// Frees what ended in this turn.
+    fn reap(&mut self) {
+        let Shard { io, connections, core, .. } = self;
+        for index in core.dead.drain(..) {
+            let Some(mut slot) = connections.remove_at(index) else { continue };
+            slot.session.outbound.clear(&mut core.arena);
+            core.timers.cancel(index);
+            io.close(slot.stream);
+            core.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn end_turn(&mut self) -> Progress {
+        let tally = &mut self.core.tally;
+        tally.add(Counter::Turns, 1);
+        tally.set(Counter::Connections, self.connections.len() as u64);
+        tally.set(Counter::Memberships, self.core.rooms.memberships() as u64);
+        tally.set(Counter::Rooms, self.core.rooms.len() as u64);
+        tally.publish();
+        let finished = self.core.drain_deadline.is_some() && self.connections.is_empty();
+        if !finished {
+            return Progress::Running;
+        }
+        assert_eq!(self.core.arena.in_use(), (0, 0), "a drained shard has nothing left to send");
+        assert_eq!(self.core.rooms.len(), 0, "a drained shard has no room left");
+        Progress::Finished
+    }
+}
+
+impl<S> Core<S> {
+    fn connection_id(&self, key: Key) -> ConnectionId {
+        ConnectionId { shard: self.id, key }
+    }
+
+    fn mark_dirty(&mut self, index: u32, session: &mut Session) {
+        mark_dirty(&mut self.dirty, index, session);
+    }
+
+    /// Arms the timer of a slot for the earliest thing that it has to do.
+    fn arm<T>(&mut self, index: u32, slot: &Slot<T>) {
+        let (deadline, _) = slot.next_deadline(&self.settings);
+        self.timers.arm(index, deadline);
+    }
+}
+
+fn mark_dirty(dirty: &mut Vec<u32>, index: u32, session: &mut Session) {
+    if !session.dirty {
+        session.dirty = true;
+        dirty.push(index);
+    }
+}
+
+/// What handling one event asks of the whole slot, once the event's borrow has ended.
+enum Step {
+    Continue,
+    /// The handshake is accepted; the endpoint may have closed at once.
+    Accept(Option<CloseCause>),
+    Finish(CloseCause),
+}

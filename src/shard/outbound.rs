@@ -1,0 +1,510 @@
+//! What waits to be sent to one connection: a FIFO of byte ranges with a lane for control frames.
+//!
+//! The lists of all connections of a shard run through one [`SendArena`], so a queued message costs
+//! a 20-byte node and, per shard, one count on the shared buffer: nothing is allocated per receiver,
+//! and an idle connection owns nothing here.
+//!
+//! Replies (echo, pong) of the current turn lie contiguous in the arena's scratch; what the kernel
+//! does not take by the end of the turn is copied out of it once ([`Outbound::settle`]).
+
+use std::io::IoSlice;
+
+use crate::protocol::{CONTROL_FRAME_BYTES_MAX, FrameBuf, Opcode, push_server_frame};
+use crate::slab::NONE;
+
+/// The frame index that means "in this turn's scratch".
+const SCRATCH: u32 = NONE - 1;
+/// Slices that one send carries at most.
+pub const SLICES_PER_SEND: usize = 64;
+/// What a node adds to what a connection pins.
+const NODE_BYTES: usize = size_of::<Node>();
+/// Longer replies get a buffer of their own, so a short write never copies them a second time.
+const SCRATCH_REPLY_BYTES_MAX: usize = 256 << 10;
+/// Pongs that one connection gets in one turn without a wait; of more, only the newest counts.
+const PONGS_PER_TURN: u8 = 16;
+
+/// Why a node is there: decides what may be dropped and what pauses reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// The connection's own: an answer to what it sent.
+    Reply,
+    /// A room's message.
+    Delivery,
+    /// An answer to a ping; one that has not begun gives way to a newer one.
+    Pong,
+    /// A ping of ours.
+    Ping,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    frame: u32,
+    start: u32,
+    end: u32,
+    next: u32,
+    purpose: Purpose,
+}
+
+#[derive(Debug)]
+struct SharedFrame {
+    frame: FrameBuf,
+    /// Nodes of this shard that refer to it: a plain count, so receivers cost no atomic operation.
+    references: u32,
+}
+
+/// Names a shared buffer inside one shard's arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameIndex(u32);
+
+/// The storage behind all outbound queues of a shard.
+#[derive(Debug)]
+pub struct SendArena {
+    nodes: Vec<Node>,
+    free_node: u32,
+    frames: Vec<Option<SharedFrame>>,
+    free_frames: Vec<u32>,
+    scratch: Vec<u8>,
+}
+
+impl Default for SendArena {
+    fn default() -> Self {
+        SendArena {
+            nodes: Vec::new(),
+            free_node: NONE,
+            frames: Vec::new(),
+            free_frames: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+}
+
+impl SendArena {
+    /// Takes a buffer in, held once by the caller until [`SendArena::release`].
+    pub fn hold(&mut self, frame: FrameBuf) -> FrameIndex {
+        let shared = Some(SharedFrame { frame, references: 1 });
+        match self.free_frames.pop() {
+            Some(index) => {
+                self.frames[index as usize] = shared;
+                FrameIndex(index)
+            }
+            None => {
+                self.frames.push(shared);
+                FrameIndex(self.frames.len() as u32 - 1)
+            }
+        }
+    }
+
+    /// Gives one hold back; the last one lets go of the buffer.
+    pub fn release(&mut self, index: FrameIndex) {
+        let slot = &mut self.frames[index.0 as usize];
+        let shared = slot.as_mut().expect("a held frame is present");
+        shared.references -= 1;
+        if shared.references == 0 {
+            *slot = None;
+            self.free_frames.push(index.0);
+        }
+    }
+
+    fn shared(&self, index: u32) -> &FrameBuf {
+        &self.frames[index as usize].as_ref().expect("a node's frame is present").frame
+    }
+
+    /// Replies of this turn, in bytes.
+    pub fn scratch_bytes(&self) -> usize {
+        self.scratch.len()
+    }
+
+    /// Forgets this turn's replies; every queue must have been flushed or settled.
+    pub fn clear_scratch(&mut self, keep_bytes: usize) {
+        self.scratch.clear();
+        self.scratch.shrink_to(keep_bytes);
+    }
+
+    /// Nodes and buffers in use, for the check that a drained shard holds none.
+    pub fn in_use(&self) -> (usize, usize) {
+        let mut free = 0;
+        let mut at = self.free_node;
+        while at != NONE {
+            free += 1;
+            at = self.nodes[at as usize].next;
+        }
+        (self.nodes.len() - free, self.frames.len() - self.free_frames.len())
+    }
+
+    fn new_node(&mut self, node: Node) -> u32 {
+        if self.free_node == NONE {
+            self.nodes.push(node);
+            return self.nodes.len() as u32 - 1;
+        }
+        let index = self.free_node;
+        self.free_node = self.nodes[index as usize].next;
+        self.nodes[index as usize] = node;
+        index
+    }
+
+    /// Frees a node with its hold, and returns what it pinned.
+    fn free_node(&mut self, index: u32) -> Node {
+        let node = self.nodes[index as usize];
+        self.nodes[index as usize].next = self.free_node;
+        self.free_node = index;
+        if node.frame != SCRATCH {
+            self.release(FrameIndex(node.frame));
+        }
+        node
+    }
+
+    fn bytes(&self, node: &Node) -> &[u8] {
+        let source = if node.frame == SCRATCH { &self.scratch } else { self.shared(node.frame).as_slice() };
+        &source[node.start as usize..node.end as usize]
+    }
+
+    /// What a node pins. A range pins its whole buffer: a peer must not pin much by small ranges.
+    fn cost(&self, node: &Node) -> usize {
+        let bytes = if node.frame == SCRATCH {
+            (node.end - node.start) as usize
+        } else {
+            self.shared(node.frame).pinned_bytes()
+        };
+        bytes + NODE_BYTES
+    }
+}
+
+/// The queue of one connection. All methods take the arena that it runs through.
+#[derive(Debug)]
+pub struct Outbound {
+    head: u32,
+    tail: u32,
+    /// Bytes of the head node that are sent already.
+    head_sent: u32,
+    /// Whether some of the head node is sent: nothing may come before its end.
+    head_begun: bool,
+    /// Bytes pinned by all nodes, and by those that are replies.
+    pinned: u32,
+    pinned_replies: u32,
+    /// The newest pong that waits for a blocked connection.
+    pending_pong: u32,
+    pongs_this_turn: u8,
+    ping_pending: bool,
+}
+
+impl Default for Outbound {
+    fn default() -> Self {
+        Outbound {
+            head: NONE,
+            tail: NONE,
+            head_sent: 0,
+            head_begun: false,
+            pinned: 0,
+            pinned_replies: 0,
+            pending_pong: NONE,
+            pongs_this_turn: 0,
+            ping_pending: false,
+        }
+    }
+}
+
+impl Outbound {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.head == NONE && self.pending_pong == NONE && !self.ping_pending
+    }
+
+    /// Bytes of memory that the queue keeps from being freed, with overhead.
+    pub fn pinned_bytes(&self) -> usize {
+        self.pinned as usize
+    }
+
+    /// The part of [`Outbound::pinned_bytes`] that are the connection's own replies.
+    pub fn pinned_reply_bytes(&self) -> usize {
+        self.pinned_replies as usize
+    }
+
+    /// Queues a reply that `encode` appends.
+    pub fn push_reply(&mut self, arena: &mut SendArena, bytes: usize, encode: impl FnOnce(&mut Vec<u8>)) {
+        if bytes > SCRATCH_REPLY_BYTES_MAX {
+            let mut own = Vec::with_capacity(bytes);
+            encode(&mut own);
+            self.push_own(arena, own, Purpose::Reply);
+            return;
+        }
+        let start = arena.scratch.len() as u32;
+        encode(&mut arena.scratch);
+        let end = arena.scratch.len() as u32;
+        self.push_scratch(arena, start, end, Purpose::Reply);
+    }
+
+    /// Queues a pong. `blocked` says that the kernel takes nothing now: then only the newest is kept.
+    pub fn push_pong(&mut self, arena: &mut SendArena, blocked: bool, encode: impl FnOnce(&mut Vec<u8>)) {
+        if !blocked && self.pongs_this_turn < PONGS_PER_TURN {
+            self.pongs_this_turn += 1;
+            let start = arena.scratch.len() as u32;
+            encode(&mut arena.scratch);
+            let end = arena.scratch.len() as u32;
+            self.push_scratch(arena, start, end, Purpose::Pong);
+            return;
+        }
+        let mut frame = Vec::with_capacity(CONTROL_FRAME_BYTES_MAX);
+        encode(&mut frame);
+        if self.pending_pong != NONE {
+            arena.release(FrameIndex(self.pending_pong));
+        }
+        self.pending_pong = arena.hold(FrameBuf::new(frame)).0;
+    }
+
+    /// Queues a ping of ours: at most one waits, ahead of the data.
+    pub fn push_ping(&mut self) {
+        self.ping_pending = true;
+    }
+
+    /// Queues a range of a room's buffer, unless that pins more than `limit`. An empty queue takes
+    /// any range, so a limit below the message limit cuts nobody who keeps up.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueFull`]; nothing was queued.
+    pub fn push_delivery(
+        &mut self,
+        arena: &mut SendArena,
+        frame: FrameIndex,
+        (start, end): (u32, u32),
+        limit: usize,
+    ) -> Result<(), QueueFull> {
+        if self.tail != NONE {
+            let tail = &mut arena.nodes[self.tail as usize];
+            if tail.frame == frame.0 && tail.end == start {
+                tail.end = end;
+                return Ok(());
+            }
+        }
+        let node = Node { frame: frame.0, start, end, next: NONE, purpose: Purpose::Delivery };
+        let cost = arena.cost(&node);
+        if self.head != NONE && self.pinned as usize + cost > limit {
+            return Err(QueueFull);
+        }
+        let shared = arena.frames[frame.0 as usize].as_mut().expect("the caller holds the frame");
+        shared.references += 1;
+        self.append(arena, node, cost);
+        Ok(())
+    }
+
+    /// Drops all that has not begun to be sent. A frame whose first bytes are out stays whole.
+    pub fn drop_unstarted(&mut self, arena: &mut SendArena) {
+        self.drop_pong(arena);
+        self.ping_pending = false;
+        let keep_head = self.head_begun;
+        let mut at = if keep_head { arena.nodes[self.head as usize].next } else { self.head };
+        while at != NONE {
+            let next = arena.nodes[at as usize].next;
+            self.account_freed(arena, at);
+            at = next;
+        }
+        if keep_head {
+            arena.nodes[self.head as usize].next = NONE;
+            self.tail = self.head;
+        } else {
+            self.head = NONE;
+            self.tail = NONE;
+        }
+    }
+
+    /// Drops everything: the transport is gone.
+    pub fn clear(&mut self, arena: &mut SendArena) {
+        self.head_sent = 0;
+        self.head_begun = false;
+        self.drop_unstarted(arena);
+    }
+
+    /// Puts the control frames that wait where the next send finds them: behind the frame that is
+    /// half out, ahead of everything else.
+    pub fn promote_control(&mut self, arena: &mut SendArena) {
+        if self.pending_pong != NONE {
+            let frame = self.pending_pong;
+            self.pending_pong = NONE;
+            let end = arena.shared(frame).len() as u32;
+            // The hold moves from `pending_pong` to the node.
+            self.insert_next(arena, Node { frame, start: 0, end, next: NONE, purpose: Purpose::Pong });
+        }
+        if self.ping_pending {
+            self.ping_pending = false;
+            let start = arena.scratch.len() as u32;
+            push_server_frame(&mut arena.scratch, Opcode::Ping, &[]);
+            let end = arena.scratch.len() as u32;
+            self.insert_next(arena, Node { frame: SCRATCH, start, end, next: NONE, purpose: Purpose::Ping });
+        }
+    }
+
+    /// Fills `slices` with what is to be sent next, and says how many it filled.
+    pub fn gather<'a>(&self, arena: &'a SendArena, slices: &mut [IoSlice<'a>; SLICES_PER_SEND]) -> usize {
+        let mut filled = 0;
+        let mut at = self.head;
+        let mut skip = self.head_sent as usize;
+        while at != NONE && filled < SLICES_PER_SEND {
+            let node = &arena.nodes[at as usize];
+            slices[filled] = IoSlice::new(&arena.bytes(node)[skip..]);
+            skip = 0;
+            filled += 1;
+            at = node.next;
+        }
+        filled
+    }
+
+    /// Takes `sent` bytes off the front.
+    pub fn advance(&mut self, arena: &mut SendArena, sent: usize) {
+        let mut sent = sent;
+        while sent > 0 {
+            let node = arena.nodes[self.head as usize];
+            let left = (node.end - node.start - self.head_sent) as usize;
+            if sent < left {
+                self.head_sent += sent as u32;
+                self.head_begun = true;
+                return;
+            }
+            sent -= left;
+            self.head_sent = 0;
+            self.head_begun = false;
+            self.account_freed(arena, self.head);
+            self.head = node.next;
+        }
+        if self.head == NONE {
+            self.tail = NONE;
+        }
+    }
+
+    /// Copies what still lies in the scratch into buffers of its own, so the scratch can be reused,
+    /// and keeps only the newest of the pongs that have not begun.
+    pub fn settle(&mut self, arena: &mut SendArena) {
+        self.pongs_this_turn = 0;
+        self.drop_superseded_pongs(arena);
+        let mut at = self.head;
+        while at != NONE {
+            let node = arena.nodes[at as usize];
+            if node.frame == SCRATCH {
+                let sent = if at == self.head { std::mem::take(&mut self.head_sent) } else { 0 };
+                let before = arena.cost(&node);
+                let bytes = arena.bytes(&node)[sent as usize..].to_vec();
+                let end = bytes.len() as u32;
+                let frame = arena.hold(FrameBuf::new(bytes)).0;
+                let settled = Node { frame, start: 0, end, ..node };
+                arena.nodes[at as usize] = settled;
+                self.account(node.purpose, arena.cost(&settled) as i64 - before as i64);
+            }
+            at = node.next;
+        }
+    }
+
+    fn push_own(&mut self, arena: &mut SendArena, bytes: Vec<u8>, purpose: Purpose) {
+        let end = bytes.len() as u32;
+        let frame = arena.hold(FrameBuf::new(bytes)).0;
+        let node = Node { frame, start: 0, end, next: NONE, purpose };
+        let cost = arena.cost(&node);
+        self.append(arena, node, cost);
+    }
+
+    fn push_scratch(&mut self, arena: &mut SendArena, start: u32, end: u32, purpose: Purpose) {
+        if self.tail != NONE && purpose == Purpose::Reply {
+            let tail = &mut arena.nodes[self.tail as usize];
+            if tail.frame == SCRATCH && tail.end == start && tail.purpose == Purpose::Reply {
+                tail.end = end;
+                self.account(purpose, i64::from(end - start));
+                return;
+            }
+        }
+        let node = Node { frame: SCRATCH, start, end, next: NONE, purpose };
+        let cost = arena.cost(&node);
+        self.append(arena, node, cost);
+    }
+
+    fn append(&mut self, arena: &mut SendArena, node: Node, cost: usize) {
+        self.account(node.purpose, cost as i64);
+        let index = arena.new_node(node);
+        if self.tail == NONE {
+            self.head = index;
+        } else {
+            arena.nodes[self.tail as usize].next = index;
+        }
+        self.tail = index;
+    }
+
+    /// Inserts a node first or, if the head has begun, second.
+    fn insert_next(&mut self, arena: &mut SendArena, node: Node) {
+        self.account(node.purpose, arena.cost(&node) as i64);
+        if !self.head_begun {
+            let index = arena.new_node(Node { next: self.head, ..node });
+            if self.head == NONE {
+                self.tail = index;
+            }
+            self.head = index;
+            return;
+        }
+        let next = arena.nodes[self.head as usize].next;
+        let index = arena.new_node(Node { next, ..node });
+        arena.nodes[self.head as usize].next = index;
+        if self.tail == self.head {
+            self.tail = index;
+        }
+    }
+
+    /// Of the pongs that have not begun, only the last one matters (RFC 6455 §5.5.3).
+    fn drop_superseded_pongs(&mut self, arena: &mut SendArena) {
+        let mut previous = NONE;
+        let mut older = NONE;
+        let mut before_older = NONE;
+        let mut at = self.head;
+        while at != NONE {
+            let node = arena.nodes[at as usize];
+            let begun = at == self.head && self.head_begun;
+            if node.purpose == Purpose::Pong && !begun {
+                if older != NONE {
+                    self.cut(arena, before_older, older);
+                    if previous == older {
+                        previous = before_older;
+                    }
+                }
+                (before_older, older) = (previous, at);
+            }
+            previous = at;
+            at = node.next;
+        }
+        if self.pending_pong != NONE && older != NONE {
+            self.cut(arena, before_older, older);
+        }
+    }
+
+    /// Takes the node `at`, which follows `previous`, out of the list.
+    fn cut(&mut self, arena: &mut SendArena, previous: u32, at: u32) {
+        let next = arena.nodes[at as usize].next;
+        if previous == NONE {
+            self.head = next;
+        } else {
+            arena.nodes[previous as usize].next = next;
+        }
+        if self.tail == at {
+            self.tail = previous;
+        }
+        self.account_freed(arena, at);
+    }
+
+    fn drop_pong(&mut self, arena: &mut SendArena) {
+        if self.pending_pong != NONE {
+            arena.release(FrameIndex(self.pending_pong));
+            self.pending_pong = NONE;
+        }
+    }
+
+    fn account_freed(&mut self, arena: &mut SendArena, index: u32) {
+        let cost = arena.cost(&arena.nodes[index as usize]);
+        let node = arena.free_node(index);
+        self.account(node.purpose, -(cost as i64));
+    }
+
+    fn account(&mut self, purpose: Purpose, change: i64) {
+        self.pinned = (i64::from(self.pinned) + change) as u32;
+        if purpose == Purpose::Reply {
+            self.pinned_replies = (i64::from(self.pinned_replies) + change) as u32;
+        }
+    }
+}
+
+/// The queue of a connection would pin more than its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueFull;

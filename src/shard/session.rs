@@ -1,0 +1,139 @@
+//! One connection's slot: transport, protocol, and what the shard itself keeps of it.
+
+use crate::protocol::Connection;
+use crate::reactor::{Interest, PeerAddress};
+use crate::time::Time;
+
+use super::membership::NO_MEMBERSHIP;
+use super::outbound::Outbound;
+use super::settings::Settings;
+
+/// What stands in the slab for one connection.
+#[derive(Debug)]
+pub struct Slot<T> {
+    pub stream: T,
+    pub protocol: Connection,
+    pub session: Session,
+}
+
+/// The shard's own state of a connection.
+#[derive(Debug)]
+pub struct Session {
+    pub outbound: Outbound,
+    pub peer: PeerAddress,
+    /// When the peer last sent anything, or reading last resumed.
+    pub received_at: Time,
+    /// While [`Session::waiting`]: when the kernel last took bytes.
+    pub progress_at: Time,
+    /// The one fixed deadline: of the handshake at first, of the pong while a ping is unanswered, of
+    /// the transport's end once the conversation has ended.
+    pub deadline: Time,
+    /// Bytes read after the end of the conversation.
+    pub lingered: u32,
+    /// Head of the list of memberships.
+    pub memberships: u32,
+    pub endpoint: u16,
+    /// What the stream is watched for now.
+    pub interest: Interest,
+    /// The endpoint accepted it; it will be told of the end.
+    pub opened: bool,
+    /// Its cause of close is known and acted upon.
+    pub ended: bool,
+    /// A ping of ours is unanswered.
+    pub ping_sent: bool,
+    /// It stands in the list of slots to flush.
+    pub dirty: bool,
+    /// The kernel took less than it was given; writability is awaited.
+    pub blocked: bool,
+    /// Bytes have been waiting since the queue was last empty.
+    pub waiting: bool,
+    /// Not read from until its own replies are taken.
+    pub paused_replies: bool,
+    /// Not read from until the shards' inboxes have drained.
+    pub paused_publisher: bool,
+    /// The peer's end of stream has been read.
+    pub read_closed: bool,
+    /// We have told the peer that nothing more comes.
+    pub write_closed: bool,
+    /// It is in the list of slots to free.
+    pub dead: bool,
+}
+
+/// What a timer finds to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    HandshakeTimeout,
+    MessageTimeout,
+    Ping,
+    HeartbeatTimeout,
+    WriteTimeout,
+    TransportEnd,
+}
+
+impl Session {
+    /// A session at its accept.
+    pub fn new(peer: PeerAddress, now: Time, handshake_deadline: Time) -> Session {
+        Session {
+            outbound: Outbound::default(),
+            peer,
+            received_at: now,
+            progress_at: now,
+            deadline: handshake_deadline,
+            lingered: 0,
+            memberships: NO_MEMBERSHIP,
+            endpoint: 0,
+            interest: Interest { readable: true, writable: false },
+            opened: false,
+            ended: false,
+            ping_sent: false,
+            dirty: false,
+            blocked: false,
+            waiting: false,
+            paused_replies: false,
+            paused_publisher: false,
+            read_closed: false,
+            write_closed: false,
+            dead: false,
+        }
+    }
+
+    /// Whether we have stopped reading by our own choice; silence is not the peer's fault then.
+    pub fn is_paused(&self) -> bool {
+        self.paused_replies || self.paused_publisher
+    }
+
+    /// What the stream should be watched for.
+    pub fn wanted_interest(&self) -> Interest {
+        Interest { readable: !self.read_closed && (self.ended || !self.is_paused()), writable: self.blocked }
+    }
+}
+
+impl<T> Slot<T> {
+    /// The earliest deadline and what it means.
+    pub fn next_deadline(&self, settings: &Settings) -> (Time, Due) {
+        let session = &self.session;
+        if session.ended {
+            return (session.deadline, Due::TransportEnd);
+        }
+        if !session.opened {
+            return (session.deadline, Due::HandshakeTimeout);
+        }
+        let mut earliest = (Time::NEVER, Due::Ping);
+        if session.waiting {
+            earliest = earliest.min((session.progress_at + settings.write_timeout, Due::WriteTimeout));
+        }
+        if session.is_paused() {
+            return earliest;
+        }
+        let heartbeat = if session.ping_sent {
+            (session.deadline, Due::HeartbeatTimeout)
+        } else {
+            (session.received_at + settings.ping_interval, Due::Ping)
+        };
+        earliest = earliest.min(heartbeat);
+        if let Some(started) = self.protocol.message_started() {
+            earliest = earliest.min((started + settings.message_timeout, Due::MessageTimeout));
+        }
+        earliest
+    }
+}

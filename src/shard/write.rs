@@ -1,0 +1,119 @@
+//! The flush phase: each dirty connection is sent what waits for it, once.
+
+use std::io::IoSlice;
+
+use crate::reactor::Io;
+
+use super::outbound::SLICES_PER_SEND;
+use super::read::is_later;
+use super::session::Slot;
+use super::stats::Counter;
+use super::{Core, Shard, TURN_BYTES_HIGH};
+
+impl<I: Io> Shard<I> {
+    pub(super) fn flush_dirty(&mut self) {
+        let mut dirty = std::mem::take(&mut self.core.dirty);
+        for index in dirty.drain(..) {
+            self.flush(index);
+        }
+        // A connection that failed in its flush may have marked itself again.
+        dirty.append(&mut self.core.dirty);
+        self.core.dirty = dirty;
+        self.core.arena.clear_scratch(TURN_BYTES_HIGH);
+    }
+
+    fn flush(&mut self, index: u32) {
+        let Shard { io, connections, core, .. } = self;
+        let Some(key) = connections.key_at(index) else { return };
+        let Some(slot) = connections.at_mut(index) else { return };
+        slot.session.dirty = false;
+        if !slot.session.dead
+            && !slot.session.blocked
+            && let Err(error) = send_all(io, slot, core)
+        {
+            core.transport_failed(key, slot, error.kind());
+        }
+        let session = &mut slot.session;
+        if session.dead {
+            session.outbound.clear(&mut core.arena);
+            return;
+        }
+        session.outbound.settle(&mut core.arena);
+        core.tally.raise(Counter::QueuePinnedMax, session.outbound.pinned_bytes() as u64);
+        core.after_flush(io, index, slot);
+        let wanted = slot.session.wanted_interest();
+        if wanted != slot.session.interest && !slot.session.dead {
+            slot.session.interest = wanted;
+            if let Err(error) = io.set_interest(&slot.stream, key, wanted) {
+                core.transport_failed(key, slot, error.kind());
+            }
+        }
+    }
+}
+
+/// Sends until the queue is empty or the kernel takes no more.
+fn send_all<I: Io>(
+    io: &mut I,
+    slot: &mut Slot<I::Stream>,
+    core: &mut Core<I::Socket>,
+) -> std::io::Result<()> {
+    let session = &mut slot.session;
+    loop {
+        session.outbound.promote_control(&mut core.arena);
+        let mut slices = [IoSlice::new(&[]); SLICES_PER_SEND];
+        let filled = session.outbound.gather(&core.arena, &mut slices);
+        if filled == 0 {
+            session.waiting = false;
+            return Ok(());
+        }
+        let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
+        let sent = match io.send(&slot.stream, &slices[..filled]) {
+            Ok(sent) => sent,
+            Err(error) if is_later(error.kind()) => 0,
+            Err(error) => return Err(error),
+        };
+        if sent > 0 {
+            core.tally.add(Counter::Sends, 1);
+            core.tally.add(Counter::BytesOut, sent as u64);
+            session.outbound.advance(&mut core.arena, sent);
+        }
+        if sent < offered {
+            if sent > 0 || !session.waiting {
+                session.progress_at = core.now;
+            }
+            session.waiting = true;
+            session.blocked = true;
+            return Ok(());
+        }
+    }
+}
+
+impl<S> Core<S> {
+    /// Acts on what a flush has reached: reading pauses or resumes, an ended connection goes on to
+    /// the end of its transport, deadlines are set.
+    fn after_flush<I: Io<Socket = S>>(&mut self, io: &mut I, index: u32, slot: &mut Slot<I::Stream>) {
+        let high = self.settings.reply_bytes_high;
+        let session = &mut slot.session;
+        let replies = session.outbound.pinned_reply_bytes();
+        if !session.paused_replies && replies > high {
+            session.paused_replies = true;
+            self.tally.add(Counter::ReplyPauses, 1);
+        } else if session.paused_replies && replies <= high / 2 {
+            session.paused_replies = false;
+            session.received_at = self.now;
+        }
+        if session.ended && session.outbound.is_empty() {
+            if !session.write_closed {
+                session.write_closed = true;
+                io.shutdown_write(&slot.stream);
+                session.deadline = session.deadline.min(self.now + self.settings.close_timeout);
+                self.arm(index, slot);
+            }
+            if slot.session.read_closed {
+                self.kill(index, slot);
+            }
+        } else if slot.session.waiting {
+            self.arm(index, slot);
+        }
+    }
+}
