@@ -228,4 +228,34 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_readme_lists_every_flag_with_its_default() {
+        let readme = include_str!("../README.md");
+        let command = Cli::command();
+        let flags: Vec<_> = command
+            .get_arguments()
+            .filter(|flag| !["help", "version"].contains(&flag.get_id().as_str()))
+            .collect();
+        for flag in &flags {
+            let default = flag.get_default_values().iter().map(|value| format!("`{}` ", value.display()));
+            let row = format!("| `--{}` | {}|", flag.get_long().unwrap(), default.collect::<String>());
+            assert!(readme.contains(&row), "the README lacks {row}");
+        }
+        let rows = readme.lines().filter(|line| line.starts_with("| `--")).count();
+        assert_eq!(rows, flags.len(), "the README lists no flag that is gone");
+    }
+
+    #[test]
+    fn the_readme_embeds_like_the_documentation_of_the_crate() {
+        let readme = include_str!("../README.md");
+        let documented = include_str!("lib.rs").lines().filter_map(|line| line.strip_prefix("//! "));
+        for line in
+            documented.skip_while(|line| !line.starts_with("use fanfare")).take_while(|line| *line != "```")
+        {
+            if !line.starts_with('#') && !line.contains("shutdown()") {
+                assert!(readme.contains(line), "the README lacks: {line}");
+            }
+        }
+    }
 }

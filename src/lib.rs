@@ -77,6 +77,8 @@
 //!    per receiver, and an idle connection owns no heap beside its slab slot
 //!    ([`shard::Shard::CONNECTION_BYTES`]).
 
+#![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
 pub mod config;
 pub mod endpoint;
 pub mod id;

@@ -1,5 +1,7 @@
 //! The `fanfare` binary: flags, logs, signals, exit status.
 
+#![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
 mod cli;
 
 use std::io::IsTerminal;
