@@ -35,6 +35,11 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or("(no message)");
+        tracing::error!(place, "panic: {}", message.escape_debug());
+    }));
     // Registered before anything is served: no signal can find us unprepared.
     let signals = match Signals::new([SIGTERM, SIGINT]) {
         Ok(signals) => signals,

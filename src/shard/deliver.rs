@@ -88,12 +88,30 @@ impl<I: Io> Shard<I> {
         let looked_at = room.members.len();
         core.tally.add(Counter::Deliveries, delivered);
         for index in overflowed {
-            let (Some(key), Some(slot)) = (connections.key_at(index), connections.at_mut(index)) else {
-                continue;
-            };
-            core.finish(key, slot, CloseCause::QueueOverflow { limit });
+            self.deliver_to_full_queue(index, frame, publication);
         }
         looked_at
+    }
+
+    /// A full queue may only mean that this turn has brought much: what the kernel takes now makes
+    /// room. A peer that it does not help is a slow consumer.
+    fn deliver_to_full_queue(&mut self, index: u32, frame: FrameIndex, publication: &Publication) {
+        self.flush(index);
+        let Shard { connections, core, .. } = self;
+        let limit = core.settings.queue_bytes_max;
+        let (Some(key), Some(slot)) = (connections.key_at(index), connections.at_mut(index)) else { return };
+        if slot.session.dead {
+            return;
+        }
+        match slot.session.outbound.push_delivery(&mut core.arena, frame, publication.range, limit) {
+            Ok(()) => {
+                core.tally.add(Counter::Deliveries, u64::from(publication.messages));
+                if !slot.session.blocked {
+                    core.mark_dirty(index, &mut slot.session);
+                }
+            }
+            Err(_) => core.finish(key, slot, CloseCause::QueueOverflow { limit }),
+        }
     }
 
     fn adopt(&mut self, adopt: Adopt<I::Socket>) {

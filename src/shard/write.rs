@@ -22,7 +22,8 @@ impl<I: Io> Shard<I> {
         self.core.arena.clear_scratch(TURN_BYTES_HIGH);
     }
 
-    fn flush(&mut self, index: u32) {
+    /// Sends to one connection, unless it is blocked.
+    pub(super) fn flush(&mut self, index: u32) {
         let Shard { io, connections, core, .. } = self;
         let Some(key) = connections.key_at(index) else { return };
         let Some(slot) = connections.at_mut(index) else { return };
