@@ -1,0 +1,239 @@
+//! Shards on one thread, and the clients that talk to them.
+
+use std::cell::{RefCell, RefMut};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use fanfare::config::Config;
+use fanfare::endpoint::{CloseKind, Echo, Endpoint, Relay, RouterPlan};
+use fanfare::id::ShardId;
+use fanfare::reactor::{PeerAddress, Wake};
+use fanfare::shard::{Admission, Adopt, Counter, Mail, Mesh, Progress, Settings, Shard, ShardStats, Shared};
+use fanfare::time::Time;
+
+use super::frames::{Frame, frames, request, split_response};
+use super::sim::{Net, SimIo, SimWaker, Socket, SocketId};
+
+/// The timer's tick: a deadline is kept to within one.
+pub const TICK: Duration = Duration::from_nanos(1 << 26);
+
+/// The settings of a server without flags.
+pub fn settings() -> Settings {
+    Config::default().settings()
+}
+
+/// A connection from the outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    pub socket: SocketId,
+    pub shard: usize,
+}
+
+/// Shards that share a mesh, and their net.
+pub struct Server {
+    pub net: Rc<RefCell<Net>>,
+    pub mesh: Arc<Mesh<SocketId>>,
+    pub shards: Vec<Shard<SimIo>>,
+    pub stats: Vec<ShardStats>,
+    pub connections: Arc<AtomicUsize>,
+    pub wakers: Vec<SimWaker>,
+    /// Shards that have finished; they are not turned again.
+    pub finished: BTreeSet<usize>,
+}
+
+impl Server {
+    /// Echo under `/echo`, Relay under `/rooms/{room}`.
+    pub fn new(shards: usize, settings: Settings) -> Server {
+        Server::with(shards, settings, Config::default().mailbox_bytes, RouterPlan::default())
+    }
+
+    /// One shard with one more endpoint, under `/test`.
+    pub fn with_endpoint<E: Endpoint + 'static>(
+        settings: Settings,
+        make: impl Fn() -> E + Send + Sync + 'static,
+    ) -> Server {
+        let mut plan = RouterPlan::default();
+        plan.add_endpoint("/test", Arc::new(move |_| Box::new(make())));
+        Server::with(1, settings, Config::default().mailbox_bytes, plan)
+    }
+
+    /// Adds `/echo` and `/rooms/{room}` to the plan.
+    pub fn with(shards: usize, settings: Settings, mailbox_bytes: usize, mut plan: RouterPlan) -> Server {
+        plan.add_endpoint("/echo", Arc::new(|_| Box::new(Echo)));
+        plan.add_endpoint("/rooms/{room}", Arc::new(|_| Box::new(Relay)));
+        let net = Rc::new(RefCell::new(Net::default()));
+        let wakers: Vec<SimWaker> = (0..shards).map(|_| SimWaker::default()).collect();
+        let boxed = wakers.iter().map(|waker| Box::new(waker.clone()) as Box<dyn Wake>).collect();
+        let (mesh, mailboxes) = Mesh::new(boxed, mailbox_bytes);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let shared = Shared {
+            registry: Arc::default(),
+            plan: Arc::new(plan),
+            settings: Arc::new(settings),
+            connections: Arc::clone(&connections),
+        };
+        let stats: Vec<ShardStats> = (0..shards).map(|_| ShardStats::default()).collect();
+        let make = |(mailbox, (waker, stats)): (_, (&SimWaker, &ShardStats))| {
+            let io = SimIo::new(Rc::clone(&net), waker.clone());
+            Shard::new(io, mailbox, shared.clone(), stats.clone())
+        };
+        let shards = mailboxes.into_iter().zip(wakers.iter().zip(&stats)).map(make).collect();
+        Server { net, mesh, shards, stats, connections, wakers, finished: BTreeSet::new() }
+    }
+
+    /// A connection that was accepted now and has sent nothing.
+    pub fn adopt(&mut self, shard: usize) -> Client {
+        let socket = self.net.borrow_mut().open();
+        self.adopt_socket(shard, socket, Admission::Welcome)
+    }
+
+    pub fn adopt_socket(&mut self, shard: usize, socket: SocketId, admission: Admission) -> Client {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        let accepted = self.net.borrow().now;
+        let adopt = Adopt { socket, peer: PeerAddress::Unix, accepted, admission };
+        self.mesh.send(ShardId::new(shard), Mail::Adopt(adopt));
+        self.mesh.wake(ShardId::new(shard));
+        Client { socket, shard }
+    }
+
+    /// A connection whose handshake is accepted and whose response is taken.
+    pub fn connect(&mut self, shard: usize, path: &str) -> Client {
+        let client = self.adopt(shard);
+        self.feed(client, &request(path));
+        self.turn(shard);
+        self.turn(shard);
+        let output = self.take_output(client);
+        assert_eq!(split_response(&output), (101, &[][..]));
+        client
+    }
+
+    /// One turn of one shard.
+    pub fn turn(&mut self, shard: usize) {
+        if self.finished.contains(&shard) {
+            return;
+        }
+        if self.shards[shard].turn().expect("the simulated wait does not fail") == Progress::Finished {
+            self.finished.insert(shard);
+        }
+    }
+
+    /// Turns these shards round-robin until nothing moves any more.
+    pub fn settle_shards(&mut self, shards: &[usize]) {
+        let mut quiet = 0;
+        for _ in 0..100_000 {
+            let before = self.net.borrow().activity;
+            for shard in shards {
+                self.turn(*shard);
+            }
+            let in_flight = shards.iter().any(|shard| {
+                !self.finished.contains(shard) && self.mesh.bytes_in_flight(ShardId::new(*shard)) > 0
+            });
+            let woken =
+                shards.iter().any(|shard| !self.finished.contains(shard) && self.wakers[*shard].is_set());
+            let moved = self.net.borrow().activity != before || in_flight || woken;
+            quiet = if moved { 0 } else { quiet + 1 };
+            if quiet == 2 {
+                return;
+            }
+        }
+        panic!("the shards do not come to rest");
+    }
+
+    /// Turns all shards round-robin until nothing moves any more.
+    pub fn settle(&mut self) {
+        let all: Vec<usize> = (0..self.shards.len()).collect();
+        self.settle_shards(&all);
+    }
+
+    pub fn now(&self) -> Time {
+        self.net.borrow().now
+    }
+
+    /// Moves the clock and lets everything happen that is due then, at most once per timer.
+    pub fn advance(&mut self, by: Duration) {
+        let now = self.now() + by;
+        self.net.borrow_mut().now = now;
+        self.settle();
+    }
+
+    /// Goes to the next deadline that a shard waits for, if there is one.
+    pub fn jump(&mut self) -> Option<Time> {
+        self.settle();
+        let next = self.shards.iter_mut().filter_map(|shard| shard.io_mut().deadline).min()?;
+        let now = self.now().max(next);
+        self.net.borrow_mut().now = now;
+        self.settle();
+        Some(now)
+    }
+
+    pub fn socket(&self, client: Client) -> RefMut<'_, Socket> {
+        RefMut::map(self.net.borrow_mut(), |net| &mut net.sockets[client.socket.0])
+    }
+
+    pub fn feed(&mut self, client: Client, bytes: &[u8]) {
+        self.socket(client).feed(bytes);
+    }
+
+    /// What the kernel took since the last call.
+    pub fn take_output(&mut self, client: Client) -> Vec<u8> {
+        std::mem::take(&mut self.socket(client).output)
+    }
+
+    /// The same as frames, which must be whole.
+    pub fn take_frames(&mut self, client: Client) -> Vec<Frame> {
+        frames(&self.take_output(client))
+    }
+
+    /// The payloads of the messages that came since the last call, and nothing else.
+    pub fn take_texts(&mut self, client: Client) -> Vec<String> {
+        let text = |frame: Frame| {
+            assert!(!frame.opcode.is_control(), "{frame:?}");
+            String::from_utf8(frame.payload).expect("text")
+        };
+        self.take_frames(client).into_iter().map(text).collect()
+    }
+
+    /// The one Close that came since the last call, which is the last frame.
+    pub fn take_close(&mut self, client: Client) -> (u16, String) {
+        let frames = self.take_frames(client);
+        frames.last().and_then(Frame::close).unwrap_or_else(|| panic!("a Close ends {frames:?}"))
+    }
+
+    pub fn is_closed(&self, client: Client) -> bool {
+        self.socket(client).calls.close == 1
+    }
+
+    pub fn counter(&self, counter: Counter) -> u64 {
+        self.stats.iter().map(|stats| stats.get(counter)).sum()
+    }
+
+    pub fn closes(&self, kind: CloseKind) -> u64 {
+        self.stats.iter().map(|stats| stats.closes(kind)).sum()
+    }
+
+    /// The order to drain, to every shard.
+    pub fn drain(&mut self, deadline: Time) {
+        for shard in 0..self.shards.len() {
+            self.mesh.send(ShardId::new(shard), Mail::Drain { deadline });
+            self.mesh.wake(ShardId::new(shard));
+        }
+    }
+
+    /// Drains at once, and checks that every socket was closed exactly once and nothing is left:
+    /// a shard that finishes has checked its own arena and rooms.
+    pub fn finish(mut self) {
+        let now = self.now();
+        self.drain(now);
+        for _ in 0..4 {
+            self.settle();
+        }
+        assert_eq!(self.finished.len(), self.shards.len(), "every shard has finished");
+        for socket in &self.net.borrow().sockets {
+            assert_eq!(socket.calls.close, 1, "{socket:?}");
+        }
+        assert_eq!(self.connections.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,254 @@
+//! A simulated operating system: sockets in memory and a clock that only the test moves.
+//!
+//! [`SimIo::wait`] never blocks: it reports what is ready, level-triggered, in the order of
+//! registration, and keeps the deadline it was given for whoever drives the clock.
+
+use std::cell::RefCell;
+use std::io::{self, ErrorKind, IoSlice};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fanfare::reactor::{Interest, Io, Ready, Wake};
+use fanfare::slab::Key;
+use fanfare::time::Time;
+
+/// How often a socket was the subject of each call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    pub receive: usize,
+    pub send: usize,
+    pub set_interest: usize,
+    pub shutdown_write: usize,
+    pub close: usize,
+}
+
+/// Both ends of one connection.
+#[derive(Debug)]
+pub struct Socket {
+    /// What the peer has sent and the shard has not read: bytes from `read_at` on.
+    inbound: Vec<u8>,
+    read_at: usize,
+    /// The most bytes that one receive gives.
+    pub read_max: usize,
+    /// The peer has ended its stream.
+    pub eof: bool,
+    /// Both directions are gone.
+    pub hung_up: bool,
+    /// What each receive and send fails with.
+    pub error: Option<ErrorKind>,
+    /// What `register` fails with.
+    pub register_error: Option<ErrorKind>,
+    /// Bytes that the kernel still takes.
+    pub room: usize,
+    /// What the kernel took.
+    pub output: Vec<u8>,
+    /// The bytes of each send that took some.
+    pub sends: Vec<usize>,
+    pub key: Option<Key>,
+    pub interest: Interest,
+    pub calls: Calls,
+}
+
+impl Socket {
+    fn new() -> Socket {
+        Socket {
+            inbound: Vec::new(),
+            read_at: 0,
+            read_max: usize::MAX,
+            eof: false,
+            hung_up: false,
+            error: None,
+            register_error: None,
+            room: usize::MAX,
+            output: Vec::new(),
+            sends: Vec::new(),
+            key: None,
+            interest: Interest { readable: false, writable: false },
+            calls: Calls::default(),
+        }
+    }
+
+    /// Makes the peer send bytes.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.inbound.extend_from_slice(bytes);
+    }
+
+    /// Bytes that the shard has not read.
+    pub fn unread(&self) -> usize {
+        self.inbound.len() - self.read_at
+    }
+
+    fn ready(&self, key: Key) -> Option<Ready> {
+        let broken = self.error.is_some() || self.hung_up;
+        let readable = self.interest.readable && (self.unread() > 0 || self.eof || broken);
+        let writable = self.interest.writable && (self.room > 0 || broken);
+        (readable || writable || self.hung_up).then_some(Ready {
+            key,
+            readable,
+            writable,
+            hung_up: self.hung_up,
+        })
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.calls.receive += 1;
+        if let Some(kind) = self.error {
+            return Err(kind.into());
+        }
+        let count = self.unread().min(buffer.len()).min(self.read_max);
+        if count == 0 {
+            return if self.eof || self.hung_up { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
+        }
+        buffer[..count].copy_from_slice(&self.inbound[self.read_at..self.read_at + count]);
+        self.read_at += count;
+        if self.read_at == self.inbound.len() {
+            self.inbound.clear();
+            self.read_at = 0;
+        }
+        Ok(count)
+    }
+
+    fn send(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.calls.send += 1;
+        if let Some(kind) = self.error {
+            return Err(kind.into());
+        }
+        assert_eq!(self.calls.shutdown_write, 0, "nothing is sent after the end of the stream");
+        let mut taken = 0;
+        for slice in slices {
+            let part = &slice[..slice.len().min(self.room)];
+            self.room -= part.len();
+            self.output.extend_from_slice(part);
+            taken += part.len();
+        }
+        if taken == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.sends.push(taken);
+        Ok(taken)
+    }
+}
+
+/// All sockets and the clock.
+#[derive(Debug, Default)]
+pub struct Net {
+    pub now: Time,
+    pub sockets: Vec<Socket>,
+    /// Calls that moved something, to see when nothing moves any more.
+    pub activity: u64,
+}
+
+/// A socket by its place in [`Net::sockets`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketId(pub usize);
+
+impl Net {
+    /// A socket that no shard has seen.
+    pub fn open(&mut self) -> SocketId {
+        self.sockets.push(Socket::new());
+        SocketId(self.sockets.len() - 1)
+    }
+}
+
+/// Notes that a shard was woken.
+#[derive(Clone, Debug, Default)]
+pub struct SimWaker(Arc<AtomicBool>);
+
+impl Wake for SimWaker {
+    fn wake(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl SimWaker {
+    /// Whether a wake-up has come since the last wait.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// One shard's view of the [`Net`].
+#[derive(Debug)]
+pub struct SimIo {
+    net: Rc<RefCell<Net>>,
+    waker: SimWaker,
+    watched: Vec<(SocketId, Key)>,
+    /// Reported by the next wait before anything else: for stale keys.
+    pub injected: Vec<Ready>,
+    /// What the latest wait was given.
+    pub deadline: Option<Time>,
+}
+
+impl SimIo {
+    pub fn new(net: Rc<RefCell<Net>>, waker: SimWaker) -> SimIo {
+        SimIo { net, waker, watched: Vec::new(), injected: Vec::new(), deadline: None }
+    }
+
+    fn with<R>(&self, id: SocketId, act: impl FnOnce(&mut Socket) -> R) -> R {
+        let mut net = self.net.borrow_mut();
+        net.activity += 1;
+        let socket = &mut net.sockets[id.0];
+        assert_eq!(socket.calls.close, 0, "a closed socket is left alone");
+        act(socket)
+    }
+}
+
+impl Io for SimIo {
+    type Socket = SocketId;
+    type Stream = SocketId;
+
+    fn now(&self) -> Time {
+        self.net.borrow().now
+    }
+
+    fn register(&mut self, socket: SocketId, key: Key) -> io::Result<SocketId> {
+        self.with(socket, |socket| {
+            if let Some(kind) = socket.register_error {
+                socket.calls.close += 1;
+                return Err(io::Error::from(kind));
+            }
+            socket.key = Some(key);
+            socket.interest = Interest { readable: true, writable: false };
+            Ok(())
+        })?;
+        self.watched.push((socket, key));
+        Ok(socket)
+    }
+
+    fn set_interest(&mut self, stream: &SocketId, key: Key, interest: Interest) -> io::Result<()> {
+        self.with(*stream, |socket| {
+            assert_eq!(socket.key, Some(key));
+            socket.calls.set_interest += 1;
+            socket.interest = interest;
+        });
+        Ok(())
+    }
+
+    fn receive(&mut self, stream: &SocketId, buffer: &mut [u8]) -> io::Result<usize> {
+        self.with(*stream, |socket| socket.receive(buffer))
+    }
+
+    fn send(&mut self, stream: &SocketId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.with(*stream, |socket| socket.send(slices))
+    }
+
+    fn shutdown_write(&mut self, stream: &SocketId) {
+        self.with(*stream, |socket| socket.calls.shutdown_write += 1);
+    }
+
+    fn close(&mut self, stream: SocketId) {
+        self.with(stream, |socket| socket.calls.close += 1);
+        self.watched.retain(|(watched, _)| *watched != stream);
+    }
+
+    fn wait(&mut self, ready: &mut Vec<Ready>, deadline: Option<Time>) -> io::Result<()> {
+        self.deadline = deadline;
+        self.waker.0.store(false, Ordering::SeqCst);
+        ready.clear();
+        ready.append(&mut self.injected);
+        let net = self.net.borrow();
+        ready.extend(self.watched.iter().filter_map(|(id, key)| net.sockets[id.0].ready(*key)));
+        Ok(())
+    }
+}

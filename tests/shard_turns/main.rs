@@ -1,0 +1,15 @@
+//! Whole shards over a simulated operating system, turn by turn: what leaves, in which order, in how
+//! many calls, and how everything ends.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod deadlines;
+mod drain;
+mod endings;
+mod heartbeat;
+mod limits;
+mod mailbox;
+mod reading;
+mod rooms;
+mod writing;

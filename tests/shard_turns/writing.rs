@@ -1,0 +1,198 @@
+//! What leaves: short writes, control frames at frame boundaries, one pong for a million pings.
+
+use fanfare::protocol::Opcode;
+use fanfare::shard::Counter;
+
+use crate::common::{Client, Frame, Server, ping, settings, text};
+
+/// Lets the kernel take `step` bytes a turn until everything is out.
+fn trickle(server: &mut Server, client: Client, step: usize) {
+    loop {
+        let before = server.socket(client).output.len();
+        server.socket(client).room = step;
+        server.settle();
+        if server.socket(client).output.len() == before {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_short_write_at_every_byte_resumes_exactly() {
+    let payloads = ["first".to_owned(), "x".repeat(200), "third".to_owned()];
+    let sent: usize = payloads.iter().map(|payload| payload.len() + 4).sum();
+    for cut in 0..sent {
+        for step in [1, 50, usize::MAX] {
+            let mut server = Server::new(1, settings());
+            let echo = server.connect(0, "/echo");
+            let member = server.connect(0, "/rooms/a");
+            let sender = server.connect(0, "/rooms/a");
+            for client in [echo, member] {
+                server.socket(client).room = cut;
+            }
+            for payload in &payloads {
+                server.feed(echo, &text(payload));
+                server.feed(sender, &text(payload));
+                server.turn(0);
+            }
+            for client in [echo, member] {
+                assert_eq!(server.socket(client).output.len(), cut.min(sent - 4));
+                trickle(&mut server, client, step);
+                assert_eq!(server.take_texts(client), payloads, "cut at {cut}, then {step}");
+            }
+            server.finish();
+        }
+    }
+}
+
+#[test]
+fn writability_is_watched_only_while_bytes_wait() {
+    let mut server = Server::new(1, settings());
+    let client = server.connect(0, "/echo");
+    assert!(!server.socket(client).interest.writable);
+    server.socket(client).room = 3;
+    server.feed(client, &text("hello"));
+    server.turn(0);
+    assert!(server.socket(client).interest.writable);
+    let sends = server.socket(client).calls.send;
+    server.turn(0);
+    assert_eq!(server.socket(client).calls.send, sends, "it is not tried before there is room");
+    server.socket(client).room = usize::MAX;
+    server.turn(0);
+    assert!(!server.socket(client).interest.writable);
+    assert_eq!(server.take_texts(client), ["hello"]);
+    server.finish();
+}
+
+#[test]
+fn a_pong_jumps_ahead_of_queued_data_but_never_into_a_frame() {
+    let data = "y".repeat(40);
+    for cut in 0..=42 {
+        let mut server = Server::new(1, settings());
+        let client = server.connect(0, "/rooms/a");
+        let sender = server.connect(0, "/rooms/a");
+        server.socket(client).room = cut;
+        for _ in 0..3 {
+            server.feed(sender, &text(&data));
+            server.turn(0);
+        }
+        server.feed(client, &ping(b"old"));
+        server.turn(0);
+        server.feed(client, &ping(b"new"));
+        server.turn(0);
+        trickle(&mut server, client, 7);
+        let at = usize::from(cut > 0);
+        let mut expected = vec![Frame::text(&data); 3];
+        expected.insert(at, Frame::pong(b"new"));
+        assert_eq!(server.take_frames(client), expected, "cut at {cut}");
+        server.finish();
+    }
+}
+
+#[test]
+fn a_pong_whose_first_bytes_are_out_is_finished_before_the_next() {
+    for cut in 1..5 {
+        let mut server = Server::new(1, settings());
+        let client = server.connect(0, "/echo");
+        server.socket(client).room = cut;
+        for payload in [b"one", b"two", b"six"] {
+            server.feed(client, &ping(payload));
+            server.turn(0);
+        }
+        server.socket(client).room = usize::MAX;
+        server.settle();
+        let expected = [Frame::pong(b"one"), Frame::pong(b"six")];
+        assert_eq!(server.take_frames(client), expected, "cut at {cut}");
+        server.finish();
+    }
+}
+
+#[test]
+fn a_ping_of_ours_waits_for_the_end_of_the_frame_that_is_half_out() {
+    let data = "z".repeat(30);
+    for cut in 0..=32 {
+        let mut server = Server::new(1, settings());
+        let client = server.connect(0, "/rooms/a");
+        let sender = server.connect(0, "/rooms/a");
+        server.advance(settings().ping_interval - settings().write_timeout / 2);
+        server.feed(sender, &text("keeps itself alive"));
+        server.settle();
+        server.take_output(client);
+        server.socket(client).room = cut;
+        for _ in 0..2 {
+            server.feed(sender, &text(&data));
+            server.turn(0);
+        }
+        server.advance(settings().write_timeout * 3 / 4);
+        assert_eq!(server.socket(client).output.len(), cut);
+        trickle(&mut server, client, 5);
+        let mut expected = vec![Frame::text(&data); 2];
+        expected.insert(usize::from(cut > 0), Frame::ping());
+        assert_eq!(server.take_frames(client), expected, "cut at {cut}");
+        server.finish();
+    }
+}
+
+#[test]
+fn a_million_pings_of_a_peer_that_never_reads_leave_one_pong() {
+    let mut server = Server::new(1, settings());
+    let client = server.connect(0, "/echo");
+    server.socket(client).room = 0;
+    let burst: Vec<u8> = ping(b"again").repeat(10_000);
+    let mut pinned = Vec::new();
+    for _ in 0..100 {
+        server.feed(client, &burst);
+        server.settle();
+        pinned.push(server.counter(Counter::QueuePinnedMax));
+    }
+    server.feed(client, &ping(b"last"));
+    server.settle();
+    assert_eq!(server.socket(client).unread(), 0, "all were read");
+    assert_eq!(server.socket(client).output, []);
+    assert!(pinned.iter().all(|bytes| *bytes == pinned[0] && *bytes < 4096), "{pinned:?}");
+    server.socket(client).room = usize::MAX;
+    server.settle();
+    assert_eq!(server.take_frames(client), [Frame::pong(b"last")]);
+    server.finish();
+}
+
+#[test]
+fn a_queue_of_many_pieces_needs_several_sends_and_keeps_its_order() {
+    let mut server = Server::new(1, settings());
+    let member = server.connect(0, "/rooms/a");
+    let sender = server.connect(0, "/rooms/a");
+    server.socket(member).room = 0;
+    for number in 0..200 {
+        server.feed(sender, &text(&number.to_string()));
+        server.turn(0);
+    }
+    server.socket(member).room = usize::MAX;
+    server.turn(0);
+    let expected: Vec<String> = (0..200).map(|number| number.to_string()).collect();
+    assert_eq!(server.take_texts(member), expected);
+    server.finish();
+}
+
+#[test]
+fn pings_and_pongs_between_cut_frames_leave_every_frame_whole() {
+    let mut server = Server::new(1, settings());
+    let member = server.connect(0, "/rooms/a");
+    let sender = server.connect(0, "/rooms/a");
+    let mut sent = Vec::new();
+    for number in 0..50u8 {
+        sent.push(format!("{number} {}", "m".repeat(usize::from(number) * 3)));
+        server.feed(sender, &text(&sent[usize::from(number)]));
+        server.feed(member, &ping(&[number]));
+        server.socket(member).room = 11;
+        server.turn(0);
+    }
+    server.socket(member).room = usize::MAX;
+    server.settle();
+    let (pongs, data): (Vec<Frame>, Vec<Frame>) =
+        server.take_frames(member).into_iter().partition(|frame| frame.opcode == Opcode::Pong);
+    let sent: Vec<Frame> = sent.iter().map(|text| Frame::text(text)).collect();
+    assert_eq!(data, sent);
+    assert_eq!(pongs.last(), Some(&Frame::pong(&[49])), "the newest ping is answered");
+    assert!(pongs.is_sorted_by_key(|pong| pong.payload[0]));
+    server.finish();
+}
