@@ -189,6 +189,13 @@ impl Connection {
         self.decide(Cause::Refused);
     }
 
+    /// Gives a handshake up, whether its request was handed out or has not come whole; nothing further
+    /// is parsed.
+    pub fn abandon(&mut self) {
+        debug_assert_eq!(self.state, State::Handshaking, "no handshake to give up");
+        self.decide(Cause::Refused);
+    }
+
     fn decide(&mut self, cause: Cause) {
         self.undecided = false;
         self.end(cause);

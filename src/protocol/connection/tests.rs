@@ -313,6 +313,20 @@ fn frames_behind_the_head_wait_for_the_decision() {
 }
 
 #[test]
+fn a_handshake_can_be_given_up_at_any_byte_of_its_head() {
+    for size in 0..=HEAD.len() {
+        let mut connection = Connection::accepting();
+        let mut bytes = HEAD[..size].to_vec();
+        let mut input = Input::new(&mut bytes);
+        let event = connection.next_event(NOW, &mut input, &Limits::default());
+        assert_eq!(event.is_some(), size == HEAD.len());
+        connection.abandon();
+        assert_eq!(connection.state(), State::Closed);
+        assert_eq!((connection.heap_bytes(), connection.message_started()), (0, None));
+    }
+}
+
+#[test]
 fn each_byte_of_a_head_is_scanned_once_and_memory_follows() {
     SCANNED.set(0);
     let filler = format!("X: {}\r\n\r\n", "y".repeat(7000));
