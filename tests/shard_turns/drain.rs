@@ -1,1 +1,115 @@
-//! To come.
+//! The end of a server: everybody is told, what was queued goes out first, nobody is waited for
+//! longer than the deadline.
+
+use std::time::Duration;
+
+use fanfare::endpoint::CloseKind;
+use fanfare::shard::{Admission, Counter};
+
+use crate::common::{Server, binary, request, settings, split_response, text};
+
+const DRAIN: Duration = Duration::from_secs(10);
+
+#[test]
+fn everybody_is_sent_what_was_queued_and_then_1001() {
+    let mut server = Server::new(2, settings());
+    let clients: Vec<_> = (0..10).map(|number| server.connect(number % 2, "/rooms/a")).collect();
+    for client in &clients[1..] {
+        server.socket(*client).room = 5;
+    }
+    server.feed(clients[0], &text("queued before the end"));
+    server.settle();
+    let deadline = server.now() + DRAIN;
+    server.drain(deadline);
+    server.settle();
+    assert!(server.finished.is_empty(), "peers are waited for");
+    for client in &clients {
+        server.socket(*client).room = usize::MAX;
+    }
+    server.settle();
+    for client in &clients[1..] {
+        let frames = server.take_frames(*client);
+        assert_eq!(frames.len(), 2, "{frames:?}");
+        assert_eq!(frames[0].payload, b"queued before the end");
+        assert_eq!(frames[1].close().unwrap(), (1001, "the server is shutting down".to_owned()));
+    }
+    for client in &clients {
+        assert_eq!(server.socket(*client).calls.shutdown_write, 1);
+        server.socket(*client).eof = true;
+    }
+    server.settle();
+    assert_eq!(server.finished.len(), 2);
+    assert_eq!(server.closes(CloseKind::Shutdown), 10);
+    server.finish();
+}
+
+#[test]
+fn the_deadline_of_a_drain_ends_those_who_do_not_take_their_bytes() {
+    let mut server = Server::new(1, settings());
+    let stuck = server.connect(0, "/echo");
+    server.socket(stuck).room = 0;
+    server.feed(stuck, &text("never taken"));
+    server.settle();
+    let deadline = server.now() + Duration::from_secs(3);
+    server.drain(deadline);
+    server.settle();
+    server.advance(Duration::from_secs(3) - Duration::from_nanos(1));
+    assert!(!server.is_closed(stuck));
+    assert_eq!(server.shards[0].io_mut().deadline, Some(deadline), "it sleeps until then");
+    server.advance(Duration::from_nanos(1));
+    assert!(server.is_closed(stuck));
+    assert!(server.finished.contains(&0));
+    server.finish();
+}
+
+#[test]
+fn a_connection_that_has_not_shaken_hands_is_refused_with_503() {
+    let mut server = Server::new(1, settings());
+    let silent = server.adopt(0);
+    let partial = server.adopt(0);
+    server.feed(partial, &request("/echo")[..20]);
+    server.settle();
+    let deadline = server.now() + DRAIN;
+    server.drain(deadline);
+    let late = server.adopt(0);
+    server.settle();
+    for client in [silent, partial, late] {
+        let output = server.take_output(client);
+        assert_eq!(split_response(&output).0, 503);
+        assert!(String::from_utf8_lossy(&output).contains("Retry-After"), "{output:?}");
+        server.socket(client).eof = true;
+    }
+    server.settle();
+    assert!(server.finished.contains(&0));
+    server.finish();
+}
+
+#[test]
+fn a_full_server_refuses_with_503() {
+    let mut server = Server::new(1, settings());
+    let socket = server.net.borrow_mut().open();
+    let client = server.adopt_socket(0, socket, Admission::Full { limit: 7 });
+    server.feed(client, &request("/echo"));
+    server.settle();
+    let output = server.take_output(client);
+    assert_eq!(split_response(&output).0, 503);
+    assert!(String::from_utf8_lossy(&output).contains("all of its 7 connections"));
+    assert_eq!(server.closes(CloseKind::ServerFull), 1);
+    assert_eq!(server.counter(Counter::Opened), 0);
+    server.finish();
+}
+
+#[test]
+fn a_socket_that_cannot_be_watched_is_not_counted_as_a_connection() {
+    let mut server = Server::new(1, settings());
+    let socket = server.net.borrow_mut().open();
+    let client = server.adopt_socket(0, socket, Admission::Welcome);
+    server.socket(client).register_error = Some(std::io::ErrorKind::OutOfMemory);
+    server.settle();
+    assert_eq!(server.counter(Counter::Connections), 0);
+    let next = server.connect(0, "/echo");
+    server.feed(next, &binary(b"works"));
+    server.settle();
+    assert_eq!(server.take_frames(next)[0].payload, b"works");
+    server.finish();
+}
