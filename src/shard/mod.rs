@@ -233,12 +233,14 @@ impl<I: Io> Shard<I> {
         if core.paused_publishers.is_empty() || core.mailbox.mesh().waits_for_room(core.id) {
             return;
         }
-        for key in core.paused_publishers.drain(..) {
+        let mut paused = std::mem::take(&mut core.paused_publishers);
+        for key in paused.drain(..) {
             let Some(slot) = connections.get_mut(key) else { continue };
             slot.session.paused_publisher = false;
-            slot.session.received_at = core.now;
-            mark_dirty(&mut core.dirty, key.index(), &mut slot.session);
+            core.reading_resumed(key.index(), slot);
+            core.mark_dirty(key.index(), &mut slot.session);
         }
+        core.paused_publishers = paused;
     }
 
     /// Past the deadline of a drain nobody is waited for any more.
@@ -291,6 +293,12 @@ impl<S> Core<S> {
 
     fn mark_dirty(&mut self, index: u32, session: &mut Session) {
         mark_dirty(&mut self.dirty, index, session);
+    }
+
+    /// Silence counts from now. The timer may have been armed for the wheel's horizon meanwhile.
+    fn reading_resumed<T>(&mut self, index: u32, slot: &mut Slot<T>) {
+        slot.session.received_at = self.now;
+        self.arm(index, slot);
     }
 
     /// Arms the timer of a slot for the earliest thing that it has to do.

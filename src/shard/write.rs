@@ -101,8 +101,9 @@ impl<S> Core<S> {
             self.tally.add(Counter::ReplyPauses, 1);
         } else if session.paused_replies && replies <= high / 2 {
             session.paused_replies = false;
-            session.received_at = self.now;
+            self.reading_resumed(index, slot);
         }
+        let session = &mut slot.session;
         if session.ended && session.outbound.is_empty() {
             if !session.write_closed {
                 session.write_closed = true;
