@@ -295,9 +295,10 @@ impl<S> Core<S> {
         mark_dirty(&mut self.dirty, index, session);
     }
 
-    /// Silence counts from now. The timer may have been armed for the wheel's horizon meanwhile.
+    /// Silence counts from now, and so does a message that could not go on. The timer may have been armed for the wheel's horizon meanwhile.
     fn reading_resumed<T>(&mut self, index: u32, slot: &mut Slot<T>) {
         slot.session.received_at = self.now;
+        slot.session.resumed_at = self.now;
         self.arm(index, slot);
     }
 

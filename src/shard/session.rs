@@ -23,6 +23,8 @@ pub struct Session {
     pub peer: PeerAddress,
     /// When the peer last sent anything, or reading last resumed.
     pub received_at: Time,
+    /// When reading last resumed after a pause of ours; at first, when it began.
+    pub resumed_at: Time,
     /// While [`Session::waiting`]: when the kernel last took bytes.
     pub progress_at: Time,
     /// The one fixed deadline: of the handshake at first, of the pong while a ping is unanswered, of
@@ -77,6 +79,7 @@ impl Session {
             outbound: Outbound::default(),
             peer,
             received_at: now,
+            resumed_at: now,
             progress_at: now,
             deadline: handshake_deadline,
             lingered: 0,
@@ -132,7 +135,10 @@ impl<T> Slot<T> {
         };
         earliest = earliest.min(heartbeat);
         if let Some(started) = self.protocol.message_started() {
-            earliest = earliest.min((started + settings.message_timeout, Due::MessageTimeout));
+            // A pause can start its time anew once at most: nothing else is answered or published
+            // before the message is whole.
+            let counts_from = started.max(session.resumed_at);
+            earliest = earliest.min((counts_from + settings.message_timeout, Due::MessageTimeout));
         }
         earliest
     }

@@ -160,3 +160,25 @@ fn a_publisher_that_is_paused_for_long_is_pinged_on_time_once_it_is_read_again()
         server.finish();
     }
 }
+
+#[test]
+fn a_message_is_given_its_time_anew_after_a_pause_of_ours() {
+    for (late, seconds) in [(false, 20), (false, 40), (false, 100), (true, 20), (true, 100)] {
+        let (mut server, publisher, member) = paused_publisher();
+        advance_shard_0(&mut server, Duration::from_secs(seconds));
+        server.turn(1);
+        server.settle_shards(&[0]);
+        advance_shard_0(&mut server, settings().message_timeout - TICK * 2);
+        assert_eq!(server.closes(CloseKind::MessageTimeout), 0, "the pause is not the peer's fault");
+        if late {
+            advance_shard_0(&mut server, TICK * 3);
+        }
+        assert_eq!(server.closes(CloseKind::MessageTimeout), u64::from(late));
+        server.feed(publisher, &binary(&[2; 100])[50..]);
+        server.feed(member, &pong(b""));
+        server.settle();
+        let bytes = if late { 10_000 } else { 100 };
+        assert_eq!(server.take_frames(member).last().unwrap().payload.len(), bytes);
+        server.finish();
+    }
+}
