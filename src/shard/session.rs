@@ -135,7 +135,7 @@ impl<T> Slot<T> {
         };
         earliest = earliest.min(heartbeat);
         if let Some(started) = self.protocol.message_started() {
-            // A pause can start its time anew once at most: nothing else is answered or published
+            // Each kind of pause starts its time anew once at most: nothing else is answered or published
             // before the message is whole.
             let counts_from = started.max(session.resumed_at);
             earliest = earliest.min((counts_from + settings.message_timeout, Due::MessageTimeout));
