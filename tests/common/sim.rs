@@ -74,6 +74,12 @@ impl Socket {
         self.inbound.extend_from_slice(bytes);
     }
 
+    /// Takes back what was not read, and keeps its memory.
+    pub fn forget_input(&mut self) {
+        self.inbound.clear();
+        self.read_at = 0;
+    }
+
     /// Bytes that the shard has not read.
     pub fn unread(&self) -> usize {
         self.inbound.len() - self.read_at

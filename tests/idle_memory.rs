@@ -1,0 +1,234 @@
+//! What connections and messages cost the allocator, to the byte: an idle connection owns no heap,
+//! and a message allocates nothing per receiver.
+//!
+//! The simulated sockets record into memory that they have reserved before, so what is counted is the
+//! shards' own.
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use fanfare::shard::{Admission, Counter, Shard};
+
+use common::sim::SimIo;
+use common::{Client, Server, binary, request, settings, text};
+
+thread_local! {
+    static LIVE_BYTES: Cell<i64> = const { Cell::new(0) };
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The system's allocator with a count per thread, so that tests in parallel do not meet.
+struct Counting;
+
+fn count(bytes: i64, allocations: u64) {
+    LIVE_BYTES.set(LIVE_BYTES.get() + bytes);
+    ALLOCATIONS.set(ALLOCATIONS.get() + allocations);
+}
+
+#[allow(unsafe_code)] // a global allocator cannot be had without
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as i64, 1);
+        // SAFETY: the caller keeps to the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-(layout.size() as i64), 0);
+        // SAFETY: the caller keeps to the contract of `dealloc`, and it was the system's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size as i64 - layout.size() as i64, 1);
+        // SAFETY: the caller keeps to the contract of `realloc`, and it was the system's.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Live bytes of this thread now.
+fn live_bytes() -> i64 {
+    LIVE_BYTES.get()
+}
+
+/// Allocations of this thread while `act` runs.
+fn allocations(act: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    act();
+    ALLOCATIONS.get() - before
+}
+
+/// The channel between shards allocates a block per 31 pieces of mail, and is as full as before after
+/// any multiple of them.
+const MAIL_PER_BLOCK: usize = 31;
+const ROOMS: usize = 33;
+const CONNECTIONS: usize = ROOMS * MAIL_PER_BLOCK;
+
+/// Opens `count` sockets with room for what they will record, so that they allocate nothing later.
+fn sockets(server: &mut Server, count: usize) -> Vec<Client> {
+    let mut net = server.net.borrow_mut();
+    let open = |_| {
+        let socket = net.open();
+        net.sockets[socket.0].output.reserve(1 << 10);
+        net.sockets[socket.0].sends.reserve(64);
+        net.sockets[socket.0].feed(&[0; 1 << 10]);
+        net.sockets[socket.0].forget_input();
+        Client { socket, shard: 0 }
+    };
+    (0..count).map(open).collect()
+}
+
+/// Opens connections, spread over the rooms.
+fn open(server: &mut Server, clients: &[Client]) {
+    for (number, client) in clients.iter().enumerate() {
+        server.adopt_socket(0, client.socket, Admission::Welcome);
+        server.feed(*client, &request(&format!("/rooms/{}?echo=true", number % ROOMS)));
+    }
+    server.settle();
+    for client in clients {
+        assert!(server.socket(*client).output.starts_with(b"HTTP/1.1 101"));
+    }
+    clear(server);
+}
+
+fn clear(server: &mut Server) {
+    for socket in &mut server.net.borrow_mut().sockets {
+        socket.output.clear();
+        socket.sends.clear();
+    }
+}
+
+/// Each says something to its room and hears everybody there.
+fn open_and_talk(server: &mut Server, clients: &[Client]) {
+    open(server, clients);
+    for client in clients {
+        server.feed(*client, &text("x"));
+    }
+    server.settle();
+    for client in clients {
+        assert_eq!(server.socket(*client).output.len(), CONNECTIONS / ROOMS * 3);
+    }
+    clear(server);
+}
+
+fn close_all(server: &mut Server, clients: &[Client]) {
+    for client in clients {
+        server.socket(*client).eof = true;
+    }
+    server.settle();
+    assert!(clients.iter().all(|client| server.is_closed(*client)));
+}
+
+#[test]
+fn a_thousand_idle_connections_own_no_heap_beside_their_slots() {
+    let mut server = Server::new(1, settings());
+    let clients = sockets(&mut server, ROOMS + 3 * CONNECTIONS);
+    // They keep the rooms, whose lists of members are not a connection's own.
+    let (keepers, clients) = clients.split_at(ROOMS);
+    open(&mut server, keepers);
+    let (warm_up, clients) = clients.split_at(CONNECTIONS);
+    let (measured, control) = clients.split_at(CONNECTIONS);
+    let cold = live_bytes();
+    open_and_talk(&mut server, warm_up);
+    let grown = live_bytes() - cold;
+    close_all(&mut server, warm_up);
+    let closed = live_bytes();
+    open_and_talk(&mut server, measured);
+    assert_eq!(live_bytes() - closed, 0, "{CONNECTIONS} idle connections in slots that were there");
+    assert!(grown >= (CONNECTIONS * Shard::<SimIo>::CONNECTION_BYTES) as i64, "the slots are counted");
+    close_all(&mut server, measured);
+    assert_eq!(live_bytes(), closed);
+    open_and_talk(&mut server, control);
+    let (idle, message) = (live_bytes(), text("x"));
+    let with_message = live_bytes();
+    server.feed(control[0], &message[..3]);
+    server.settle();
+    assert!(live_bytes() > with_message, "half a message does own heap, and the count sees it");
+    server.feed(control[0], &message[3..]);
+    server.settle();
+    drop(message);
+    assert_eq!(live_bytes(), idle, "which is given back at its end");
+    close_all(&mut server, control);
+    server.finish();
+    // Not earlier: what is printed under test is kept on the heap, and would count.
+    println!("the first {CONNECTIONS} connections grew the process by {grown} bytes");
+    println!("a connection is {} bytes", Shard::<SimIo>::CONNECTION_BYTES);
+}
+
+#[test]
+fn a_connection_takes_at_most_256_bytes() {
+    let bytes = Shard::<fanfare::reactor::PollIo>::CONNECTION_BYTES;
+    println!("a connection takes {bytes} bytes");
+    assert!(bytes <= 256, "{bytes}");
+}
+
+#[test]
+fn an_echo_of_small_messages_allocates_nothing() {
+    let mut server = Server::new(1, settings());
+    let client = server.connect(0, "/echo");
+    let mut burst = text("a small message");
+    burst.extend(binary(&[7; 100]));
+    let batch = burst.repeat(8);
+    let round = |server: &mut Server| {
+        server.feed(client, &batch);
+        server.turn(0);
+        let mut socket = server.socket(client);
+        assert_eq!(socket.output.len(), batch.len() - 16 * 4);
+        socket.output.clear();
+        socket.sends.clear();
+    };
+    for _ in 0..100 {
+        round(&mut server);
+    }
+    let count = allocations(|| (0..1000).for_each(|_| round(&mut server)));
+    assert_eq!(count, 0, "for 16,000 messages");
+    let count = allocations(|| {
+        server.feed(client, &batch[..batch.len() - 1]);
+        server.turn(0);
+    });
+    assert!(count > 0, "a message that is cut does allocate, and the count sees it");
+    server.finish();
+}
+
+/// Allocations for `messages` relayed one per turn to so many members.
+fn relay_allocations(shards: usize, members: usize, messages: usize) -> u64 {
+    let mut server = Server::new(shards, settings());
+    let sender = server.connect(0, "/rooms/a");
+    let members: Vec<Client> =
+        (0..members).map(|number| server.connect(number % shards, "/rooms/a")).collect();
+    let message = text("a small message");
+    let round = |server: &mut Server| {
+        server.feed(sender, &message);
+        (0..shards).for_each(|shard| server.turn(shard));
+        for member in &members {
+            let mut socket = server.socket(*member);
+            assert_eq!(socket.output.len(), message.len() - 4);
+            socket.output.clear();
+            socket.sends.clear();
+        }
+    };
+    let warm_up = 10 * MAIL_PER_BLOCK;
+    (0..warm_up).for_each(|_| round(&mut server));
+    let count = allocations(|| (0..messages).for_each(|_| round(&mut server)));
+    assert_eq!(server.counter(Counter::Publications) as usize, messages + warm_up);
+    server.finish();
+    count
+}
+
+#[test]
+fn a_relay_allocates_a_block_of_the_channel_now_and_then_and_nothing_per_receiver() {
+    let messages = 20 * MAIL_PER_BLOCK;
+    for shards in [1, 2] {
+        let few = relay_allocations(shards, 10, messages);
+        let many = relay_allocations(shards, 1000, messages);
+        println!("{few} allocations for {messages} messages to {shards} shards");
+        assert_eq!(few, many, "10 members or 1000");
+        assert!(few <= (shards * messages / MAIL_PER_BLOCK) as u64, "one block per {MAIL_PER_BLOCK}: {few}");
+    }
+}
