@@ -11,163 +11,18 @@ use std::io::IoSlice;
 
 use crate::protocol::{CONTROL_FRAME_BYTES_MAX, FrameBuf, Opcode, push_server_frame};
 use crate::slab::NONE;
+use arena::{Node, Purpose, SCRATCH};
 
-/// The frame index that means "in this turn's scratch".
-const SCRATCH: u32 = NONE - 1;
+pub use arena::{FrameIndex, SendArena};
+
+mod arena;
+
 /// Slices that one send carries at most.
 pub const SLICES_PER_SEND: usize = 64;
-/// What a node adds to what a connection pins.
-const NODE_BYTES: usize = size_of::<Node>();
 /// Longer replies get a buffer of their own, so a short write never copies them a second time.
 const SCRATCH_REPLY_BYTES_MAX: usize = 256 << 10;
 /// Pongs that one connection gets in one turn without a wait; of more, only the newest counts.
 const PONGS_PER_TURN: u8 = 16;
-
-/// Why a node is there: decides what may be dropped and what pauses reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    /// The connection's own: an answer to what it sent.
-    Reply,
-    /// A room's message.
-    Delivery,
-    /// An answer to a ping; one that has not begun gives way to a newer one.
-    Pong,
-    /// A ping of ours.
-    Ping,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Node {
-    frame: u32,
-    start: u32,
-    end: u32,
-    next: u32,
-    purpose: Purpose,
-}
-
-#[derive(Debug)]
-struct SharedFrame {
-    frame: FrameBuf,
-    /// Nodes of this shard that refer to it: a plain count, so receivers cost no atomic operation.
-    references: u32,
-}
-
-/// Names a shared buffer inside one shard's arena.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameIndex(u32);
-
-/// The storage behind all outbound queues of a shard.
-#[derive(Debug)]
-pub struct SendArena {
-    nodes: Vec<Node>,
-    free_node: u32,
-    frames: Vec<Option<SharedFrame>>,
-    free_frames: Vec<u32>,
-    scratch: Vec<u8>,
-}
-
-impl Default for SendArena {
-    fn default() -> Self {
-        SendArena {
-            nodes: Vec::new(),
-            free_node: NONE,
-            frames: Vec::new(),
-            free_frames: Vec::new(),
-            scratch: Vec::new(),
-        }
-    }
-}
-
-impl SendArena {
-    /// Takes a buffer in, held once by the caller until [`SendArena::release`].
-    pub fn hold(&mut self, frame: FrameBuf) -> FrameIndex {
-        let shared = Some(SharedFrame { frame, references: 1 });
-        match self.free_frames.pop() {
-            Some(index) => {
-                self.frames[index as usize] = shared;
-                FrameIndex(index)
-            }
-            None => {
-                self.frames.push(shared);
-                FrameIndex(self.frames.len() as u32 - 1)
-            }
-        }
-    }
-
-    /// Gives one hold back; the last one lets go of the buffer.
-    pub fn release(&mut self, index: FrameIndex) {
-        let slot = &mut self.frames[index.0 as usize];
-        let shared = slot.as_mut().expect("a held frame is present");
-        shared.references -= 1;
-        if shared.references == 0 {
-            *slot = None;
-            self.free_frames.push(index.0);
-        }
-    }
-
-    fn shared(&self, index: u32) -> &FrameBuf {
-        &self.frames[index as usize].as_ref().expect("a node's frame is present").frame
-    }
-
-    /// Replies of this turn, in bytes.
-    pub fn scratch_bytes(&self) -> usize {
-        self.scratch.len()
-    }
-
-    /// Forgets this turn's replies; every queue must have been flushed or settled.
-    pub fn clear_scratch(&mut self, keep_bytes: usize) {
-        self.scratch.clear();
-        self.scratch.shrink_to(keep_bytes);
-    }
-
-    /// Nodes and buffers in use, for the check that a drained shard holds none.
-    pub fn in_use(&self) -> (usize, usize) {
-        let mut free = 0;
-        let mut at = self.free_node;
-        while at != NONE {
-            free += 1;
-            at = self.nodes[at as usize].next;
-        }
-        (self.nodes.len() - free, self.frames.len() - self.free_frames.len())
-    }
-
-    fn new_node(&mut self, node: Node) -> u32 {
-        if self.free_node == NONE {
-            self.nodes.push(node);
-            return self.nodes.len() as u32 - 1;
-        }
-        let index = self.free_node;
-        self.free_node = self.nodes[index as usize].next;
-        self.nodes[index as usize] = node;
-        index
-    }
-
-    /// Frees a node with its hold, and returns what it pinned.
-    fn free_node(&mut self, index: u32) -> Node {
-        let node = self.nodes[index as usize];
-        self.nodes[index as usize].next = self.free_node;
-        self.free_node = index;
-        if node.frame != SCRATCH {
-            self.release(FrameIndex(node.frame));
-        }
-        node
-    }
-
-    fn bytes(&self, node: &Node) -> &[u8] {
-        let source = if node.frame == SCRATCH { &self.scratch } else { self.shared(node.frame).as_slice() };
-        &source[node.start as usize..node.end as usize]
-    }
-
-    /// What a node pins. A range pins its whole buffer: a peer must not pin much by small ranges.
-    fn cost(&self, node: &Node) -> usize {
-        let bytes = if node.frame == SCRATCH {
-            (node.end - node.start) as usize
-        } else {
-            self.shared(node.frame).pinned_bytes()
-        };
-        bytes + NODE_BYTES
-    }
-}
 
 /// The queue of one connection. All methods take the arena that it runs through.
 #[derive(Debug)]
@@ -281,8 +136,7 @@ impl Outbound {
         if self.head != NONE && self.pinned as usize + cost > limit {
             return Err(QueueFull);
         }
-        let shared = arena.frames[frame.0 as usize].as_mut().expect("the caller holds the frame");
-        shared.references += 1;
+        arena.add_reference(frame);
         self.append(arena, node, cost);
         Ok(())
     }
