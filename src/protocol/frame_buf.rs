@@ -40,6 +40,12 @@ impl FrameBuf {
         self.0.capacity() + OVERHEAD_BYTES
     }
 
+    /// How many hold it, for the check that nobody keeps it for ever.
+    #[cfg(test)]
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// Whether both are the same buffer, not just equal bytes.
     pub fn is_same(&self, other: &FrameBuf) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

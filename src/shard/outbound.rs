@@ -16,6 +16,8 @@ use arena::{Node, Purpose, SCRATCH};
 pub use arena::{FrameIndex, SendArena};
 
 mod arena;
+#[cfg(test)]
+mod tests;
 
 /// Slices that one send carries at most.
 pub const SLICES_PER_SEND: usize = 64;

@@ -1,0 +1,323 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::push_close_frame;
+
+/// One node of the naive queue: bytes that nothing may interrupt once some are out.
+#[derive(Debug)]
+struct Item {
+    bytes: Vec<u8>,
+    sent: usize,
+    purpose: Purpose,
+    /// What the next push must continue to become a part of it: a place in the scratch, or in a buffer.
+    scratch_end: Option<usize>,
+    delivery_end: Option<(usize, usize)>,
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    items: Vec<Item>,
+    pong: Option<Vec<u8>>,
+    pongs_this_turn: u8,
+    ping: bool,
+}
+
+impl Model {
+    fn push(&mut self, bytes: &[u8], purpose: Purpose, at: Option<usize>) {
+        let scratch_end = at.map(|start| start + bytes.len());
+        if let Some(last) = self.items.last_mut()
+            && purpose == Purpose::Reply
+            && last.purpose == Purpose::Reply
+            && at.is_some()
+            && last.scratch_end == at
+        {
+            last.bytes.extend_from_slice(bytes);
+            last.scratch_end = scratch_end;
+            return;
+        }
+        self.items.push(Item { bytes: bytes.to_vec(), sent: 0, purpose, scratch_end, delivery_end: None });
+    }
+
+    fn deliver(&mut self, buffer: usize, (start, end): (usize, usize), bytes: &[u8]) {
+        let delivery_end = Some((buffer, end));
+        match self.items.last_mut() {
+            Some(last) if last.delivery_end == Some((buffer, start)) => {
+                last.bytes.extend_from_slice(bytes);
+                last.delivery_end = delivery_end;
+            }
+            _ => {
+                let purpose = Purpose::Delivery;
+                self.items.push(Item {
+                    bytes: bytes.to_vec(),
+                    sent: 0,
+                    purpose,
+                    scratch_end: None,
+                    delivery_end,
+                });
+            }
+        }
+    }
+
+    /// Returns whether the pong went into the scratch.
+    fn push_pong(&mut self, blocked: bool, bytes: &[u8], at: usize) -> bool {
+        if blocked || self.pongs_this_turn == PONGS_PER_TURN {
+            self.pong = Some(bytes.to_vec());
+            return false;
+        }
+        self.pongs_this_turn += 1;
+        self.push(bytes, Purpose::Pong, Some(at));
+        true
+    }
+
+    /// Puts what waits behind what is half out, and sends.
+    fn send(&mut self, room: usize) -> Vec<u8> {
+        let at = usize::from(self.items.first().is_some_and(|item| item.sent > 0));
+        let ping = std::mem::take(&mut self.ping).then(|| vec![0x89, 0]);
+        let control = [(Purpose::Pong, self.pong.take()), (Purpose::Ping, ping)];
+        for (purpose, bytes) in control {
+            let Some(bytes) = bytes else { continue };
+            let item = Item { bytes, sent: 0, purpose, scratch_end: None, delivery_end: None };
+            self.items.insert(at, item);
+        }
+        let mut out = Vec::new();
+        while out.len() < room && !self.items.is_empty() {
+            let item = &mut self.items[0];
+            let count = (item.bytes.len() - item.sent).min(room - out.len());
+            out.extend_from_slice(&item.bytes[item.sent..item.sent + count]);
+            item.sent += count;
+            if item.sent == item.bytes.len() {
+                self.items.remove(0);
+            }
+        }
+        out
+    }
+
+    fn settle(&mut self) {
+        self.pongs_this_turn = 0;
+        let newest = match self.pong {
+            Some(_) => None,
+            None => self.items.iter().rposition(|item| item.purpose == Purpose::Pong),
+        };
+        let mut at = 0;
+        self.items.retain(|item| {
+            let stays = item.purpose != Purpose::Pong || item.sent > 0 || Some(at) == newest;
+            at += 1;
+            stays
+        });
+        for item in &mut self.items {
+            item.scratch_end = None;
+        }
+    }
+
+    fn drop_unstarted(&mut self) {
+        self.items.retain(|item| item.sent > 0);
+        (self.pong, self.ping) = (None, false);
+    }
+
+    fn left(&self) -> usize {
+        self.items.iter().map(|item| item.bytes.len() - item.sent).sum()
+    }
+}
+
+fn frame(opcode: Opcode, tag: usize, bytes: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    push_server_frame(&mut out, opcode, &vec![tag as u8; bytes]);
+    out
+}
+
+/// Sends up to `room` bytes as a shard does, and returns them.
+fn send(queue: &mut Outbound, arena: &mut SendArena, room: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    loop {
+        queue.promote_control(arena);
+        let mut slices = [IoSlice::new(&[]); SLICES_PER_SEND];
+        let filled = queue.gather(arena, &mut slices);
+        let mut taken = Vec::new();
+        for slice in &slices[..filled] {
+            assert!(!slice.is_empty(), "an empty slice would look like a full buffer");
+            taken.extend_from_slice(&slice[..slice.len().min(room - out.len() - taken.len())]);
+        }
+        queue.advance(arena, taken.len());
+        out.extend_from_slice(&taken);
+        if taken.is_empty() {
+            return out;
+        }
+    }
+}
+
+/// Three queues on one arena, as their models have them.
+#[derive(Default)]
+struct Pair {
+    arena: SendArena,
+    queues: [Outbound; 3],
+    models: [Model; 3],
+    blocked: [bool; 3],
+    out: [Vec<u8>; 3],
+    buffers: Vec<FrameBuf>,
+}
+
+impl Pair {
+    fn reply(&mut self, at: usize, bytes: &[u8], announced: usize) {
+        let start = self.arena.scratch_bytes();
+        self.queues[at].push_reply(&mut self.arena, announced, |out| out.extend_from_slice(bytes));
+        let scratch = announced <= SCRATCH_REPLY_BYTES_MAX;
+        self.models[at].push(bytes, Purpose::Reply, scratch.then_some(start));
+    }
+
+    fn pong(&mut self, at: usize, tag: usize) {
+        let bytes = frame(Opcode::Pong, tag, 3);
+        let start = self.arena.scratch_bytes();
+        let blocked = self.blocked[at];
+        self.queues[at].push_pong(&mut self.arena, blocked, |out| out.extend_from_slice(&bytes));
+        let scratch = self.models[at].push_pong(blocked, &bytes, start);
+        assert_eq!(self.arena.scratch_bytes() > start, scratch);
+    }
+
+    /// Three frames in one buffer; `skip` is the receiver that does not get the second.
+    fn deliver(&mut self, tag: usize, size: usize, skip: usize) {
+        let mut bytes = Vec::new();
+        let mut ends = vec![0];
+        for part in 0..3 {
+            bytes.extend(frame(Opcode::Text, tag + part, size));
+            ends.push(bytes.len());
+        }
+        let buffer = FrameBuf::new(bytes.clone());
+        self.buffers.push(buffer.clone());
+        let index = self.arena.hold(buffer);
+        for (part, range) in ends.windows(2).enumerate() {
+            for at in 0..3 {
+                if part == 1 && at == skip {
+                    continue;
+                }
+                let (start, end) = (range[0] as u32, range[1] as u32);
+                self.queues[at].push_delivery(&mut self.arena, index, (start, end), usize::MAX).unwrap();
+                let bytes = &bytes[range[0]..range[1]];
+                self.models[at].deliver(self.buffers.len(), (range[0], range[1]), bytes);
+            }
+        }
+        self.arena.release(index);
+    }
+
+    fn end_turn(&mut self, rooms: [usize; 3]) {
+        for (at, room) in rooms.into_iter().enumerate() {
+            let (queue, model) = (&mut self.queues[at], &mut self.models[at]);
+            // A connection that was blocked and has no room is not tried at all.
+            if room > 0 || !self.blocked[at] {
+                let sent = send(queue, &mut self.arena, room);
+                assert_eq!(sent, model.send(room));
+                self.out[at].extend(sent);
+                self.blocked[at] = !queue.is_empty();
+            }
+            queue.settle(&mut self.arena);
+            model.settle();
+        }
+        self.arena.clear_scratch(0);
+    }
+
+    fn check(&self) {
+        for (queue, model) in self.queues.iter().zip(&self.models) {
+            let empty = model.items.is_empty() && model.pong.is_none() && !model.ping;
+            assert_eq!(queue.is_empty(), empty);
+            let replies = model.items.iter().any(|item| item.purpose == Purpose::Reply);
+            assert_eq!(queue.pinned_reply_bytes() > 0, replies);
+            assert!(queue.pinned_reply_bytes() <= queue.pinned_bytes());
+            assert!(queue.pinned_bytes() >= model.left() + model.items.len() * size_of::<Node>());
+            assert!(queue.pinned_bytes() < 1 << 30, "it has not gone below zero");
+            assert_eq!(queue.pinned_bytes() == 0, model.items.is_empty());
+        }
+    }
+
+    fn step(&mut self, (action, at, size, number): (u8, usize, usize, usize)) {
+        match action {
+            0..=2 => self.reply(at, &frame(Opcode::Text, number, size), size),
+            3 => self.reply(at, &frame(Opcode::Binary, number, size), SCRATCH_REPLY_BYTES_MAX + 1),
+            4 | 5 => self.deliver(number, size, at),
+            6 => self.pong(at, number),
+            7 => (0..=number % 20).for_each(|pong| self.pong(at, pong)),
+            8 => {
+                self.queues[at].push_ping();
+                self.models[at].ping = true;
+            }
+            9 => {
+                self.queues[at].drop_unstarted(&mut self.arena);
+                self.models[at].drop_unstarted();
+                let mut close = Vec::new();
+                push_close_frame(&mut close, None, "");
+                self.reply(at, &close, 0);
+            }
+            _ => {
+                let mut rooms = [size * 2, number, usize::MAX];
+                rooms.rotate_left(at);
+                self.end_turn(rooms);
+            }
+        }
+        self.check();
+    }
+}
+
+/// Whole frames and nothing else, each with a payload of one value.
+fn assert_whole_frames(mut bytes: &[u8]) {
+    use crate::protocol::{Decoded, Role, decode_header};
+    while !bytes.is_empty() {
+        let Ok(Decoded::Done { header, size }) = decode_header(bytes, Role::Client) else {
+            panic!("a header starts {bytes:?}");
+        };
+        let (payload, rest) = bytes[size..].split_at(header.payload_bytes as usize);
+        assert!(payload.iter().all(|byte| *byte == payload[0]), "no frame is inside another");
+        bytes = rest;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_sends_what_a_naive_queue_sends(
+        steps in prop::collection::vec((0u8..14, 0usize..3, 0usize..300, 0usize..200), 1..80),
+        cut in any::<bool>(),
+    ) {
+        let mut pair = Pair::default();
+        for step in steps {
+            pair.step(step);
+        }
+        pair.end_turn([1, 0, 700]);
+        pair.check();
+        if cut {
+            for queue in &mut pair.queues {
+                queue.clear(&mut pair.arena);
+                assert!(queue.is_empty() && queue.pinned_bytes() == 0);
+            }
+        } else {
+            pair.end_turn([usize::MAX; 3]);
+            pair.check();
+            pair.out.iter().for_each(|out| assert_whole_frames(out));
+        }
+        prop_assert_eq!(pair.arena.in_use(), (0, 0));
+        prop_assert!(pair.buffers.iter().all(|buffer| buffer.holders() == 1), "only the test holds them");
+    }
+}
+
+#[test]
+fn a_delivery_is_refused_over_the_limit_and_taken_by_an_empty_queue() {
+    let mut arena = SendArena::default();
+    let mut queue = Outbound::default();
+    let buffers: Vec<FrameIndex> = (0..3).map(|_| arena.hold(FrameBuf::new(vec![0; 100]))).collect();
+    assert_eq!(queue.push_delivery(&mut arena, buffers[0], (0, 10), 0), Ok(()));
+    let one = queue.pinned_bytes();
+    assert!(one >= 100 + size_of::<Node>(), "ten bytes of it pin the whole buffer");
+    assert_eq!(queue.push_delivery(&mut arena, buffers[0], (10, 20), 0), Ok(()), "pinned already");
+    assert_eq!(queue.pinned_bytes(), one);
+    assert_eq!(queue.push_delivery(&mut arena, buffers[1], (0, 10), 2 * one - 1), Err(QueueFull));
+    assert_eq!(queue.pinned_bytes(), one, "nothing was queued");
+    assert_eq!(queue.push_delivery(&mut arena, buffers[1], (0, 10), 2 * one), Ok(()));
+    assert_eq!(queue.push_delivery(&mut arena, buffers[2], (0, 10), 3 * one + 1), Ok(()));
+    queue.clear(&mut arena);
+    buffers.into_iter().for_each(|buffer| arena.release(buffer));
+    assert_eq!(arena.in_use(), (0, 0));
+}
+
+#[test]
+fn nodes_stay_small() {
+    assert!(size_of::<Node>() <= 20);
+    assert!(size_of::<Outbound>() <= 32);
+}
