@@ -11,6 +11,9 @@ use crate::protocol::{FrameBuf, FramePool, Kind, Opcode, push_server_frame, serv
 use crate::rooms::Room;
 use crate::slab::{Key, NONE};
 
+#[cfg(test)]
+mod tests;
+
 /// One buffer gathers up to this much, so that what a slow receiver pins stays divisible.
 const BATCH_BYTES_MAX: usize = 64 << 10;
 
