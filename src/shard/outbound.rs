@@ -171,21 +171,24 @@ impl Outbound {
     }
 
     /// Puts the control frames that wait where the next send finds them: behind the frame that is
-    /// half out, ahead of everything else.
+    /// half out and the pongs before it, ahead of everything else.
     pub fn promote_control(&mut self, arena: &mut SendArena) {
         if self.pending_pong != NONE {
             let frame = self.pending_pong;
             self.pending_pong = NONE;
             let end = arena.shared(frame).len() as u32;
             // The hold moves from `pending_pong` to the node.
-            self.insert_next(arena, Node { frame, start: 0, end, next: NONE, purpose: Purpose::Pong });
+            let node = Node { frame, start: 0, end, next: NONE, purpose: Purpose::Pong };
+            let after = self.last_pong(arena).unwrap_or(self.begun_head());
+            self.insert_after(arena, after, node);
         }
         if self.ping_pending {
             self.ping_pending = false;
             let start = arena.scratch.len() as u32;
             push_server_frame(&mut arena.scratch, Opcode::Ping, &[]);
             let end = arena.scratch.len() as u32;
-            self.insert_next(arena, Node { frame: SCRATCH, start, end, next: NONE, purpose: Purpose::Ping });
+            let node = Node { frame: SCRATCH, start, end, next: NONE, purpose: Purpose::Ping };
+            self.insert_after(arena, self.begun_head(), node);
         }
     }
 
@@ -281,21 +284,36 @@ impl Outbound {
         self.tail = index;
     }
 
-    /// Inserts a node first or, if the head has begun, second.
-    fn insert_next(&mut self, arena: &mut SendArena, node: Node) {
-        self.account(node.purpose, arena.cost(&node) as i64);
-        if !self.head_begun {
-            let index = arena.new_node(Node { next: self.head, ..node });
-            if self.head == NONE {
-                self.tail = index;
+    /// The node that nothing may come before the end of, or [`NONE`].
+    fn begun_head(&self) -> u32 {
+        if self.head_begun { self.head } else { NONE }
+    }
+
+    /// The last pong in the list: a newer one must not overtake it.
+    fn last_pong(&self, arena: &SendArena) -> Option<u32> {
+        let mut last = None;
+        let mut at = self.head;
+        while at != NONE {
+            let node = &arena.nodes[at as usize];
+            if node.purpose == Purpose::Pong {
+                last = Some(at);
             }
-            self.head = index;
-            return;
+            at = node.next;
         }
-        let next = arena.nodes[self.head as usize].next;
+        last
+    }
+
+    /// Inserts a node behind the node `after`, or first if that is [`NONE`].
+    fn insert_after(&mut self, arena: &mut SendArena, after: u32, node: Node) {
+        self.account(node.purpose, arena.cost(&node) as i64);
+        let next = if after == NONE { self.head } else { arena.nodes[after as usize].next };
         let index = arena.new_node(Node { next, ..node });
-        arena.nodes[self.head as usize].next = index;
-        if self.tail == self.head {
+        if after == NONE {
+            self.head = index;
+        } else {
+            arena.nodes[after as usize].next = index;
+        }
+        if next == NONE {
             self.tail = index;
         }
     }

@@ -90,6 +90,22 @@ fn a_pong_jumps_ahead_of_queued_data_but_never_into_a_frame() {
 }
 
 #[test]
+fn pongs_are_in_the_order_of_their_pings_however_many_come_at_once() {
+    for count in [15, 16, 17, 18, 100] {
+        let mut server = Server::new(1, settings());
+        let client = server.connect(0, "/echo");
+        for number in 0..count {
+            server.feed(client, &ping(&[number]));
+        }
+        server.settle();
+        let pongs: Vec<u8> = server.take_frames(client).iter().map(|pong| pong.payload[0]).collect();
+        let expected: Vec<u8> = (0..count.min(16)).chain((count > 16).then_some(count - 1)).collect();
+        assert_eq!(pongs, expected);
+        server.finish();
+    }
+}
+
+#[test]
 fn a_pong_whose_first_bytes_are_out_is_finished_before_the_next() {
     for cut in 1..5 {
         let mut server = Server::new(1, settings());

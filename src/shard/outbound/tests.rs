@@ -76,6 +76,11 @@ impl Model {
         let control = [(Purpose::Pong, self.pong.take()), (Purpose::Ping, ping)];
         for (purpose, bytes) in control {
             let Some(bytes) = bytes else { continue };
+            let last_pong = self.items.iter().rposition(|item| item.purpose == Purpose::Pong);
+            let at = match last_pong {
+                Some(last) if purpose == Purpose::Pong => last + 1,
+                _ => at,
+            };
             let item = Item { bytes, sent: 0, purpose, scratch_end: None, delivery_end: None };
             self.items.insert(at, item);
         }
