@@ -1,0 +1,355 @@
+//! A server in this process and clients for it, over real sockets on the loopback.
+
+#![allow(dead_code)] // each test file uses its part
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::ops::Deref;
+use std::time::Duration;
+
+use fanfare::endpoint::CloseKind;
+use fanfare::server::{ListenAddress, Pin};
+use fanfare::shard::{Counter, ShardStats};
+use fanfare::{Config, Server, ServerBuilder};
+use tungstenite::protocol::WebSocketConfig;
+use tungstenite::{Message, WebSocket};
+
+/// Waiting longer than this is a failure, never a result.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Round trips after which an awaited state is taken to never come.
+const ROUND_TRIPS_MAX: usize = 100_000;
+
+/// A configuration for the loopback.
+pub fn config() -> Config {
+    let listen = vec!["127.0.0.1:0".parse().expect("an address")];
+    Config { listen, workers: Some(2), pin: Pin::Off, ..Config::default() }
+}
+
+/// A server that is shut down when it goes out of scope.
+pub struct TestServer(Option<Server>);
+
+impl TestServer {
+    /// The standard paths.
+    pub fn start(config: Config) -> TestServer {
+        TestServer::build(ServerBuilder::standard(config))
+    }
+
+    pub fn build(builder: ServerBuilder) -> TestServer {
+        TestServer(Some(builder.start().expect("the server starts")))
+    }
+
+    /// Where it listens first.
+    pub fn address(&self) -> SocketAddr {
+        match self.addresses()[0] {
+            ListenAddress::Tcp(address) => address,
+            ListenAddress::Unix(_) => panic!("no TCP address"),
+        }
+    }
+
+    /// Shuts it down and returns its last numbers.
+    pub fn stop(mut self) -> Vec<ShardStats> {
+        let server = self.0.take().expect("not stopped yet");
+        server.handle().shutdown();
+        server.wait()
+    }
+
+    /// Makes round trips until `reached` holds.
+    pub fn until(&self, what: &str, mut reached: impl FnMut(&Server) -> bool) {
+        let mut probe = Raw::open(self.address(), "/echo");
+        for _ in 0..ROUND_TRIPS_MAX {
+            if reached(self) {
+                return;
+            }
+            probe.round_trip(b"probe");
+        }
+        panic!("{what} is never reached");
+    }
+
+    /// Waits for so many closes of a kind.
+    pub fn until_closes(&self, kind: CloseKind, count: u64) {
+        self.until(kind.name(), |server| server.closes(kind) == count);
+    }
+
+    /// Waits for a counter to have a value.
+    pub fn until_counter(&self, counter: Counter, value: u64) {
+        self.until(counter.name(), |server| server.counter(counter) == value);
+    }
+}
+
+impl Deref for TestServer {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        self.0.as_ref().expect("not stopped yet")
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if let Some(server) = self.0.take() {
+            server.handle().shutdown();
+            server.wait();
+        }
+    }
+}
+
+/// A correct opening handshake for a target.
+pub fn upgrade_request(target: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
+/// A response without its body.
+#[derive(Debug)]
+pub struct Head {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+}
+
+impl Head {
+    fn parse(text: &str) -> Head {
+        let mut lines = text.split("\r\n");
+        let status_line = lines.next().expect("a status line");
+        let status = status_line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
+        let status = status.and_then(|digits| digits.parse().ok());
+        let header = |line: &str| {
+            let (name, value) = line.split_once(": ").expect("a header line");
+            (name.to_ascii_lowercase(), value.to_owned())
+        };
+        let headers = lines.filter(|line| !line.is_empty()).map(header).collect();
+        Head { status: status.unwrap_or_else(|| panic!("{status_line}")), headers }
+    }
+
+    /// The value of a header that is there at most once.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(known, _)| known == name);
+        let value = values.next().map(|(_, value)| value.as_str());
+        assert!(values.next().is_none(), "{name} is there twice: {self:?}");
+        value
+    }
+
+    /// Whether a list header has a token.
+    pub fn has_token(&self, name: &str, token: &str) -> bool {
+        self.header(name).is_some_and(|list| list.split(", ").any(|element| element == token))
+    }
+}
+
+/// A frame of the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// FIN, reserved bits and opcode.
+    pub first: u8,
+    pub payload: Vec<u8>,
+}
+
+impl Frame {
+    pub fn text(payload: &str) -> Frame {
+        Frame { first: 0x81, payload: payload.into() }
+    }
+
+    pub fn binary(payload: &[u8]) -> Frame {
+        Frame { first: 0x82, payload: payload.into() }
+    }
+
+    /// Code and reason of a Close.
+    pub fn close(&self) -> (u16, &str) {
+        assert_eq!(self.first, 0x88, "a Close: {self:?}");
+        let (code, reason) = self.payload.split_at(2);
+        let reason = std::str::from_utf8(reason).expect("a reason is UTF-8");
+        (u16::from_be_bytes([code[0], code[1]]), reason)
+    }
+}
+
+const MASK: [u8; 4] = [0xA5, 0x00, 0xFF, 0x3C];
+
+/// A masked frame with this first byte and the shortest length.
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = header(first, payload.len() as u64);
+    out.extend(payload.iter().enumerate().map(|(at, byte)| byte ^ MASK[at % 4]));
+    out
+}
+
+/// The header alone of such a frame, with its masking key.
+pub fn header(first: u8, length: u64) -> Vec<u8> {
+    let mut out = vec![first];
+    match length {
+        0..=125 => out.push(0x80 | length as u8),
+        126..=0xFFFF => {
+            out.push(0x80 | 126);
+            out.extend((length as u16).to_be_bytes());
+        }
+        _ => out.extend(long_length(length)),
+    }
+    out.extend(MASK);
+    out
+}
+
+/// The second byte and a length in its 64-bit form.
+pub fn long_length(length: u64) -> Vec<u8> {
+    let mut out = vec![0x80 | 127];
+    out.extend(length.to_be_bytes());
+    out
+}
+
+pub fn text(payload: &str) -> Vec<u8> {
+    frame(0x81, payload.as_bytes())
+}
+
+/// A client that sends what it is told, byte by byte if need be.
+pub struct Raw {
+    pub stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+impl Raw {
+    pub fn connect(address: SocketAddr) -> Raw {
+        Raw::over(TcpStream::connect(address).expect("a connection"))
+    }
+
+    pub fn over(stream: TcpStream) -> Raw {
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
+        Raw { stream, unread: Vec::new() }
+    }
+
+    /// Connects and shakes hands.
+    pub fn open(address: SocketAddr, target: &str) -> Raw {
+        let mut raw = Raw::connect(address);
+        raw.shake_hands(target);
+        raw
+    }
+
+    pub fn shake_hands(&mut self, target: &str) {
+        self.send(upgrade_request(target).as_bytes());
+        let head = self.head();
+        assert_eq!(head.status, 101, "{target}");
+        assert_eq!(head.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the server takes it");
+    }
+
+    /// Says that nothing more comes.
+    pub fn half_close(&mut self) {
+        // It fails only if the server has ended both directions already.
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Reads once; `false` at the end of the stream.
+    fn fill(&mut self) -> bool {
+        let mut buffer = vec![0; 64 << 10];
+        let count = self.stream.read(&mut buffer).expect("bytes or the end of the stream");
+        self.unread.extend_from_slice(&buffer[..count]);
+        count > 0
+    }
+
+    fn take(&mut self, count: usize) -> Vec<u8> {
+        while self.unread.len() < count {
+            assert!(self.fill(), "the stream ended inside of something: {:?}", self.unread);
+        }
+        self.unread.drain(..count).collect()
+    }
+
+    /// Everything up to the end of the stream.
+    pub fn rest(&mut self) -> Vec<u8> {
+        while self.fill() {}
+        std::mem::take(&mut self.unread)
+    }
+
+    pub fn expect_end(&mut self) {
+        let rest = self.rest();
+        assert!(rest.is_empty(), "more came: {}", rest.escape_ascii());
+    }
+
+    pub fn head(&mut self) -> Head {
+        let end = loop {
+            let found = self.unread.windows(4).position(|window| window == b"\r\n\r\n");
+            if let Some(at) = found {
+                break at + 4;
+            }
+            assert!(self.fill(), "the stream ended in a head: {}", self.unread.escape_ascii());
+        };
+        Head::parse(&String::from_utf8(self.take(end)).expect("a head is UTF-8"))
+    }
+
+    /// A whole response to the end of the stream; its length must be the announced one.
+    pub fn response(&mut self) -> (Head, String) {
+        let head = self.head();
+        let body = String::from_utf8(self.rest()).expect("a body is UTF-8");
+        assert_eq!(head.header("content-length"), Some(body.len().to_string().as_str()));
+        (head, body)
+    }
+
+    pub fn frame(&mut self) -> Frame {
+        let start = self.take(2);
+        let length = match start[1] {
+            126 => self.take(2).iter().fold(0, |length, byte| length << 8 | usize::from(*byte)),
+            127 => self.take(8).iter().fold(0, |length, byte| length << 8 | usize::from(*byte)),
+            short => usize::from(short),
+        };
+        assert!(start[1] < 128, "a server does not mask");
+        Frame { first: start[0], payload: self.take(length) }
+    }
+
+    /// The next frame, or `None` at the end of the stream.
+    pub fn frame_or_end(&mut self) -> Option<Frame> {
+        if self.unread.is_empty() && !self.fill() {
+            return None;
+        }
+        Some(self.frame())
+    }
+
+    /// The Close that must come next, and the end of the stream after it.
+    pub fn expect_close(&mut self) -> (u16, String) {
+        let frame = self.frame();
+        let (code, reason) = frame.close();
+        self.expect_end();
+        (code, reason.to_owned())
+    }
+
+    /// Sends a message to an echo and awaits it.
+    pub fn round_trip(&mut self, payload: &[u8]) {
+        self.send(&frame(0x82, payload));
+        assert_eq!(self.frame(), Frame::binary(payload));
+    }
+
+    /// Ends it with a reset.
+    pub fn reset(self) {
+        rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO)).expect("SO_LINGER");
+    }
+
+    /// Whether the server has ended the connection, in whatever way.
+    pub fn ended(&mut self) -> bool {
+        let mut byte = [0];
+        match self.stream.read(&mut byte) {
+            Ok(count) => count == 0,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => true,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// A client that we did not write.
+pub fn dial(address: SocketAddr, target: &str) -> WebSocket<TcpStream> {
+    let stream = Raw::connect(address).stream;
+    let limits = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+    let url = format!("ws://{address}{target}");
+    let (socket, response) =
+        tungstenite::client::client_with_config(url.as_str(), stream, Some(limits)).expect("a handshake");
+    assert_eq!(response.status().as_u16(), 101);
+    socket
+}
+
+/// The next data message.
+pub fn next_data(socket: &mut WebSocket<TcpStream>) -> Message {
+    loop {
+        let message = socket.read().expect("a message");
+        if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
+            return message;
+        }
+    }
+}
