@@ -226,6 +226,30 @@ fn a_ping_is_answered_with_its_payload_and_an_unasked_pong_is_ignored() {
 }
 
 #[test]
+fn a_flood_of_pings_is_answered_in_part_and_with_the_newest() {
+    let server = TestServer::start(config());
+    let mut raw = Raw::open(server.address(), "/echo");
+    let pings: Vec<u8> = (0..1000u16).flat_map(|number| frame(0x89, &number.to_be_bytes())).collect();
+    raw.send(&[pings, text("end")].concat());
+    let (mut newest, mut ended) = (None, false);
+    // The answer to the newest ping may come before or after that to the message behind it.
+    while !ended || newest != Some(999) {
+        match raw.frame() {
+            Frame { first: 0x8A, payload } => {
+                let number = u16::from_be_bytes(payload.try_into().unwrap());
+                assert!(newest < Some(number), "{number} after {newest:?}");
+                newest = Some(number);
+            }
+            other => {
+                assert_eq!(other, Frame::text("end"));
+                ended = true;
+            }
+        }
+    }
+    raw.round_trip(b"alive");
+}
+
+#[test]
 fn large_messages_come_back_whole() {
     let server = TestServer::start(Config { max_message: 64 << 20, ..config() });
     for (bytes, is_text) in [(1 << 20, true), (1 << 20, false), (16 << 20, false)] {
