@@ -54,7 +54,7 @@ pub struct Config {
     /// and a retransmission.
     pub close_timeout: Duration,
     /// `--write-timeout`: how long a peer may take no byte while some wait for it. Default 10 s. The
-    /// kernel gets the same time for what it has been given (`TCP_USER_TIMEOUT`).
+    /// kernel gets this and the close timeout for what it has been given (`TCP_USER_TIMEOUT`).
     pub write_timeout: Duration,
     /// `--queue-bytes`: memory that what waits for one connection may pin, overhead included. Default
     /// 1 MiB. An empty queue takes one message of any size.

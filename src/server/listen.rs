@@ -96,8 +96,7 @@ impl Listener {
         sockopt::set_tcp_nodelay(&socket, true)?;
         #[cfg(target_os = "linux")]
         {
-            let milliseconds = u32::try_from(config.write_timeout.as_millis()).unwrap_or(u32::MAX);
-            sockopt::set_tcp_user_timeout(&socket, milliseconds)?;
+            sockopt::set_tcp_user_timeout(&socket, user_timeout_milliseconds(config))?;
         }
         #[cfg(not(target_os = "linux"))]
         let _ = config;
@@ -134,6 +133,14 @@ impl Drop for Listener {
     }
 }
 
+/// For what only the kernel knows of. Later than our own deadline with the time of its Close, or the
+/// kernel could cut a slow consumer first, without the Close and with a cause that misleads.
+#[cfg(target_os = "linux")]
+fn user_timeout_milliseconds(config: &Config) -> u32 {
+    let timeout = config.write_timeout + config.close_timeout;
+    u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX)
+}
+
 /// Whether a path is a socket that a dead process left behind.
 fn is_stale(path: &Path) -> bool {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket());
@@ -161,6 +168,23 @@ pub fn accept(listener: impl std::os::fd::AsFd) -> rustix::io::Result<(OwnedFd, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn accepted_sockets_have_the_options_of_their_listener() {
+        let config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() };
+        let listeners = open_all(&config).unwrap();
+        let ListenAddress::Tcp(address) = listeners[0].address() else { panic!("TCP") };
+        let listener = listeners[0].socket.as_ref().unwrap();
+        rustix::io::ioctl_fionbio(listener, false).unwrap();
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        let (socket, peer) = accept(listener).unwrap();
+        assert_eq!(peer.map(|peer| peer.ip()), Some(address.ip()));
+        assert!(sockopt::tcp_nodelay(&socket).unwrap());
+        assert_eq!(sockopt::tcp_user_timeout(&socket).unwrap(), 12_000, "10 s and 2 s for the Close");
+        assert!(rustix::io::fcntl_getfd(&socket).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+        assert!(rustix::fs::fcntl_getfl(&socket).unwrap().contains(rustix::fs::OFlags::NONBLOCK));
+    }
 
     #[test]
     fn addresses_are_read_and_shown() {
