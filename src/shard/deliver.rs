@@ -64,6 +64,7 @@ impl<I: Io> Shard<I> {
         let sender_here = (publication.sender.shard == core.id).then_some(publication.sender.key);
         let mut overflowed = Vec::new();
         let mut delivered = 0;
+        let mut pinned_max = 0;
         for member in &room.members {
             if publication.offset_before < member.joined_after {
                 continue;
@@ -81,12 +82,15 @@ impl<I: Io> Shard<I> {
                 Ok(()) => delivered += u64::from(publication.messages),
                 Err(_) => overflowed.push(member.connection),
             }
+            pinned_max = pinned_max.max(slot.session.outbound.pinned_bytes());
             if !slot.session.blocked {
                 mark_dirty(&mut core.dirty, member.connection, &mut slot.session);
             }
         }
         let looked_at = room.members.len();
         core.tally.add(Counter::Deliveries, delivered);
+        // A blocked connection is not flushed, so its queue grows unseen from there.
+        core.tally.raise(Counter::QueuePinnedMax, pinned_max as u64);
         for index in overflowed {
             self.deliver_to_full_queue(index, frame, publication);
         }
