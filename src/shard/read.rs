@@ -80,8 +80,13 @@ impl<S> Core<S> {
         if slot.session.ended {
             slot.session.lingered = slot.session.lingered.saturating_add(bytes.len() as u32);
             if slot.session.lingered as usize > self.settings.linger_bytes_max {
-                self.kill(key.index(), slot);
-                return;
+                if slot.session.write_closed {
+                    self.kill(key.index(), slot);
+                    return;
+                }
+                // What it is owed comes first; the deadline bounds the wait.
+                slot.session.paused_linger = true;
+                self.mark_dirty(key.index(), &mut slot.session);
             }
         } else {
             slot.session.ping_sent = false;

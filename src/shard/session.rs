@@ -30,7 +30,7 @@ pub struct Session {
     /// The one fixed deadline: of the handshake at first, of the pong while a ping is unanswered, of
     /// the transport's end once the conversation has ended.
     pub deadline: Time,
-    /// Bytes read after the end of the conversation.
+    /// Bytes read after the end of the conversation and, once we have sent everything, after that.
     pub lingered: u32,
     /// Head of the list of memberships.
     pub memberships: u32,
@@ -53,6 +53,8 @@ pub struct Session {
     pub paused_replies: bool,
     /// Not read from until the shards' inboxes have drained.
     pub paused_publisher: bool,
+    /// Not read from until what was queued before the end is sent: it has sent enough since.
+    pub paused_linger: bool,
     /// The peer's end of stream has been read.
     pub read_closed: bool,
     /// We have told the peer that nothing more comes.
@@ -94,6 +96,7 @@ impl Session {
             waiting: false,
             paused_replies: false,
             paused_publisher: false,
+            paused_linger: false,
             read_closed: false,
             write_closed: false,
             dead: false,
@@ -107,7 +110,8 @@ impl Session {
 
     /// What the stream should be watched for.
     pub fn wanted_interest(&self) -> Interest {
-        Interest { readable: !self.read_closed && (self.ended || !self.is_paused()), writable: self.blocked }
+        let paused = if self.ended { self.paused_linger } else { self.is_paused() };
+        Interest { readable: !self.read_closed && !paused, writable: self.blocked }
     }
 }
 

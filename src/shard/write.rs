@@ -107,6 +107,8 @@ impl<S> Core<S> {
         if session.ended && session.outbound.is_empty() {
             if !session.write_closed {
                 session.write_closed = true;
+                session.paused_linger = false;
+                session.lingered = 0;
                 io.shutdown_write(&slot.stream);
                 session.deadline = session.deadline.min(self.now + self.settings.close_timeout);
                 self.arm(index, slot);
