@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // each test file uses its part
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::time::Duration;
@@ -44,6 +44,12 @@ impl TestServer {
             ListenAddress::Tcp(address) => address,
             ListenAddress::Unix(_) => panic!("no TCP address"),
         }
+    }
+
+    /// The most that one queue has pinned, on whichever shard.
+    pub fn pinned_max(&self) -> usize {
+        let of_shard = |stats: &ShardStats| stats.get(Counter::QueuePinnedMax);
+        self.shard_stats().iter().map(of_shard).max().unwrap_or_default() as usize
     }
 
     /// Shuts it down and returns its last numbers.
@@ -229,6 +235,20 @@ impl Raw {
         assert_eq!(head.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     }
 
+    /// Shakes hands; `false` if the server refuses or ends it, in whatever way.
+    pub fn is_welcome(&mut self, target: &str) -> bool {
+        if self.stream.write_all(upgrade_request(target).as_bytes()).is_err() {
+            return false;
+        }
+        let mut start = [0; 12];
+        if self.stream.read_exact(&mut start).is_err() || start != *b"HTTP/1.1 101" {
+            return false;
+        }
+        self.unread.extend_from_slice(&start);
+        self.head();
+        true
+    }
+
     pub fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the server takes it");
     }
@@ -320,16 +340,6 @@ impl Raw {
     /// Ends it with a reset.
     pub fn reset(self) {
         rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO)).expect("SO_LINGER");
-    }
-
-    /// Whether the server has ended the connection, in whatever way.
-    pub fn ended(&mut self) -> bool {
-        let mut byte = [0];
-        match self.stream.read(&mut byte) {
-            Ok(count) => count == 0,
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => true,
-            Err(error) => panic!("{error}"),
-        }
     }
 }
 
