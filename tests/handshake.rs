@@ -375,7 +375,7 @@ fn a_handshake_and_a_message_may_come_byte_by_byte() {
 
 #[test]
 fn a_peer_that_does_not_finish_its_request_is_closed_at_the_deadline() {
-    let timeout = Duration::from_millis(200);
+    let timeout = Duration::from_millis(500);
     let server = TestServer::start(Config { handshake_timeout: timeout, ..config() });
     let mut silent = Raw::connect(server.address());
     let mut partial = Raw::connect(server.address());
