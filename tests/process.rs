@@ -1,0 +1,268 @@
+//! The binary itself: its flags, exit status, signals, logs, and running out of descriptors.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use support::{Raw, TestServer, config, upgrade_request};
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Exit code, standard output and standard error of a run that ends by itself.
+fn run(mut command: Command) -> (Option<i32>, String, String) {
+    let output = command.output().expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn check_complaint(command: Command, code: i32, parts: &[&str]) {
+    let shown = format!("{command:?}");
+    let (status, stdout, stderr) = run(command);
+    assert_eq!((status, stdout.as_str()), (Some(code), ""), "{shown}: {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{shown}: {stderr}");
+    assert!(stderr.starts_with("error: "), "{shown}: {stderr}");
+    for part in parts {
+        assert!(stderr.contains(part), "{shown} lacks {part}: {stderr}");
+    }
+}
+
+/// A running binary that listens on a port of its own.
+struct Running {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    address: SocketAddr,
+    /// The log up to the last line of the start.
+    start: Vec<String>,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Running {
+        Running::spawn(command(&[&["--listen", "127.0.0.1:0", "--workers", "2"], arguments].concat()))
+    }
+
+    fn spawn(mut command: Command) -> Running {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("it runs");
+        let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut start = Vec::new();
+        while start.last().is_none_or(|line: &String| !line.contains("limits: ")) {
+            let mut line = String::new();
+            assert!(stderr.read_line(&mut line).expect("a log line") > 0, "it ended: {start:?}");
+            start.push(line);
+        }
+        let listening = start.iter().find_map(|line| line.split_once("listening on "));
+        let address = listening.expect("an address").1.trim().parse().expect("an address");
+        Running { child, stderr, address, start }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a signal");
+    }
+
+    /// Waits for the line of the log that says this.
+    fn wait_for(&mut self, part: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(self.stderr.read_line(&mut line).expect("a log line") > 0, "it ended without {part}");
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// Waits for its end; gives the status and the rest of its log.
+    fn end(mut self) -> (ExitStatus, String) {
+        let mut log = String::new();
+        self.stderr.read_to_string(&mut log).expect("the log is UTF-8");
+        (self.child.wait().expect("its end"), log)
+    }
+
+    /// The lowest number that a new descriptor would get.
+    #[cfg(target_os = "linux")]
+    fn next_descriptor(&self) -> u64 {
+        let listed = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("its descriptors");
+        let number =
+            |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+        let open: Vec<u64> = listed.filter_map(number).collect();
+        (0..).find(|number| !open.contains(number)).expect("one is free")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // By its handle; it has ended already where a test has gone well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn bad_flags_are_one_line_and_status_2() {
+    for (arguments, parts) in [
+        (&["--colour"][..], &["--colour"][..]),
+        (&["--max-message", "lots"], &["--max-message", "lots", "64KiB"]),
+        (&["--max-message", "0"], &["--max-message", "0 bytes", "1 to"]),
+        (&["--workers", "0"], &["--workers", "0", "1 to 256"]),
+        (&["--workers", "-1"], &["--workers", "-1"]),
+        (&["--write-timeout", "10ms"], &["--write-timeout", "10ms", "100ms to 24h"]),
+        (&["--drain", "soon"], &["--drain", "soon"]),
+        (&["--listen", "nowhere"], &["--listen", "nowhere", "IP:PORT"]),
+        (&["--allow-origin", "example.com"], &["--allow-origin", "example.com"]),
+        (&["--pin", "x"], &["--pin", "x"]),
+        (&["--log", "loud"], &["--log", "loud"]),
+        (&["stray"], &["stray"]),
+    ] {
+        check_complaint(command(arguments), 2, parts);
+    }
+}
+
+#[test]
+fn bad_values_in_the_environment_are_one_line_and_status_2() {
+    for (variable, value) in [
+        ("FANFARE_MAX_MESSAGE", "lots"),
+        ("FANFARE_WORKERS", "257"),
+        ("FANFARE_LISTEN", "nowhere"),
+        ("FANFARE_LOG", "loud"),
+        ("FANFARE_PING_INTERVAL", "0s"),
+    ] {
+        let mut command = command(&[]);
+        command.env(variable, value);
+        let flag = variable.trim_start_matches("FANFARE").replace('_', "-").to_lowercase();
+        check_complaint(command, 2, &[&format!("-{flag}")]);
+    }
+}
+
+#[test]
+fn what_cannot_be_started_is_one_line_and_status_1() {
+    let other = TestServer::start(config());
+    let address = other.address().to_string();
+    check_complaint(command(&["--listen", &address]), 1, &["--listen", &address]);
+    let many = command(&["--listen", "127.0.0.1:0", "--max-connections", "1000000000"]);
+    check_complaint(many, 1, &["--max-connections 1000000000", "ulimit -n"]);
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let (status, stdout, stderr) = run(command(&["--help"]));
+    assert_eq!((status, stderr.as_str()), (Some(0), ""));
+    for flag in ["--listen", "--max-message", "--drain", "FANFARE_LOG", "Exit status"] {
+        assert!(stdout.contains(flag), "{flag}");
+    }
+    let (status, stdout, stderr) = run(command(&["--version"]));
+    assert_eq!((status, stderr.as_str()), (Some(0), ""));
+    assert_eq!(stdout, format!("fanfare {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_first_lines_name_version_addresses_workers_and_limits() {
+    let running = Running::start(&["--listen", "[::1]:0", "--max-connections", "77", "--pin", "off"]);
+    let start = running.start.concat();
+    let version = format!("fanfare {}", env!("CARGO_PKG_VERSION"));
+    for part in
+        [&version, "on 127.0.0.1:", "on [::1]:", "2 workers", "--pin off", "77 connections", "1048576"]
+    {
+        assert!(start.contains(part), "{part}: {start}");
+    }
+}
+
+#[test]
+fn a_signal_closes_everyone_with_1001_and_ends_with_status_0() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let running = Running::start(&[]);
+        let mut clients: Vec<Raw> = (0..5).map(|_| Raw::open(running.address, "/echo")).collect();
+        clients[0].round_trip(b"before");
+        running.signal(signal);
+        for client in &mut clients {
+            assert_eq!(client.expect_close(), (1001, "the server is shutting down".to_owned()));
+        }
+        drop(clients);
+        let (status, log) = running.end();
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(log.contains("shutting down") && log.contains("stopped"), "{log}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_with_status_1() {
+    let mut running = Running::start(&["--drain", "60s", "--close-timeout", "60s"]);
+    let mut stubborn = Raw::open(running.address, "/echo");
+    running.signal(Signal::TERM);
+    // It has been told and does not leave.
+    assert_eq!(stubborn.expect_close().0, 1001);
+    running.signal(Signal::INT);
+    running.wait_for("stopping at once");
+    let (status, _) = running.end();
+    assert_eq!(status.code(), Some(1));
+    drop(stubborn);
+}
+
+#[test]
+fn the_bytes_of_a_peer_break_no_log_line() {
+    let mut running = Running::start(&["--log", "trace", "--allow-origin", "http://good"]);
+    let valid = upgrade_request("/echo");
+    for request in [
+        valid.replace("/echo", "/\u{1b}[31m"),
+        valid.replace("/echo", "/%1b%0d%0aroot:/ä"),
+        valid.replace("/echo", "/rooms/%1B%0D%0A"),
+        valid.replace("Host: a", "Host: a\r\nOrigin: http://\u{e4}evil"),
+        valid.replace("Host: a", "Host: a\r\nOrigin: \u{1b}[2J"),
+    ] {
+        let mut raw = Raw::connect(running.address);
+        raw.send(request.as_bytes());
+        assert_ne!(raw.head().status, 101);
+        raw.rest();
+        let line = running.wait_for("cause=\"refused\"");
+        assert!(line.contains(&raw.stream.local_addr().unwrap().to_string()), "the peer is named: {line}");
+    }
+    let mut raw = Raw::open(running.address, "/echo");
+    raw.send(&support::frame(0x88, "\u{3}\u{0}bad".as_bytes()));
+    raw.rest();
+    drop(raw);
+    running.signal(Signal::TERM);
+    let (_, log) = running.end();
+    assert!(log.contains("cause=\"protocol_error\""), "{log}");
+    for line in log.lines() {
+        // Time first, and nothing in it that a terminal obeys.
+        assert!(line.starts_with("20") && line.chars().all(|c| !c.is_control()), "{line:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn without_descriptors_new_connections_are_refused_and_old_ones_live_on() {
+    let mut running = Running::start(&[]);
+    let mut old: Vec<Raw> = (0..10).map(|_| Raw::open(running.address, "/echo")).collect();
+    // Accept itself fails from now on; what is open stays open.
+    let pid = Pid::from_child(&running.child);
+    let limit = Some(running.next_descriptor());
+    let before = prlimit(Some(pid), Resource::Nofile, Rlimit { current: limit, maximum: limit }).unwrap();
+    assert!(before.current > limit);
+    for round in 0..20 {
+        let mut extra = Raw::connect(running.address);
+        let (head, body) = extra.response();
+        assert_eq!((head.status, head.header("retry-after")), (503, Some("5")), "{round}: {body}");
+        old[round % 10].round_trip(b"alive");
+    }
+    running.wait_for("out of descriptors");
+    // A descriptor for each that leaves; it is free when the server has seen that.
+    old.truncate(8);
+    let again = (0..10_000).find_map(|_| {
+        let mut raw = Raw::connect(running.address);
+        raw.is_welcome("/echo").then_some(raw)
+    });
+    again.expect("descriptors are free again").round_trip(b"welcome");
+    running.wait_for("descriptors are free again");
+    for client in &mut old {
+        client.round_trip(b"alive");
+    }
+    running.signal(Signal::TERM);
+    for client in &mut old {
+        assert_eq!(client.expect_close().0, 1001);
+    }
+}
