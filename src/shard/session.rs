@@ -125,20 +125,19 @@ impl<T> Slot<T> {
         if !session.opened {
             return (session.deadline, Due::HandshakeTimeout);
         }
-        let mut earliest = (Time::NEVER, Due::Ping);
-        if session.waiting {
-            earliest = earliest.min((session.progress_at + settings.write_timeout, Due::WriteTimeout));
-        }
-        if session.is_paused() {
-            return earliest;
-        }
-        let heartbeat = if session.ping_sent {
+        let mut earliest = if session.waiting {
+            // Our ping may stand behind what is waiting: progress is the sign of life that counts.
+            (session.progress_at + settings.write_timeout, Due::WriteTimeout)
+        } else if session.is_paused() {
+            (Time::NEVER, Due::Ping)
+        } else if session.ping_sent {
             (session.deadline, Due::HeartbeatTimeout)
         } else {
             (session.received_at + settings.ping_interval, Due::Ping)
         };
-        earliest = earliest.min(heartbeat);
-        if let Some(started) = self.protocol.message_started() {
+        if let Some(started) = self.protocol.message_started()
+            && !session.is_paused()
+        {
             // Each kind of pause starts its time anew once at most: nothing else is answered or published
             // before the message is whole.
             let counts_from = started.max(session.resumed_at);

@@ -28,6 +28,7 @@ impl<I: Io> Shard<I> {
         let Some(key) = connections.key_at(index) else { return };
         let Some(slot) = connections.at_mut(index) else { return };
         slot.session.dirty = false;
+        let was_waiting = slot.session.waiting;
         if !slot.session.dead
             && !slot.session.blocked
             && let Err(error) = send_all(io, slot, core)
@@ -41,6 +42,9 @@ impl<I: Io> Shard<I> {
         }
         session.outbound.settle(&mut core.arena);
         core.tally.raise(Counter::QueuePinnedMax, session.outbound.pinned_bytes() as u64);
+        if was_waiting && !slot.session.waiting {
+            core.caught_up(index, slot);
+        }
         core.after_flush(io, index, slot);
         let wanted = slot.session.wanted_interest();
         if wanted != slot.session.interest && !slot.session.dead {
@@ -90,6 +94,15 @@ fn send_all<I: Io>(
 }
 
 impl<S> Core<S> {
+    /// All that waited is sent: the heartbeat counts again. A ping that went out with the rest gets
+    /// its whole time.
+    fn caught_up<T>(&mut self, index: u32, slot: &mut Slot<T>) {
+        if slot.session.ping_sent && !slot.session.ended {
+            slot.session.deadline = self.now + self.settings.pong_timeout;
+        }
+        self.arm(index, slot);
+    }
+
     /// Acts on what a flush has reached: reading pauses or resumes, an ended connection goes on to
     /// the end of its transport, deadlines are set.
     fn after_flush<I: Io<Socket = S>>(&mut self, io: &mut I, index: u32, slot: &mut Slot<I::Stream>) {

@@ -117,6 +117,32 @@ fn a_connection_that_is_paused_for_its_own_replies_is_not_killed_by_the_heartbea
     server.finish();
 }
 
+#[test]
+fn a_ping_behind_what_is_waiting_counts_from_when_it_is_sent() {
+    let mut server = Server::new(1, settings());
+    let member = server.connect(0, "/rooms/a");
+    let publisher = server.connect(0, "/rooms/a");
+    ping_is_due_after_the_interval(&mut server, member);
+    server.feed(member, &pong(b""));
+    server.socket(member).room = 10;
+    server.feed(publisher, &binary(&[1; 1000]));
+    server.settle();
+    // It takes a few bytes at a time and says nothing for far longer than a ping may wait.
+    for _ in 0..10 {
+        server.advance(settings().write_timeout - TICK * 2);
+        server.feed(publisher, &pong(b""));
+        server.socket(member).room = 10;
+        server.settle();
+    }
+    server.socket(member).room = usize::MAX;
+    server.settle();
+    server.advance(settings().ping_interval + settings().pong_timeout - TICK * 2);
+    assert_eq!(server.closes(CloseKind::HeartbeatTimeout), 0);
+    server.advance(TICK * 4);
+    assert_eq!(server.closes(CloseKind::HeartbeatTimeout), 1, "it has still said nothing");
+    server.finish();
+}
+
 /// A publisher on shard 0 that waits for shard 1, which does not turn.
 fn paused_publisher() -> (Server, Client, Client) {
     let mut server = Server::with(2, settings(), 64 << 10, Default::default());
