@@ -174,9 +174,8 @@ impl Outbound {
     /// half out and the pongs before it, ahead of everything else.
     pub fn promote_control(&mut self, arena: &mut SendArena) {
         if self.pending_pong != NONE {
-            // Or it would go out ahead of answers to older pings.
-            self.drop_superseded_pongs(arena);
-            let frame = std::mem::replace(&mut self.pending_pong, NONE);
+            let frame = self.pending_pong;
+            self.pending_pong = NONE;
             let end = arena.shared(frame).len() as u32;
             // The hold moves from `pending_pong` to the node.
             let node = Node { frame, start: 0, end, next: NONE, purpose: Purpose::Pong };

@@ -125,16 +125,17 @@ impl<T> Slot<T> {
         if !session.opened {
             return (session.deadline, Due::HandshakeTimeout);
         }
-        let mut earliest = if session.waiting {
-            // Our ping may stand behind what is waiting: progress is the sign of life that counts.
-            (session.progress_at + settings.write_timeout, Due::WriteTimeout)
-        } else if session.is_paused() {
-            (Time::NEVER, Due::Ping)
-        } else if session.ping_sent {
-            (session.deadline, Due::HeartbeatTimeout)
-        } else {
-            (session.received_at + settings.ping_interval, Due::Ping)
-        };
+        let mut earliest = (Time::NEVER, Due::Ping);
+        if session.waiting {
+            earliest = (session.progress_at + settings.write_timeout, Due::WriteTimeout);
+        }
+        if !session.is_paused() && !session.ping_sent {
+            earliest = earliest.min((session.received_at + settings.ping_interval, Due::Ping));
+        }
+        // Our ping may stand behind what is waiting: then progress is the sign of life that counts.
+        if !session.is_paused() && session.ping_sent && !session.waiting {
+            earliest = earliest.min((session.deadline, Due::HeartbeatTimeout));
+        }
         if let Some(started) = self.protocol.message_started()
             && !session.is_paused()
         {
