@@ -88,8 +88,10 @@ impl<S> Core<S> {
                 slot.session.paused_linger = true;
                 self.mark_dirty(key.index(), &mut slot.session);
             }
-        } else {
+        } else if slot.session.ping_sent {
             slot.session.ping_sent = false;
+            // The timer stands at the pong's deadline, which may be later than the next ping.
+            self.arm(key.index(), slot);
         }
         let settings = std::sync::Arc::clone(&self.settings);
         let mut input = Input::new(bytes);
