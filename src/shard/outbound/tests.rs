@@ -1,3 +1,5 @@
+//! The outbound queue against a naive one, and the rules that the comparison alone does not show.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The publish queue: order, buffers, and what the mailboxes get.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
