@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use crate::protocol::{CloseCode, Failure};
 
@@ -19,13 +20,13 @@ pub enum CloseCause {
     Failed(Failure),
     /// A message was begun and not finished in time.
     MessageTimeout {
-        /// Seconds that it may take.
-        seconds: u64,
+        /// How long it may take.
+        limit: Duration,
     },
     /// A ping was not answered, by a pong or anything else.
     HeartbeatTimeout {
-        /// Seconds that the answer may take.
-        seconds: u64,
+        /// How long the answer may take.
+        limit: Duration,
     },
     /// The peer took its messages more slowly than the queue limit allows.
     QueueOverflow {
@@ -34,8 +35,8 @@ pub enum CloseCause {
     },
     /// The peer took no byte for so long while some were waiting.
     WriteTimeout {
-        /// Seconds without progress that are allowed.
-        seconds: u64,
+        /// How long it may make no progress.
+        limit: Duration,
     },
     /// The endpoint asked for more memberships than one connection may have.
     TooManyMemberships {
@@ -54,8 +55,8 @@ pub enum CloseCause {
     HttpAnswered(u16),
     /// The whole handshake did not arrive in time.
     HandshakeTimeout {
-        /// Seconds that it may take.
-        seconds: u64,
+        /// How long it may take.
+        limit: Duration,
     },
     /// The server has all the connections it may have.
     ServerFull {
@@ -159,17 +160,17 @@ impl fmt::Display for CloseCause {
             CloseCause::PeerGone => f.write_str("the peer ended its stream without a Close"),
             CloseCause::TransportFailed(kind) => write!(f, "the transport failed: {kind}"),
             CloseCause::Failed(failure) => failure.fmt(f),
-            CloseCause::MessageTimeout { seconds } => {
-                write!(f, "a message was not finished within {seconds} s (--message-timeout)")
+            CloseCause::MessageTimeout { limit } => {
+                write!(f, "a message was not finished within {limit:?} (--message-timeout)")
             }
-            CloseCause::HeartbeatTimeout { seconds } => {
-                write!(f, "no answer to a ping within {seconds} s (--pong-timeout)")
+            CloseCause::HeartbeatTimeout { limit } => {
+                write!(f, "no answer to a ping within {limit:?} (--pong-timeout)")
             }
             CloseCause::QueueOverflow { limit } => {
                 write!(f, "slow consumer: over {limit} bytes are waiting for it (--queue-bytes)")
             }
-            CloseCause::WriteTimeout { seconds } => {
-                write!(f, "slow consumer: it took no byte for {seconds} s (--write-timeout)")
+            CloseCause::WriteTimeout { limit } => {
+                write!(f, "slow consumer: it took no byte for {limit:?} (--write-timeout)")
             }
             CloseCause::TooManyMemberships { limit } => {
                 write!(f, "a connection may be in {limit} rooms (--max-memberships)")
@@ -179,8 +180,8 @@ impl fmt::Display for CloseCause {
             CloseCause::Shutdown => f.write_str("the server is shutting down"),
             CloseCause::Refused(status) => write!(f, "the upgrade was refused with {status}"),
             CloseCause::HttpAnswered(status) => write!(f, "an HTTP request was answered with {status}"),
-            CloseCause::HandshakeTimeout { seconds } => {
-                write!(f, "no whole request within {seconds} s of the accept (--handshake-timeout)")
+            CloseCause::HandshakeTimeout { limit } => {
+                write!(f, "no whole request within {limit:?} of the accept (--handshake-timeout)")
             }
             CloseCause::ServerFull { limit } => {
                 write!(f, "the server has all of its {limit} connections (--max-connections)")

@@ -52,8 +52,21 @@ impl FrameBuf {
     }
 }
 
-/// Buffer sizes that are recycled. Larger ones are rare and allocated exactly.
-const CLASS_BYTES: [usize; 5] = [256, 1 << 10, 4 << 10, 16 << 10, 64 << 10];
+/// Room for a header, so that payloads of a power of two fit.
+const HEADER_BYTES: usize = 16;
+/// Buffer sizes that are recycled: a buffer pins at most twice what it holds, from 256 bytes on.
+/// Larger ones are rare and allocated exactly.
+const CLASS_BYTES: [usize; 9] = [
+    (1 << 8) + HEADER_BYTES,
+    (1 << 9) + HEADER_BYTES,
+    (1 << 10) + HEADER_BYTES,
+    (1 << 11) + HEADER_BYTES,
+    (1 << 12) + HEADER_BYTES,
+    (1 << 13) + HEADER_BYTES,
+    (1 << 14) + HEADER_BYTES,
+    (1 << 15) + HEADER_BYTES,
+    (1 << 16) + HEADER_BYTES,
+];
 /// Bytes that one class may keep for reuse, so a burst leaves no more behind than this.
 const CLASS_POOL_BYTES: usize = 256 << 10;
 

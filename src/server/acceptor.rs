@@ -120,12 +120,15 @@ impl Acceptor {
                     self.admit(socket, peer, now);
                 }
                 Err(Errno::WOULDBLOCK) => return,
-                Err(Errno::MFILE | Errno::NFILE) => {
-                    if !self.refuse_with_reserve(key) {
+                // The kernel looks for a descriptor before it looks whether anybody waits.
+                Err(Errno::MFILE | Errno::NFILE) => match self.refuse_with_reserve(key) {
+                    Reserve::Refused => {}
+                    Reserve::NobodyWaits => return,
+                    Reserve::Lost => {
                         self.rest(now);
                         return;
                     }
-                }
+                },
                 Err(Errno::NOBUFS | Errno::NOMEM) => {
                     tracing::warn!("the kernel has no memory for another connection");
                     self.rest(now);
@@ -164,21 +167,27 @@ impl Acceptor {
     }
 
     /// Takes one connection with the reserve descriptor, says why it cannot stay, and closes it, so
-    /// that the peer is not left hanging and the listener does not stay ready. Says whether it could.
-    fn refuse_with_reserve(&mut self, key: Key) -> bool {
-        if !std::mem::replace(&mut self.out_of_descriptors, true) {
-            tracing::warn!("out of descriptors: new connections are refused until some are free");
-        }
+    /// that the peer is not left hanging and the listener does not stay ready.
+    fn refuse_with_reserve(&mut self, key: Key) -> Reserve {
+        let Some(Some(listener)) = self.listeners.get(key) else { return Reserve::NobodyWaits };
         if self.reserve.take().is_none() {
-            return false;
+            return Reserve::Lost;
         }
-        if let Some(Some(listener)) = self.listeners.get(key)
-            && let Ok((socket, _)) = accept(listener.stream.as_fd())
-        {
-            refuse_at_once(&socket, &CloseCause::ServerFull { limit: self.max_connections });
+        let accepted = accept(listener.stream.as_fd());
+        if let Ok((socket, _)) = &accepted {
+            if !std::mem::replace(&mut self.out_of_descriptors, true) {
+                tracing::warn!("out of descriptors: new connections are refused until some are free");
+            }
+            refuse_at_once(socket, &CloseCause::ServerFull { limit: self.max_connections });
         }
+        let nobody_waits = matches!(accepted, Err(Errno::WOULDBLOCK));
+        drop(accepted);
         self.reserve = open_reserve().ok();
-        self.reserve.is_some()
+        match &self.reserve {
+            None => Reserve::Lost,
+            Some(_) if nobody_waits => Reserve::NobodyWaits,
+            Some(_) => Reserve::Refused,
+        }
     }
 
     /// Stops watching the listeners for a while, rather than spin on what cannot be accepted.
@@ -209,6 +218,14 @@ impl Acceptor {
             }
         }
     }
+}
+
+/// What the reserve descriptor was good for.
+enum Reserve {
+    Refused,
+    NobodyWaits,
+    /// Somebody else has taken the descriptor.
+    Lost,
 }
 
 /// Any descriptor will do.

@@ -278,9 +278,10 @@ impl Server {
         &self.stats
     }
 
-    /// The sum of a counter over all shards.
+    /// A counter over all shards: the sum, or of a maximum the highest.
     pub fn counter(&self, counter: Counter) -> u64 {
-        self.stats.iter().map(|stats| stats.get(counter)).sum()
+        let values = self.stats.iter().map(|stats| stats.get(counter));
+        if counter.is_maximum() { values.max().unwrap_or(0) } else { values.sum() }
     }
 
     /// Connections that ended for this kind of cause, over all shards.

@@ -42,6 +42,13 @@ counters! {
     Turns => "turns_total", "Turns of the loop.";
 }
 
+impl Counter {
+    /// Whether it is the highest value seen, rather than a number to be added up over shards.
+    pub fn is_maximum(self) -> bool {
+        self == Counter::QueuePinnedMax
+    }
+}
+
 const COUNTERS: usize = Counter::ALL.len();
 const CELLS: usize = COUNTERS + CloseKind::ALL.len();
 

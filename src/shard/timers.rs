@@ -30,20 +30,20 @@ impl<I: Io> Shard<I> {
                     core.mark_dirty(index, &mut slot.session);
                 }
                 Due::HandshakeTimeout => {
-                    let seconds = settings.handshake_timeout.as_secs();
-                    core.finish(key, slot, CloseCause::HandshakeTimeout { seconds });
+                    let limit = settings.handshake_timeout;
+                    core.finish(key, slot, CloseCause::HandshakeTimeout { limit });
                 }
                 Due::MessageTimeout => {
-                    let seconds = settings.message_timeout.as_secs();
-                    core.finish(key, slot, CloseCause::MessageTimeout { seconds });
+                    let limit = settings.message_timeout;
+                    core.finish(key, slot, CloseCause::MessageTimeout { limit });
                 }
                 Due::HeartbeatTimeout => {
-                    let seconds = settings.pong_timeout.as_secs();
-                    core.finish(key, slot, CloseCause::HeartbeatTimeout { seconds });
+                    let limit = settings.pong_timeout;
+                    core.finish(key, slot, CloseCause::HeartbeatTimeout { limit });
                 }
                 Due::WriteTimeout => {
-                    let seconds = settings.write_timeout.as_secs();
-                    core.finish(key, slot, CloseCause::WriteTimeout { seconds });
+                    let limit = settings.write_timeout;
+                    core.finish(key, slot, CloseCause::WriteTimeout { limit });
                 }
                 Due::TransportEnd => core.kill(index, slot),
             }
