@@ -116,8 +116,8 @@ pub struct Cli {
     /// From our Close to the end of the connection
     #[arg(long, env = "FANFARE_CLOSE_TIMEOUT", value_name = "DURATION", default_value = "2s", value_parser = duration, help_heading = "Deadlines")]
     pub close_timeout: Duration,
-    /// What is read and dropped after our Close before the connection is closed regardless
-    #[arg(long, env = "FANFARE_LINGER_BYTES", value_name = "SIZE", default_value = "1MiB", value_parser = size, help_heading = "Deadlines")]
+    /// What is read and dropped after our Close; over it nothing more is read
+    #[arg(long, env = "FANFARE_LINGER_BYTES", value_name = "SIZE", default_value = "16MiB", value_parser = size, help_heading = "Deadlines")]
     pub linger_bytes: usize,
     /// How long a shutdown waits for queues to empty and peers to leave
     #[arg(long, env = "FANFARE_DRAIN", value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Deadlines")]

@@ -65,8 +65,9 @@ pub struct Config {
     /// `--mailbox-bytes`: publications in flight to one worker over which the publishers of the
     /// others are not read from. Default 16 MiB.
     pub mailbox_bytes: usize,
-    /// `--linger-bytes`: what is read and dropped after the conversation has ended, before the
-    /// transport is closed over the peer's head. Default 1 MiB.
+    /// `--linger-bytes`: what is read and dropped after the conversation has ended, so that a peer in
+    /// the middle of sending comes to read why. Default 16 MiB: some messages of the largest size. Over
+    /// it nothing more is read, and the connection ends at the close timeout.
     pub linger_bytes: usize,
     /// `--drain`: how long a shutdown waits for queues to empty and peers to leave. Default 10 s.
     pub drain: Duration,
@@ -95,7 +96,7 @@ impl Default for Config {
             queue_bytes: 1 << 20,
             reply_bytes: 64 << 10,
             mailbox_bytes: 16 << 20,
-            linger_bytes: 1 << 20,
+            linger_bytes: 16 << 20,
             drain: Duration::from_secs(10),
         }
     }

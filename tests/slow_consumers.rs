@@ -191,16 +191,15 @@ fn a_peer_that_ignores_its_close_is_dropped_after_the_close_timeout() {
 }
 
 #[test]
-fn a_peer_that_sends_on_after_its_close_is_dropped_after_so_many_bytes() {
-    let (close_timeout, write_timeout) = (PATIENCE, PATIENCE);
-    let linger_bytes = 1 << 20;
-    let server = TestServer::start(Config { close_timeout, write_timeout, linger_bytes, ..config() });
+fn a_peer_that_sends_on_after_its_close_is_dropped_all_the_same() {
+    let (close_timeout, linger_bytes) = (Duration::from_millis(300), 1 << 20);
+    let server = TestServer::start(Config { close_timeout, linger_bytes, ..config() });
     let mut flood = Raw::open(server.address(), "/echo");
     flood.send(b"\xff\xff");
     assert_eq!(flood.expect_close().0, 1002);
     let chunk = vec![0; 64 << 10];
-    let sent = (0..1000).find(|_| flood.stream.write_all(&chunk).is_err());
-    assert!(sent.expect("the server ends it") >= 16, "not before the limit");
+    // Its writes block once the server reads no more, and fail when the server closes.
+    while flood.stream.write_all(&chunk).is_ok() {}
     server.until_counter(Counter::Connections, 1);
 }
 

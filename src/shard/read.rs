@@ -80,11 +80,8 @@ impl<S> Core<S> {
         if slot.session.ended {
             slot.session.lingered = slot.session.lingered.saturating_add(bytes.len() as u32);
             if slot.session.lingered as usize > self.settings.linger_bytes_max {
-                if slot.session.write_closed {
-                    self.kill(key.index(), slot);
-                    return;
-                }
-                // What it is owed comes first; the deadline bounds the wait.
+                // Closing now could reset what it has not read yet, our Close among it. Its window
+                // closes instead, and the deadline ends the wait.
                 slot.session.paused_linger = true;
                 self.mark_dirty(key.index(), &mut slot.session);
             }

@@ -53,7 +53,8 @@ pub struct Session {
     pub paused_replies: bool,
     /// Not read from until the shards' inboxes have drained.
     pub paused_publisher: bool,
-    /// Not read from until what was queued before the end is sent: it has sent enough since.
+    /// Not read from any more, or until what was queued before the end is sent: it has sent enough
+    /// since.
     pub paused_linger: bool,
     /// The peer's end of stream has been read.
     pub read_closed: bool,
