@@ -314,7 +314,7 @@ fn the_page_and_the_health_check_are_served_to_get_and_head() {
     }
 }
 
-/// Chooses "v2" if it is offered, and says what was offered.
+/// Chooses "v2" if it is offered, "v10" for "v9", and says what was offered.
 struct Chooser;
 
 impl Endpoint for Chooser {
@@ -326,7 +326,12 @@ impl Endpoint for Chooser {
     ) -> Result<Accept, Refusal> {
         let offered: Vec<&str> = request.subprotocols().collect();
         effects.send(offered.join(" "));
-        Ok(Accept { subprotocol: offered.contains(&"v2").then(|| "v2".to_owned()) })
+        let chosen = offered.iter().find_map(|name| match *name {
+            "v2" => Some("v2"),
+            "v9" => Some("v10"),
+            _ => None,
+        });
+        Ok(Accept { subprotocol: chosen.map(str::to_owned) })
     }
 
     fn message<'m>(&mut self, _: ConnectionId, _: Message<'m>, _: &mut Effects<'m>) {}
@@ -346,6 +351,14 @@ fn an_endpoint_chooses_a_subprotocol_of_those_offered() {
         assert_eq!((head.status, head.header("sec-websocket-protocol")), (101, chosen));
         assert_eq!(raw.frame(), Frame::text(offered), "sent by open, after the 101");
     }
+}
+
+#[test]
+fn an_endpoint_that_chooses_what_was_not_offered_is_refused_with_500() {
+    let server = TestServer::build(ServerBuilder::new(config()).endpoint("/choose", |_| Chooser));
+    let mut raw = Raw::connect(server.address());
+    raw.send(&with_at("/choose", b"Sec-WebSocket-Protocol: v9"));
+    assert_eq!(raw.head().status, 500);
 }
 
 #[test]

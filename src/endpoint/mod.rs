@@ -42,7 +42,8 @@ pub trait Endpoint: Send {
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] becomes the HTTP response; its effects are dropped and nothing else is called.
+    /// A [`Refusal`] becomes the HTTP response; its effects are dropped and nothing else is called. A
+    /// subprotocol that was not offered is our fault and refused with 500 in the same way.
     fn open<'m>(
         &mut self,
         connection: ConnectionId,

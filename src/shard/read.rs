@@ -90,9 +90,9 @@ impl<S> Core<S> {
             // The timer stands at the pong's deadline, which may be later than the next ping.
             self.arm(key.index(), slot);
         }
-        let settings = std::sync::Arc::clone(&self.settings);
+        let limits = self.settings.limits;
         let mut input = Input::new(bytes);
-        while let Some(event) = slot.protocol.next_event(self.now, &mut input, &settings.limits) {
+        while let Some(event) = slot.protocol.next_event(self.now, &mut input, &limits) {
             let step = self.on_event(key, &mut slot.session, event);
             self.carry_out(key, slot, step);
         }
@@ -148,9 +148,14 @@ impl<S> Core<S> {
                     Ok(Err(refusal)) => return self.refuse(session, &refusal),
                     Err(_) => return self.refuse(session, &Refusal::new(500, "internal error".to_owned())),
                 };
+                let chosen = accept.subprotocol.as_deref();
+                if chosen.is_some_and(|chosen| !open.subprotocols().any(|offered| offered == chosen)) {
+                    tracing::error!(path = %open.path().escape_debug(), "the endpoint chose a subprotocol that was not offered");
+                    return self.refuse(session, &Refusal::new(500, "internal error".to_owned()));
+                }
                 session.endpoint = endpoint;
                 session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES, |out| {
-                    open.upgrade().push_response(out, accept.subprotocol.as_deref(), &[]);
+                    open.upgrade().push_response(out, chosen, &[]);
                 });
                 self.mark_dirty(key.index(), session);
                 Step::Accept(self.apply(key, session, effects))
