@@ -4,8 +4,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::Parser;
 use clap::builder::styling::Styles;
+use clap::{CommandFactory, FromArgMatches, Parser};
 
 use fanfare::Config;
 use fanfare::endpoint::OriginRule;
@@ -44,39 +44,39 @@ pub struct Cli {
     )]
     pub allow_origin: Vec<OriginRule>,
     /// Connections at a time; more get a 503 [default: what the descriptor limit allows]
-    #[arg(long, env = "FANFARE_MAX_CONNECTIONS", value_name = "COUNT", value_parser = number::<usize>, allow_negative_numbers = true, help_heading = "Listening")]
+    #[arg(long, env = "FANFARE_MAX_CONNECTIONS", value_name = "COUNT", value_parser = number::<usize>, allow_hyphen_values = true, help_heading = "Listening")]
     pub max_connections: Option<usize>,
 
     /// Worker threads, each with its own connections [default: the cores this process may use]
-    #[arg(long, env = "FANFARE_WORKERS", value_name = "COUNT", value_parser = number::<usize>, allow_negative_numbers = true, help_heading = "Workers")]
+    #[arg(long, env = "FANFARE_WORKERS", value_name = "COUNT", value_parser = number::<usize>, allow_hyphen_values = true, help_heading = "Workers")]
     pub workers: Option<usize>,
     /// Cores of the workers: auto, off, or numbers such as 0,2,4-7
     #[arg(long, env = "FANFARE_PIN", value_name = "CORES", default_value = "auto", help_heading = "Workers")]
     pub pin: Pin,
     /// Publications in flight to one worker over which publishers are not read from
-    #[arg(long, env = "FANFARE_MAILBOX_BYTES", value_name = "SIZE", default_value = "16MiB", value_parser = size, help_heading = "Workers")]
+    #[arg(long, env = "FANFARE_MAILBOX_BYTES", value_name = "SIZE", default_value = "16MiB", value_parser = size, allow_hyphen_values = true, help_heading = "Workers")]
     pub mailbox_bytes: usize,
 
     /// Size of a message, all its fragments together; over it: close 1009
-    #[arg(long, env = "FANFARE_MAX_MESSAGE", value_name = "SIZE", default_value = "1MiB", value_parser = size, help_heading = "Limits on what peers send")]
+    #[arg(long, env = "FANFARE_MAX_MESSAGE", value_name = "SIZE", default_value = "1MiB", value_parser = size, allow_hyphen_values = true, help_heading = "Limits on what peers send")]
     pub max_message: usize,
     /// Frames of one message; over it: close 1008
     #[arg(
         long,
         env = "FANFARE_MAX_FRAGMENTS",
-        value_name = "COUNT", value_parser = number::<u32>, allow_negative_numbers = true,
+        value_name = "COUNT", value_parser = number::<u32>, allow_hyphen_values = true,
         default_value_t = 1024,
         help_heading = "Limits on what peers send"
     )]
     pub max_fragments: u32,
     /// Size of a request head; over it: 431
-    #[arg(long, env = "FANFARE_MAX_HEAD", value_name = "SIZE", default_value = "8KiB", value_parser = size, help_heading = "Limits on what peers send")]
+    #[arg(long, env = "FANFARE_MAX_HEAD", value_name = "SIZE", default_value = "8KiB", value_parser = size, allow_hyphen_values = true, help_heading = "Limits on what peers send")]
     pub max_head: usize,
     /// Headers of a request; over it: 431
     #[arg(
         long,
         env = "FANFARE_MAX_HEADERS",
-        value_name = "COUNT", value_parser = number::<usize>, allow_negative_numbers = true,
+        value_name = "COUNT", value_parser = number::<usize>, allow_hyphen_values = true,
         default_value_t = 64,
         help_heading = "Limits on what peers send"
     )]
@@ -85,46 +85,46 @@ pub struct Cli {
     #[arg(
         long,
         env = "FANFARE_MAX_MEMBERSHIPS",
-        value_name = "COUNT", value_parser = number::<usize>, allow_negative_numbers = true,
+        value_name = "COUNT", value_parser = number::<usize>, allow_hyphen_values = true,
         default_value_t = 128,
         help_heading = "Limits on what peers send"
     )]
     pub max_memberships: usize,
 
     /// Memory that what waits for one connection may pin; over it: close 1008 (slow consumer)
-    #[arg(long, env = "FANFARE_QUEUE_BYTES", value_name = "SIZE", default_value = "1MiB", value_parser = size, help_heading = "Limits on what peers do not take")]
+    #[arg(long, env = "FANFARE_QUEUE_BYTES", value_name = "SIZE", default_value = "1MiB", value_parser = size, allow_hyphen_values = true, help_heading = "Limits on what peers do not take")]
     pub queue_bytes: usize,
     /// Memory pinned by a connection's own replies over which it is not read from
-    #[arg(long, env = "FANFARE_REPLY_BYTES", value_name = "SIZE", default_value = "64KiB", value_parser = size, help_heading = "Limits on what peers do not take")]
+    #[arg(long, env = "FANFARE_REPLY_BYTES", value_name = "SIZE", default_value = "64KiB", value_parser = size, allow_hyphen_values = true, help_heading = "Limits on what peers do not take")]
     pub reply_bytes: usize,
     /// How long a peer may take nothing while something waits for it; over it: close 1008
-    #[arg(long, env = "FANFARE_WRITE_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Limits on what peers do not take")]
+    #[arg(long, env = "FANFARE_WRITE_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true, help_heading = "Limits on what peers do not take")]
     pub write_timeout: Duration,
 
     /// From accept to the whole request head; over it: 408
-    #[arg(long, env = "FANFARE_HANDSHAKE_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = duration, help_heading = "Deadlines")]
+    #[arg(long, env = "FANFARE_HANDSHAKE_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = duration, allow_hyphen_values = true, help_heading = "Deadlines")]
     pub handshake_timeout: Duration,
     /// From the first byte of a message to its last; over it: close 1008
-    #[arg(long, env = "FANFARE_MESSAGE_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "Deadlines")]
+    #[arg(long, env = "FANFARE_MESSAGE_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration, allow_hyphen_values = true, help_heading = "Deadlines")]
     pub message_timeout: Duration,
     /// Silence after which a ping is sent
-    #[arg(long, env = "FANFARE_PING_INTERVAL", value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "Deadlines")]
+    #[arg(long, env = "FANFARE_PING_INTERVAL", value_name = "DURATION", default_value = "30s", value_parser = duration, allow_hyphen_values = true, help_heading = "Deadlines")]
     pub ping_interval: Duration,
     /// How long the answer to a ping may take; over it: close 1008
-    #[arg(long, env = "FANFARE_PONG_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Deadlines")]
+    #[arg(long, env = "FANFARE_PONG_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true, help_heading = "Deadlines")]
     pub pong_timeout: Duration,
     /// From our Close to the end of the connection
-    #[arg(long, env = "FANFARE_CLOSE_TIMEOUT", value_name = "DURATION", default_value = "2s", value_parser = duration, help_heading = "Deadlines")]
+    #[arg(long, env = "FANFARE_CLOSE_TIMEOUT", value_name = "DURATION", default_value = "2s", value_parser = duration, allow_hyphen_values = true, help_heading = "Deadlines")]
     pub close_timeout: Duration,
     /// What is read and dropped after our Close; over it nothing more is read
-    #[arg(long, env = "FANFARE_LINGER_BYTES", value_name = "SIZE", default_value = "16MiB", value_parser = size, help_heading = "Deadlines")]
+    #[arg(long, env = "FANFARE_LINGER_BYTES", value_name = "SIZE", default_value = "16MiB", value_parser = size, allow_hyphen_values = true, help_heading = "Deadlines")]
     pub linger_bytes: usize,
     /// How long a shutdown waits for queues to empty and peers to leave
-    #[arg(long, env = "FANFARE_DRAIN", value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Deadlines")]
+    #[arg(long, env = "FANFARE_DRAIN", value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true, help_heading = "Deadlines")]
     pub drain: Duration,
 
-    /// What to log on standard error: error, warn, info, debug or trace; closes of single connections
-    /// are debug
+    /// What to log on standard error: error, warn, info, debug or trace; closes are debug, of slow
+    /// consumers info
     #[arg(long, env = "FANFARE_LOG", value_name = "LEVEL", default_value = "info", help_heading = "Logs")]
     pub log: tracing::Level,
 }
@@ -159,6 +159,22 @@ impl Cli {
     }
 }
 
+/// The flags of this process. An empty variable in the environment counts as unset, as service
+/// managers cannot leave one out.
+pub fn parse() -> Result<Cli, clap::Error> {
+    let is_empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let mut command = Cli::command();
+    let unset: Vec<clap::Id> = command
+        .get_arguments()
+        .filter(|flag| flag.get_env().is_some_and(is_empty))
+        .map(|flag| flag.get_id().clone())
+        .collect();
+    for id in unset {
+        command = command.mut_arg(id, |flag| flag.env(clap::builder::Resettable::Reset));
+    }
+    Cli::from_arg_matches(&command.try_get_matches()?)
+}
+
 fn number<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| "expected a whole number".to_owned())
 }
@@ -184,8 +200,6 @@ pub fn one_line(error: &clap::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -214,6 +228,8 @@ mod tests {
             (&["--max-message", "lots"][..], &["--max-message", "lots", "64KiB"][..]),
             (&["--drain", "soon"], &["--drain", "soon", "30s"]),
             (&["--listen", "nowhere"], &["--listen", "nowhere", "unix:PATH"]),
+            (&["--max-message", "-5"], &["--max-message", "-5", "64KiB"]),
+            (&["--drain", "-5s"], &["--drain", "-5s", "30s"]),
             (&["--pin", "x"], &["--pin", "'x'", "auto"]),
             (&["--workers", "-1"], &["--workers", "-1", "whole number"]),
             (&["--allow-origin", "example.com"], &["--allow-origin", "example.com", "scheme://host"]),

@@ -114,7 +114,8 @@ pub struct ConfigError {
     pub allowed: String,
 }
 
-/// Sizes stay far from 32 bits, in which queues count what they pin.
+/// Sizes add up to less than 32 bits, in which queues count what they pin: deliveries, replies, and one
+/// message over.
 const BYTES_MAX: usize = 1 << 30;
 /// A deadline over a day is a deadline forgotten.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -143,7 +144,7 @@ impl Config {
         count("--max-fragments", self.max_fragments as usize, 1, 1 << 24)?;
         count("--max-memberships", self.max_memberships, 1, 1 << 16)?;
         bytes("--queue-bytes", self.queue_bytes, 4 << 10, BYTES_MAX)?;
-        bytes("--reply-bytes", self.reply_bytes, 4 << 10, BYTES_MAX)?;
+        bytes("--reply-bytes", self.reply_bytes, 4 << 10, BYTES_MAX / 4)?;
         bytes("--mailbox-bytes", self.mailbox_bytes, 64 << 10, BYTES_MAX)?;
         bytes("--linger-bytes", self.linger_bytes, 0, BYTES_MAX)?;
         for (flag, value) in [

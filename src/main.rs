@@ -4,22 +4,25 @@
 
 mod cli;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
-use fanfare::{ServerBuilder, ServerHandle, StartError};
+use fanfare::{Config, ServerBuilder, ServerHandle, StartError};
 
 /// Could not start, or was told twice to stop.
 const EXIT_FAILED: u8 = 1;
 /// The flags are wrong.
 const EXIT_USAGE: u8 = 2;
 
+/// Lines that may wait for a slow reader of the log; what comes then is dropped, not waited for.
+const LOG_LINES_MAX: usize = 8192;
+
 fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => return complain(&cli::one_line(&error), EXIT_USAGE),
         Err(help) => {
@@ -29,37 +32,53 @@ fn main() -> ExitCode {
         }
     };
     let (config, level) = cli.into_config();
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    let _log_until_the_end = start_log(level);
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let message = panic.payload_as_str().unwrap_or("(no message)");
-        tracing::error!(place, "panic: {}", message.escape_debug());
+        let message = panic.payload_as_str().unwrap_or("(no message)").escape_debug();
+        // Past the log's thread, as an abort may follow.
+        say(&format!("panic at {place}: {message}"));
     }));
-    // Registered before anything is served: no signal can find us unprepared.
-    let signals = match Signals::new([SIGTERM, SIGINT]) {
-        Ok(signals) => signals,
-        Err(error) => return complain(&format!("error: signals: {error}"), EXIT_FAILED),
-    };
-    let server = match ServerBuilder::standard(config).start() {
-        Ok(server) => server,
-        Err(error @ StartError::Config(_)) => return complain(&format!("error: {error}"), EXIT_USAGE),
-        Err(error) => return complain(&format!("error: {error}"), EXIT_FAILED),
-    };
-    let handle = server.handle();
-    let watcher = std::thread::Builder::new()
-        .name("fanfare-signals".to_owned())
-        .spawn(move || watch_signals(signals, &handle));
-    if let Err(error) = watcher {
-        return complain(&format!("error: the thread for signals: {error}"), EXIT_FAILED);
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let usage = matches!(error, StartError::Config(_) | StartError::Descriptors { .. });
+            complain(&format!("error: {error}"), if usage { EXIT_USAGE } else { EXIT_FAILED })
+        }
     }
+}
+
+/// Serves until it is told to stop.
+fn run(config: Config) -> Result<(), StartError> {
+    let resources = |what| move |error| StartError::Resources { what, error };
+    // Registered before anything is served: no signal can find us unprepared.
+    let signals = Signals::new([SIGTERM, SIGINT]).map_err(resources("the signals"))?;
+    let server = ServerBuilder::standard(config).start()?;
+    let handle = server.handle();
+    std::thread::Builder::new()
+        .name("fanfare-signals".to_owned())
+        .spawn(move || watch_signals(signals, &handle))
+        .map_err(resources("the thread for signals"))?;
     server.wait();
     tracing::info!("stopped");
-    ExitCode::SUCCESS
+    Ok(())
+}
+
+/// Logs to standard error from a thread of its own: a reader that is slow or gone stops no worker.
+fn start_log(level: tracing::Level) -> WorkerGuard {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LOG_LINES_MAX)
+        .lossy(true)
+        .thread_name("fanfare-log")
+        .finish(std::io::stderr());
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(writer)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .log_internal_errors(false)
+        .init();
+    guard
 }
 
 /// The first signal starts the shutdown, the second one ends the process.
@@ -68,7 +87,7 @@ fn watch_signals(mut signals: Signals, handle: &ServerHandle) {
     for signal in signals.forever() {
         let name = signal_hook::low_level::signal_name(signal).unwrap_or("signal");
         if stopping {
-            tracing::warn!("{name} again: stopping at once");
+            say(&format!("{name} again: stopping at once"));
             std::process::exit(i32::from(EXIT_FAILED));
         }
         stopping = true;
@@ -77,9 +96,13 @@ fn watch_signals(mut signals: Signals, handle: &ServerHandle) {
     }
 }
 
-/// The only output beside the log.
-#[allow(clippy::print_stderr)]
+/// Says why it did not start.
 fn complain(line: &str, status: u8) -> ExitCode {
-    eprintln!("{line}");
+    say(line);
     ExitCode::from(status)
+}
+
+/// A line past the log. Nobody may be left to read it.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -333,5 +333,5 @@ fn an_endpoint_that_panics_loses_that_connection_only() {
         assert_eq!(in_close.expect_close().0, 1000);
         neighbour.round_trip(b"alive");
     }
-    server.until_closes(CloseKind::EndpointPanic, 3);
+    server.until_closes(CloseKind::EndpointPanic, 6);
 }

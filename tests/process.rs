@@ -2,8 +2,10 @@
 
 mod support;
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
@@ -110,6 +112,7 @@ fn bad_flags_are_one_line_and_status_2() {
         (&["--max-message", "0"], &["--max-message", "0 bytes", "1 to"]),
         (&["--workers", "0"], &["--workers", "0", "1 to 256"]),
         (&["--workers", "-1"], &["--workers", "-1"]),
+        (&["--max-message", "-5"], &["--max-message", "-5", "64KiB"]),
         (&["--write-timeout", "10ms"], &["--write-timeout", "10ms", "100ms to 24h"]),
         (&["--drain", "soon"], &["--drain", "soon"]),
         (&["--listen", "nowhere"], &["--listen", "nowhere", "IP:PORT"]),
@@ -120,6 +123,39 @@ fn bad_flags_are_one_line_and_status_2() {
     ] {
         check_complaint(command(arguments), 2, parts);
     }
+}
+
+#[test]
+fn an_empty_variable_in_the_environment_counts_as_unset() {
+    let mut command = command(&["--listen", "127.0.0.1:0"]);
+    command.env("FANFARE_ALLOW_ORIGIN", "").env("FANFARE_WORKERS", "");
+    let running = Running::spawn(command);
+    Raw::open(running.address, "/echo").round_trip(b"hi");
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let mut running = Running::start(&["--log", "debug"]);
+    // More lines than a pipe holds, and nobody takes one.
+    for _ in 0..600 {
+        let mut refused = Raw::connect(running.address);
+        refused.send(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(refused.response().0.status, 404);
+    }
+    // The reader goes away: every line from now on fails to be written.
+    let nothing = OwnedFd::from(File::open("/dev/null").expect("it opens"));
+    running.stderr = BufReader::new(ChildStderr::from(nothing));
+    for _ in 0..20 {
+        let mut client = Raw::open(running.address, "/echo");
+        client.round_trip(b"still here");
+        client.send(&support::frame(0x88, b"\x03\xe8"));
+        assert_eq!(client.expect_close().0, 1000);
+    }
+    let mut last = Raw::open(running.address, "/echo");
+    running.signal(Signal::TERM);
+    assert_eq!(last.expect_close().0, 1001);
+    drop(last);
+    assert!(running.child.wait().expect("its end").success());
 }
 
 #[test]
@@ -144,7 +180,7 @@ fn what_cannot_be_started_is_one_line_and_status_1() {
     let address = other.address().to_string();
     check_complaint(command(&["--listen", &address]), 1, &["--listen", &address]);
     let many = command(&["--listen", "127.0.0.1:0", "--max-connections", "1000000000"]);
-    check_complaint(many, 1, &["--max-connections 1000000000", "ulimit -n"]);
+    check_complaint(many, 2, &["--max-connections 1000000000", "ulimit -n"]);
 }
 
 #[test]

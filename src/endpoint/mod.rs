@@ -35,7 +35,7 @@ pub struct Accept {
 /// no lock, and state that all shards must see belongs into a room.
 ///
 /// The order of calls for one connection is `open`, any number of `message`, `close`. A panic in any
-/// of them closes that connection with 1011 and leaves the others alone; the instance lives on, so
+/// of them ends that connection (1011, or 500 in `open`) and leaves the others alone; the instance lives on, so
 /// its own state should stay usable.
 pub trait Endpoint: Send {
     /// A client asks to connect. The effects take place after the 101 response has been queued.

@@ -41,6 +41,16 @@ pub(super) struct Acceptor {
     /// The listeners are not watched until then.
     resting_until: Option<Time>,
     out_of_descriptors: bool,
+    /// The last connection found no place.
+    full: bool,
+}
+
+/// Whom the acceptor lets in, and how long those may stay after the stop.
+pub(super) struct AdmissionLimits {
+    /// Connections over all shards.
+    pub connections: Arc<AtomicUsize>,
+    pub max_connections: usize,
+    pub drain: Duration,
 }
 
 struct Watched {
@@ -55,9 +65,7 @@ impl Acceptor {
         listeners: Vec<Listener>,
         mesh: Arc<Mesh<OwnedFd>>,
         stopping: Arc<AtomicBool>,
-        connections: Arc<AtomicUsize>,
-        max_connections: usize,
-        drain: Duration,
+        AdmissionLimits { connections, max_connections, drain }: AdmissionLimits,
     ) -> io::Result<Acceptor> {
         let mut acceptor = Acceptor {
             io,
@@ -72,6 +80,7 @@ impl Acceptor {
             reserve: Some(open_reserve()?),
             resting_until: None,
             out_of_descriptors: false,
+            full: false,
         };
         for mut listener in listeners {
             let Some(socket) = listener.take_socket() else { continue };
@@ -89,8 +98,7 @@ impl Acceptor {
         let mut ready: Vec<Ready> = Vec::new();
         while !self.stopping.load(Ordering::SeqCst) {
             if let Err(error) = self.io.wait(&mut ready, self.resting_until) {
-                tracing::error!(%error, "the acceptor cannot wait for connections; the process aborts");
-                std::process::abort();
+                panic!("the acceptor cannot wait for connections: {error}");
             }
             let now = self.io.now();
             self.end_rest(now);
@@ -143,13 +151,17 @@ impl Acceptor {
     fn admit(&mut self, socket: OwnedFd, peer: PeerAddress, now: Time) {
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
         let limit = self.max_connections;
+        let was_full = std::mem::replace(&mut self.full, before >= limit);
+        if self.full && !was_full {
+            tracing::warn!("all {limit} connections are taken (--max-connections): more are refused");
+        }
         let admission = if before < limit {
             Admission::Welcome
         } else if before < limit + REFUSALS_MAX {
             Admission::Full { limit }
         } else {
             self.connections.fetch_sub(1, Ordering::Relaxed);
-            refuse_at_once(&socket, &CloseCause::ServerFull { limit });
+            refuse_at_once(&socket, &CloseCause::ServerFull { limit }.to_string());
             return;
         };
         let shard = self.next_shard;
@@ -178,7 +190,7 @@ impl Acceptor {
             if !std::mem::replace(&mut self.out_of_descriptors, true) {
                 tracing::warn!("out of descriptors: new connections are refused until some are free");
             }
-            refuse_at_once(socket, &CloseCause::ServerFull { limit: self.max_connections });
+            refuse_at_once(socket, "the server has no descriptor left for another connection");
         }
         let nobody_waits = matches!(accepted, Err(Errno::WOULDBLOCK));
         drop(accepted);
@@ -235,11 +247,9 @@ fn open_reserve() -> io::Result<OwnedFd> {
 
 /// The last resort: no descriptor or slot is left to refuse it in order. The response is small enough
 /// for an empty send buffer; a peer that is quick may lose it to a reset.
-fn refuse_at_once(socket: &OwnedFd, cause: &CloseCause) {
+fn refuse_at_once(socket: &OwnedFd, why: &str) {
     let mut response = Vec::new();
-    Refusal::new(503, cause.to_string())
-        .with_header("Retry-After", "5".to_owned())
-        .push_response(&mut response);
+    Refusal::new(503, why.to_owned()).with_header("Retry-After", "5".to_owned()).push_response(&mut response);
     let _ = rustix::net::send(socket, &response, SendFlags::NOSIGNAL);
     let _ = rustix::net::shutdown(socket, Shutdown::Write);
 }

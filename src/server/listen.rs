@@ -50,7 +50,7 @@ impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ListenAddress::Tcp(address) => address.fmt(f),
-            ListenAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+            ListenAddress::Unix(path) => write!(f, "unix:{}", path.display().to_string().escape_debug()),
         }
     }
 }

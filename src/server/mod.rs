@@ -6,6 +6,7 @@ mod listen;
 mod placement;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,10 +16,10 @@ use crate::config::{Config, ConfigError};
 use crate::endpoint::{CloseKind, Echo, Endpoint, Relay, Resource, RouterPlan, page};
 use crate::id::ShardId;
 use crate::reactor::{MonotonicClock, PollIo, PollWaker, Wake};
-use crate::shard::{Counter, Mailbox, Mesh, Progress, Shard, ShardStats, Shared};
+use crate::shard::{Counter, Mail, Mailbox, Mesh, Progress, Shard, ShardStats, Shared};
+use crate::time::Time;
 
-use acceptor::Acceptor;
-use listen::Listener;
+use acceptor::{Acceptor, AdmissionLimits};
 use placement::Placement;
 
 pub use listen::{BoundAddress, ListenAddress, ListenAddressError};
@@ -115,7 +116,6 @@ impl ServerBuilder {
         let listeners = listen::open_all(&self.config)?;
         let addresses: Vec<BoundAddress> =
             listeners.iter().map(|listener| listener.address().clone()).collect();
-        log_start(&self.config, &placement, &addresses, descriptors, max_connections);
         let connections = Arc::new(AtomicUsize::new(0));
         let shared = Shared {
             registry: Arc::default(),
@@ -123,23 +123,41 @@ impl ServerBuilder {
             settings: Arc::new(self.config.settings()),
             connections: Arc::clone(&connections),
         };
+        // All that can fail for want of descriptors comes before the first thread.
         let clock = MonotonicClock::start();
-        let (mesh, stats, shards) = start_shards(&self.config, &placement, &shared, clock)?;
-        let (stop, acceptor) =
-            start_acceptor(&self.config, listeners, clock, mesh, connections, max_connections)?;
-        Ok(Server { addresses, stats, stop, acceptor, shards })
+        let (ios, mesh, mailboxes) = open_shards(&placement, self.config.mailbox_bytes, clock)?;
+        let io = PollIo::new(clock).map_err(resources("a poller for the acceptor"))?;
+        let stop = ServerHandle { stopping: Arc::new(AtomicBool::new(false)), waker: io.waker() };
+        let admission = AdmissionLimits { connections, max_connections, drain: self.config.drain };
+        let acceptor = Acceptor::new(io, listeners, Arc::clone(&mesh), Arc::clone(&stop.stopping), admission)
+            .map_err(resources("the acceptor"))?;
+        let mut threads = Threads::new(mesh);
+        let mut stats = Vec::with_capacity(placement.workers());
+        for (io, mailbox) in ios.into_iter().zip(mailboxes) {
+            let (shared, core) = (shared.clone(), placement.core(mailbox.shard()));
+            let published = ShardStats::default();
+            stats.push(published.clone());
+            threads.spawn(format!("fanfare-{}", mailbox.shard()), move || {
+                run_shard(io, mailbox, shared, published, core);
+            })?;
+        }
+        threads.spawn("fanfare-accept".to_owned(), move || acceptor.run())?;
+        log_start(&self.config, &placement, &addresses, descriptors, max_connections);
+        Ok(Server { addresses, stats, stop, threads: threads.keep() })
     }
 }
 
-type StartedShards = (Arc<Mesh<std::os::fd::OwnedFd>>, Vec<ShardStats>, Vec<JoinHandle<()>>);
+fn resources(what: &'static str) -> impl Fn(io::Error) -> StartError {
+    move |error| StartError::Resources { what, error }
+}
 
-fn start_shards(
-    config: &Config,
+type OpenShards = (Vec<PollIo>, Arc<Mesh<OwnedFd>>, Vec<Mailbox<OwnedFd>>);
+
+fn open_shards(
     placement: &Placement,
-    shared: &Shared,
+    mailbox_bytes: usize,
     clock: MonotonicClock,
-) -> Result<StartedShards, StartError> {
-    let resources = |what| move |error| StartError::Resources { what, error };
+) -> Result<OpenShards, StartError> {
     let mut ios = Vec::with_capacity(placement.workers());
     let mut wakers: Vec<Box<dyn Wake>> = Vec::with_capacity(placement.workers());
     for _ in 0..placement.workers() {
@@ -147,25 +165,55 @@ fn start_shards(
         wakers.push(Box::new(io.waker()));
         ios.push(io);
     }
-    let (mesh, mailboxes) = Mesh::new(wakers, config.mailbox_bytes);
-    let stats: Vec<ShardStats> = ios.iter().map(|_| ShardStats::default()).collect();
-    let mut threads = Vec::with_capacity(ios.len());
-    for ((io, mailbox), stats) in ios.into_iter().zip(mailboxes).zip(&stats) {
-        let (shared, stats, core) = (shared.clone(), stats.clone(), placement.core(mailbox.shard()));
-        let thread = std::thread::Builder::new()
-            .name(format!("fanfare-{}", mailbox.shard()))
-            .spawn(move || run_shard(io, mailbox, shared, stats, core))
-            .map_err(resources("a worker thread"))?;
-        threads.push(thread);
-    }
-    Ok((mesh, stats, threads))
+    let (mesh, mailboxes) = Mesh::new(wakers, mailbox_bytes);
+    Ok((ios, mesh, mailboxes))
 }
 
-/// A shard's thread. A fault of the shard itself ends the process: a server that serves only some of
-/// its connections is worse than one that is started again.
+/// The threads of a server that is being started. Dropped before all of them run, it stops those that
+/// do: they have no connection yet.
+struct Threads {
+    mesh: Arc<Mesh<OwnedFd>>,
+    running: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    fn new(mesh: Arc<Mesh<OwnedFd>>) -> Threads {
+        Threads { mesh, running: Vec::new() }
+    }
+
+    /// Starts a thread whose panic ends the process: a server that serves only some of its connections
+    /// is worse than one that is started again.
+    fn spawn(&mut self, name: String, body: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+        let abort_on_panic = move || {
+            if catch_unwind(AssertUnwindSafe(body)).is_err() {
+                tracing::error!("a thread of the server panicked; the process aborts");
+                std::process::abort();
+            }
+        };
+        let thread = std::thread::Builder::new().name(name).spawn(abort_on_panic);
+        self.running.push(thread.map_err(resources("a thread"))?);
+        Ok(())
+    }
+
+    fn keep(mut self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut self.running)
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        for (shard, thread) in self.running.drain(..).enumerate() {
+            self.mesh.send(ShardId::new(shard), Mail::Drain { deadline: Time::ZERO });
+            self.mesh.wake(ShardId::new(shard));
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A shard's thread.
 fn run_shard(
     io: PollIo,
-    mailbox: Mailbox<std::os::fd::OwnedFd>,
+    mailbox: Mailbox<OwnedFd>,
     shared: Shared,
     stats: ShardStats,
     core: Option<core_affinity::CoreId>,
@@ -176,50 +224,14 @@ fn run_shard(
     {
         tracing::warn!(worker = %id, core = core.id, "the worker could not be pinned to its core and runs unpinned");
     }
-    let ran = catch_unwind(AssertUnwindSafe(|| {
-        let mut shard = Shard::new(io, mailbox, shared, stats);
-        while shard.turn()? == Progress::Running {}
-        Ok::<(), io::Error>(())
-    }));
-    match ran {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::error!(worker = %id, %error, "a worker cannot wait for its sockets; the process aborts");
-            std::process::abort();
-        }
-        Err(_) => {
-            tracing::error!(worker = %id, "a worker panicked; the process aborts");
-            std::process::abort();
+    let mut shard = Shard::new(io, mailbox, shared, stats);
+    loop {
+        match shard.turn() {
+            Ok(Progress::Running) => {}
+            Ok(Progress::Finished) => return,
+            Err(error) => panic!("worker {id} cannot wait for its sockets: {error}"),
         }
     }
-}
-
-fn start_acceptor(
-    config: &Config,
-    listeners: Vec<Listener>,
-    clock: MonotonicClock,
-    mesh: Arc<Mesh<std::os::fd::OwnedFd>>,
-    connections: Arc<AtomicUsize>,
-    max_connections: usize,
-) -> Result<(ServerHandle, JoinHandle<()>), StartError> {
-    let resources = |what| move |error| StartError::Resources { what, error };
-    let io = PollIo::new(clock).map_err(resources("a poller for the acceptor"))?;
-    let stop = ServerHandle { stopping: Arc::new(AtomicBool::new(false)), waker: io.waker() };
-    let acceptor = Acceptor::new(
-        io,
-        listeners,
-        mesh,
-        Arc::clone(&stop.stopping),
-        connections,
-        max_connections,
-        config.drain,
-    )
-    .map_err(resources("the acceptor"))?;
-    let thread = std::thread::Builder::new()
-        .name("fanfare-accept".to_owned())
-        .spawn(move || acceptor.run())
-        .map_err(resources("the acceptor's thread"))?;
-    Ok((stop, thread))
 }
 
 fn log_start(
@@ -247,8 +259,7 @@ pub struct Server {
     addresses: Vec<BoundAddress>,
     stats: Vec<ShardStats>,
     stop: ServerHandle,
-    acceptor: JoinHandle<()>,
-    shards: Vec<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// Stops a server from anywhere.
@@ -298,10 +309,37 @@ impl Server {
     /// final numbers of its shards.
     pub fn wait(self) -> Vec<ShardStats> {
         // The threads abort the process rather than end by a panic.
-        let _ = self.acceptor.join();
-        for shard in self.shards {
-            let _ = shard.join();
+        for thread in self.threads {
+            let _ = thread.join();
         }
         self.stats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_fails_halfway_leaves_no_thread_behind() {
+        let placement = Placement::new(Some(2), &Pin::Off);
+        let (ios, mesh, mailboxes) = open_shards(&placement, 1 << 20, MonotonicClock::start()).unwrap();
+        let shared = Shared {
+            registry: Arc::default(),
+            plan: Arc::default(),
+            settings: Arc::new(Config::default().settings()),
+            connections: Arc::default(),
+        };
+        let plan = Arc::downgrade(&shared.plan);
+        let mut threads = Threads::new(mesh);
+        for (io, mailbox) in ios.into_iter().zip(mailboxes) {
+            let shared = shared.clone();
+            let body = move || run_shard(io, mailbox, shared, ShardStats::default(), None);
+            threads.spawn("half".to_owned(), body).unwrap();
+        }
+        drop(shared);
+        assert_eq!(threads.running.len(), 2);
+        drop(threads);
+        assert!(plan.upgrade().is_none(), "what the threads held is freed: they have ended");
     }
 }

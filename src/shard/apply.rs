@@ -52,10 +52,12 @@ impl<S> Core<S> {
                     let Core { mailbox, reached, tally, .. } = self;
                     tally.add(Counter::Publications, 1);
                     let message = (payload.kind(), payload.data());
-                    publish_elsewhere(&room, mailbox.mesh(), sender, message, |shard| {
+                    let congested = publish_elsewhere(&room, mailbox.mesh(), sender, message, |shard| {
                         reached[shard.index()] = true;
                     });
-                    self.publications.add_direct_sender(sender);
+                    if congested {
+                        self.publications.add_congesting(sender);
+                    }
                 }
                 None
             }

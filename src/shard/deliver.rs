@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::endpoint::CloseCause;
-use crate::protocol::Connection;
+use crate::protocol::{Connection, FrameBuf};
 use crate::reactor::Io;
 use crate::time::Time;
 
@@ -11,19 +11,21 @@ use super::mailbox::{Admission, Adopt, Mail, Publication};
 use super::outbound::FrameIndex;
 use super::session::{Session, Slot};
 use super::stats::Counter;
-use super::{DELIVERIES_PER_TURN, Shard, mark_dirty};
+use super::{DELIVERED_BYTES_PER_TURN, DELIVERIES_PER_TURN, Shard, mark_dirty};
 
 impl<I: Io> Shard<I> {
     pub(super) fn take_mail(&mut self) {
-        let mut work = 0;
-        let mut held: Option<(FrameIndex, Publication)> = None;
-        while work < DELIVERIES_PER_TURN {
+        let (mut work, mut bytes) = (0, 0);
+        let mut held: Option<(FrameIndex, FrameBuf)> = None;
+        while work < DELIVERIES_PER_TURN && bytes < DELIVERED_BYTES_PER_TURN {
             let Some(mail) = self.core.mailbox.take() else { break };
             work += 1;
             match mail {
                 Mail::Publication(publication) => {
-                    let frame = self.hold_frame(&mut held, publication.clone());
-                    work += self.deliver(frame, &publication);
+                    let frame = self.hold_frame(&mut held, &publication.frame);
+                    let members = self.deliver(frame, &publication);
+                    work += members;
+                    bytes += members * (publication.range.1 - publication.range.0) as usize;
                 }
                 Mail::Adopt(adopt) => self.adopt(adopt),
                 Mail::Drain { deadline } => self.drain(deadline),
@@ -38,21 +40,17 @@ impl<I: Io> Shard<I> {
     }
 
     /// Takes a publication's buffer into the arena, once for all publications in a row that share it.
-    fn hold_frame(
-        &mut self,
-        held: &mut Option<(FrameIndex, Publication)>,
-        publication: Publication,
-    ) -> FrameIndex {
+    fn hold_frame(&mut self, held: &mut Option<(FrameIndex, FrameBuf)>, frame: &FrameBuf) -> FrameIndex {
         if let Some((index, last)) = held
-            && last.frame.is_same(&publication.frame)
+            && last.is_same(frame)
         {
             return *index;
         }
         if let Some((index, _)) = held.take() {
             self.core.arena.release(index);
         }
-        let index = self.core.arena.hold(publication.frame.clone());
-        *held = Some((index, publication));
+        let index = self.core.arena.hold(frame.clone());
+        *held = Some((index, frame.clone()));
         index
     }
 

@@ -9,7 +9,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::endpoint::{CloseCause, CloseKind};
-use crate::protocol::{Refusal, State, push_close_frame};
+use crate::protocol::{Failure, Refusal, State, push_close_frame};
 use crate::slab::Key;
 
 use super::Core;
@@ -27,8 +27,8 @@ impl<S> Core<S> {
         self.leave_rooms(&mut slot.session);
         self.say_goodbye(slot, &cause);
         let patience = match cause {
-            CloseCause::QueueOverflow { .. } | CloseCause::WriteTimeout { .. } => self.settings.close_timeout,
-            // What was queued before deserves the time that any queue gets.
+            CloseCause::WriteTimeout { .. } => self.settings.close_timeout,
+            // What was queued before, or the frame that is half out, deserves the time of any queue.
             _ => self.settings.write_timeout,
         };
         slot.session.deadline = self.now + patience;
@@ -90,14 +90,21 @@ impl<S> Core<S> {
         let name = cause.kind().name();
         let code = cause.close_code().map(|code| code.as_u16());
         let queued = slot.session.outbound.pinned_bytes();
+        // An endpoint's own reason may hold what a peer said.
+        let text = cause.to_string();
+        let text = text.escape_debug();
+        let section = match cause {
+            CloseCause::Failed(Failure::Protocol(error)) => Some(error.section()),
+            _ => None,
+        };
         match cause.kind() {
             CloseKind::EndpointPanic => {
-                tracing::error!(%connection, %peer, cause = name, code, "closed: {cause}");
+                tracing::error!(%connection, %peer, cause = name, code, "closed: {text}");
             }
             CloseKind::QueueOverflow | CloseKind::WriteTimeout => {
-                tracing::info!(%connection, %peer, cause = name, code, queued, "closed: {cause}");
+                tracing::info!(%connection, %peer, cause = name, code, queued, "closed: {text}");
             }
-            _ => tracing::debug!(%connection, %peer, cause = name, code, "closed: {cause}"),
+            _ => tracing::debug!(%connection, %peer, cause = name, code, section, "closed: {text}"),
         }
     }
 }
@@ -106,6 +113,7 @@ impl<S> Core<S> {
 fn refusal_for(cause: &CloseCause, some_bytes_came: bool) -> Option<Refusal> {
     let (status, retry) = match cause {
         CloseCause::HandshakeTimeout { .. } if some_bytes_came => (408, false),
+        CloseCause::EndpointPanic => (500, false),
         CloseCause::Shutdown | CloseCause::ServerFull { .. } => (503, true),
         _ => return None,
     };

@@ -56,8 +56,10 @@ pub const RECEIVE_BYTES: usize = 128 << 10;
 /// Replies or publications of a turn over which they are flushed before reading goes on: they should
 /// still be in the cache when they are sent.
 const TURN_BYTES_HIGH: usize = 1 << 20;
-/// Messages put into outbound queues per turn, so that a hot room does not starve reading.
-const DELIVERIES_PER_TURN: usize = 64 << 10;
+/// Deliveries put into outbound queues per turn, and their bytes: what a hot room may take of a turn
+/// before everybody else is read from again. One publication is never divided.
+const DELIVERIES_PER_TURN: usize = 32 << 10;
+const DELIVERED_BYTES_PER_TURN: usize = 4 << 20;
 /// Timers looked at per turn.
 const TIMERS_PER_TURN: usize = 1024;
 
@@ -200,24 +202,20 @@ impl<I: Io> Shard<I> {
         let mesh = mailbox.mesh();
         let published = publications.publish(rooms, mesh, |shard| reached[shard.index()] = true);
         tally.add(Counter::Publications, published);
-        let over_limit = |shard: usize| mesh.is_over_limit(ShardId::new(shard));
-        let congested = (0..reached.len()).any(|shard| reached[shard] && over_limit(shard));
         for (shard, was_reached) in reached.iter_mut().enumerate() {
             if std::mem::take(was_reached) && shard != id.index() {
                 mesh.wake(ShardId::new(shard));
             }
         }
-        if congested {
-            self.pause_publishers();
-        }
+        self.pause_publishers();
         self.core.publications.clear(TURN_BYTES_HIGH);
         self.resume_publishers();
     }
 
-    /// Stops reading from the connections that published in this turn.
+    /// Stops reading from the connections that have published into a full inbox in this turn.
     fn pause_publishers(&mut self) {
         let Shard { connections, core, .. } = self;
-        for sender in core.publications.senders() {
+        for sender in core.publications.congesting() {
             let Some(slot) = connections.get_mut(sender.key) else { continue };
             if !slot.session.paused_publisher {
                 slot.session.paused_publisher = true;

@@ -50,15 +50,15 @@ pub struct PublishQueue {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
     rooms: Vec<Key>,
-    /// Who published past the queue, for the pause of publishers.
-    direct_senders: Vec<ConnectionId>,
+    /// Who has published into an inbox over its limit.
+    congesting: Vec<ConnectionId>,
     pool: FramePool,
 }
 
 impl PublishQueue {
     /// Whether nothing was collected.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.direct_senders.is_empty()
+        self.entries.is_empty() && self.congesting.is_empty()
     }
 
     /// Bytes collected so far.
@@ -66,14 +66,14 @@ impl PublishQueue {
         self.bytes.len()
     }
 
-    /// The connections that published in this turn, with repeats.
-    pub fn senders(&self) -> impl Iterator<Item = ConnectionId> + '_ {
-        self.entries.iter().map(|entry| entry.sender).chain(self.direct_senders.iter().copied())
+    /// The connections that have published into an inbox over its limit, with repeats.
+    pub fn congesting(&self) -> impl Iterator<Item = ConnectionId> + '_ {
+        self.congesting.iter().copied()
     }
 
-    /// Notes a sender whose message went out by [`publish_elsewhere`].
-    pub fn add_direct_sender(&mut self, sender: ConnectionId) {
-        self.direct_senders.push(sender);
+    /// Notes a sender whose message [`publish_elsewhere`] put into an inbox over its limit.
+    pub fn add_congesting(&mut self, sender: ConnectionId) {
+        self.congesting.push(sender);
     }
 
     /// Collects one message for a room with members on this shard.
@@ -160,7 +160,7 @@ impl PublishQueue {
     pub fn clear(&mut self, keep_bytes: usize) {
         self.rooms.clear();
         self.entries.clear();
-        self.direct_senders.clear();
+        self.congesting.clear();
         self.bytes.clear();
         self.bytes.shrink_to(keep_bytes);
     }
@@ -175,7 +175,7 @@ impl PublishQueue {
         published: &mut u64,
     ) -> u32 {
         let (frame, until) = self.build_batch(first);
-        let entries = &self.entries;
+        let PublishQueue { entries, congesting, .. } = self;
         room.publish(|last_offset, routes| {
             let mut offset_before = last_offset;
             let mut start = 0;
@@ -197,6 +197,9 @@ impl PublishQueue {
             }
             for route in routes {
                 reached(route.shard);
+            }
+            if routes.iter().any(|route| mesh.is_over_limit(route.shard)) {
+                congesting.extend(entries_between(entries, first, until).map(|entry| entry.sender));
             }
             *published += offset_before - last_offset;
             offset_before - last_offset
@@ -246,16 +249,18 @@ fn entries_between(entries: &[Entry], first: u32, until: u32) -> impl Iterator<I
     })
 }
 
-/// Publishes one message at once, for a room without members on this shard.
+/// Publishes one message at once, for a room without members on this shard. Says whether an inbox is
+/// over its limit now.
 pub fn publish_elsewhere<S>(
     room: &Room,
     mesh: &Mesh<S>,
     sender: ConnectionId,
     (kind, data): (Kind, &[u8]),
     mut reached: impl FnMut(ShardId),
-) {
+) -> bool {
     let frame = encode_alone(kind, data);
     let range = (0, frame.len() as u32);
+    let mut congested = false;
     room.publish(|offset_before, routes| {
         for route in routes {
             let publication = Publication {
@@ -268,9 +273,11 @@ pub fn publish_elsewhere<S>(
             };
             mesh.send(route.shard, Mail::Publication(publication));
             reached(route.shard);
+            congested |= mesh.is_over_limit(route.shard);
         }
         1
     });
+    congested
 }
 
 fn encode_alone(kind: Kind, data: &[u8]) -> FrameBuf {

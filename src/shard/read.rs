@@ -146,7 +146,7 @@ impl<S> Core<S> {
                 let accept = match opened {
                     Ok(Ok(accept)) => accept,
                     Ok(Err(refusal)) => return self.refuse(session, &refusal),
-                    Err(_) => return self.refuse(session, &Refusal::new(500, "internal error".to_owned())),
+                    Err(_) => return Step::Finish(CloseCause::EndpointPanic),
                 };
                 let chosen = accept.subprotocol.as_deref();
                 if chosen.is_some_and(|chosen| !open.subprotocols().any(|offered| offered == chosen)) {

@@ -14,6 +14,10 @@ impl Frame {
         Frame { opcode: Opcode::Text, payload: text.as_bytes().to_vec() }
     }
 
+    pub fn binary(payload: &[u8]) -> Frame {
+        Frame { opcode: Opcode::Binary, payload: payload.to_vec() }
+    }
+
     pub fn pong(payload: &[u8]) -> Frame {
         Frame { opcode: Opcode::Pong, payload: payload.to_vec() }
     }

@@ -151,7 +151,7 @@ fn what_is_refused_is_never_told_to_the_endpoint() {
     let mut server = Server::with(1, settings(), 16 << 20, plan);
     for (bytes, status, kind) in [
         (request("/test?refuse"), 403, CloseKind::Refused),
-        (request("/test?panic"), 500, CloseKind::Refused),
+        (request("/test?panic"), 500, CloseKind::EndpointPanic),
         (request("/nowhere"), 404, CloseKind::Refused),
         (b"nonsense\r\n\r\n".to_vec(), 400, CloseKind::Refused),
         (b"GET /page HTTP/1.1\r\nHost: test\r\n\r\n".to_vec(), 200, CloseKind::HttpAnswered),

@@ -1,0 +1,76 @@
+//! What one turn may take: a burst is divided over turns, so everybody else is served in between, and
+//! nothing of it is lost.
+
+use fanfare::shard::Counter;
+
+use crate::common::{Client, Frame, Server, binary, settings, text};
+
+fn delivered(server: &Server, members: &[Client]) -> usize {
+    members.iter().map(|member| server.socket(*member).output.len()).sum()
+}
+
+#[test]
+fn many_bytes_for_a_room_are_divided_over_turns_and_others_are_answered_in_between() {
+    let mut server = Server::with(2, settings(), 1 << 30, Default::default());
+    let members: Vec<Client> = (0..200).map(|_| server.connect(1, "/rooms/a")).collect();
+    let publisher = server.connect(0, "/rooms/a");
+    let echo = server.connect(1, "/echo");
+    // Twelve megabytes to deliver for each read of the publisher.
+    let message = vec![7; 32 << 10];
+    for _ in 0..12 {
+        server.feed(publisher, &binary(&message));
+    }
+    server.settle_shards(&[0]);
+    let everything = members.len() * 12 * (message.len() + 4);
+    let mut turns = 0;
+    while delivered(&server, &members) < everything {
+        let before = delivered(&server, &members);
+        server.feed(echo, &text("alive"));
+        server.turn(1);
+        assert_eq!(server.take_texts(echo), ["alive"], "answered in every turn");
+        // One publication, of 64 KiB at most, may go over the budget of 4 MiB.
+        let in_one_turn = delivered(&server, &members) - before;
+        assert!(in_one_turn <= (4 << 20) + members.len() * (65 << 10), "{in_one_turn}");
+        turns += 1;
+    }
+    assert!(turns > 3, "{turns} turns for {everything} bytes");
+    server.settle();
+    for member in &members {
+        assert_eq!(server.take_frames(*member), vec![Frame::binary(&message); 12]);
+    }
+    server.finish();
+}
+
+#[test]
+fn many_small_publications_are_divided_over_turns() {
+    let mut server = Server::with(2, settings(), 1 << 30, Default::default());
+    for _ in 0..1000 {
+        server.connect(1, "/rooms/a");
+    }
+    let publisher = server.connect(0, "/rooms/a");
+    for number in 0..50 {
+        server.feed(publisher, &text(&format!("{number:02}")));
+        server.settle_shards(&[0]);
+    }
+    let before = server.counter(Counter::Deliveries);
+    server.turn(1);
+    let in_one_turn = server.counter(Counter::Deliveries) - before;
+    assert!((32_000..34_000).contains(&in_one_turn), "{in_one_turn} of 50,000");
+    server.settle();
+    assert_eq!(server.counter(Counter::Deliveries) - before, 50_000);
+    server.finish();
+}
+
+#[test]
+fn many_timers_are_divided_over_turns() {
+    let mut server = Server::new(1, settings());
+    let clients: Vec<Client> = (0..1500).map(|_| server.connect(0, "/echo")).collect();
+    let later = server.now() + settings().ping_interval * 2;
+    server.net.borrow_mut().now = later;
+    let pinged = |server: &Server| clients.iter().filter(|c| !server.socket(**c).output.is_empty()).count();
+    server.turn(0);
+    assert_eq!(pinged(&server), 1024);
+    server.turn(0);
+    assert_eq!(pinged(&server), 1500);
+    server.finish();
+}
