@@ -3,7 +3,9 @@
 //! Chooses no subprotocol and looks at no path or origin; the caller does.
 
 use base64::Engine as _;
+use base64::alphabet;
 use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use sha1::{Digest as _, Sha1};
 
 use super::request::Request;
@@ -18,6 +20,15 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Characters of a `Sec-WebSocket-Key`: 16 bytes in base64.
 const KEY_CHARS: usize = 24;
+
+/// Decodes keys. The last character before the padding has four bits that no byte uses; the example
+/// of RFC 6455 §4.1 has them set.
+const KEY_BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
+);
 
 /// A request that is a correct opening handshake.
 #[derive(Clone, Debug)]
@@ -146,7 +157,7 @@ fn check_key<'a>(request: &Request<'a>) -> Result<&'a str, Refusal> {
 
 fn is_key(text: &str) -> bool {
     // The length is checked first, so that a long value costs no decoding.
-    text.len() == KEY_CHARS && STANDARD.decode(text).is_ok_and(|bytes| bytes.len() == 16)
+    text.len() == KEY_CHARS && KEY_BASE64.decode(text).is_ok_and(|bytes| bytes.len() == 16)
 }
 
 fn subprotocols<'a>(request: &Request<'a>) -> Result<Vec<&'a str>, Refusal> {

@@ -135,6 +135,7 @@ fn the_key_must_be_16_bytes_in_base64_once() {
         ("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=\r\n", "AAAA"),
         ("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAA=\r\n", "AAA="),
         ("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAAA\r\n", "AAAA"),
+        ("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAA===\r\n", "A==="),
         ("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAA_-==\r\n", "_-=="),
         ("Sec-WebSocket-Key: AAAAAAAAAA AAAAAAAAAAA==\r\n", "A A"),
         ("Sec-WebSocket-Key: ä\r\n", r"\xc3\xa4"),
@@ -146,6 +147,17 @@ fn the_key_must_be_16_bytes_in_base64_once() {
     let long = format!("Sec-WebSocket-Key: {}\r\n", "A".repeat(5000));
     let refusal = refused(&head("GET", &[UPGRADE, CONNECTION, VERSION, &long]));
     assert!(refusal.body.len() < 200);
+}
+
+#[test]
+fn a_key_with_unused_bits_set_is_answered_as_it_was_sent() {
+    // The example of RFC 6455 §4.1; encoded anew its bytes would end with "PEA==".
+    let line = "Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEC==\r\n";
+    let head = head("GET", &[UPGRADE, CONNECTION, VERSION, line]);
+    let mut out = Vec::new();
+    check_head(&head).unwrap().push_response(&mut out, None, &[]);
+    let response = String::from_utf8(out).unwrap();
+    assert!(response.contains("Sec-WebSocket-Accept: OfS0wDaT5NoxF2gqm7Zj2YtetzM=\r\n"), "{response}");
 }
 
 #[test]
