@@ -104,7 +104,10 @@ fn what_is_no_proper_http_1_1_is_refused_with_a_reason() {
             (replaced("HTTP/1.1", "HTTP/2.0"), (400, &["HTTP/1.1"])),
             (replaced("GET /echo HTTP", "GET  /echo HTTP"), (400, &["request line"])),
             (replaced("/echo", "*"), (400, &["*", "'/'"])),
-            (replaced("/echo", "http://a/echo"), (400, &["http://a/echo", "'/'"])),
+            (replaced("/echo", "a:80"), (400, &["a:80", "'/'"])),
+            (replaced("/echo", "ftp://a/echo"), (400, &["ftp://a/echo", "http://host/path"])),
+            (replaced("/echo", "http:///echo"), (400, &["http:///echo", "http://host/path"])),
+            (replaced("/echo", "http://u@a/echo"), (400, &["http://u@a/echo", "http://host/path"])),
             (replaced("/echo", "/echo#x"), (400, &["/echo#x", "'#'"])),
             (replaced("Host: a\r\n", ""), (400, &["0 Host", "exactly 1"])),
             (with(b"Host: a"), (400, &["2 Host", "exactly 1"])),
@@ -194,6 +197,20 @@ fn lists_may_be_split_over_headers_and_written_in_any_case() {
         with(b"Content-Length: 0"),
     ] {
         assert_eq!(status(&server, &request), 101, "{}", request.escape_ascii());
+    }
+}
+
+#[test]
+fn a_target_in_absolute_form_decides_path_and_host() {
+    let server = TestServer::start(config());
+    for (target, origin, expected) in [
+        ("http://a/echo", "http://a", 101),
+        ("WS://b:80/rooms/x?echo=true", "http://b", 101),
+        ("http://b/echo", "http://a", 403),
+        ("http://a", "http://a", 404),
+    ] {
+        let request = with_at(target, format!("Origin: {origin}").as_bytes());
+        assert_eq!(status(&server, &request), expected, "{target} {origin}");
     }
 }
 

@@ -39,8 +39,8 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// 400 for a malformed line, a version other than HTTP/1.1, a target that is not in origin
-    /// form, a `Host` that is not there exactly once, or a body.
+    /// 400 for a malformed line, a version other than HTTP/1.1, a target that is neither in origin
+    /// nor in absolute form, a `Host` that is not there exactly once, or a body.
     pub(crate) fn parse(head: &'a [u8], header_lines: usize) -> Result<Request<'a>, Refusal> {
         let mut headers = vec![httparse::EMPTY_HEADER; header_lines];
         let mut parsed = httparse::Request::new(&mut headers);
@@ -54,11 +54,13 @@ impl<'a> Request<'a> {
         if version == 0 {
             return Err(bad_version());
         }
-        let (path, query) = split_target(target)?;
+        let Target { authority, path, query } = split_target(target)?;
         let parsed_lines = parsed.headers.len();
         headers.truncate(parsed_lines);
         let mut request = Request { method, path, query, host: "", headers };
-        request.host = request.check_host()?;
+        let host = request.check_host()?;
+        // The target's own authority wins over Host (RFC 9112 §3.2.2).
+        request.host = authority.unwrap_or(host);
         request.check_body()?;
         Ok(request)
     }
@@ -68,7 +70,7 @@ impl<'a> Request<'a> {
         self.method
     }
 
-    /// The target before its `?`, not decoded; begins with `/`.
+    /// The target's path, before its `?`, not decoded; begins with `/`.
     pub fn path(&self) -> &'a str {
         self.path
     }
@@ -89,7 +91,8 @@ impl<'a> Request<'a> {
         self.headers.iter().filter(named).map(|header| header.value)
     }
 
-    /// The value of `Host`: not empty, and only characters of a host and port.
+    /// The authority of a target in absolute form, else the value of `Host`: not empty, and only
+    /// characters of a host and port.
     pub fn host(&self) -> &'a str {
         self.host
     }
@@ -118,9 +121,8 @@ impl<'a> Request<'a> {
             let body = format!("the request has {seen} Host headers; exactly 1 is allowed");
             return Err(Refusal::new(400, body));
         };
-        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
         match std::str::from_utf8(host) {
-            Ok(text) if !text.is_empty() && host.iter().all(allowed) => Ok(text),
+            Ok(text) if is_host(text) => Ok(text),
             _ => {
                 let body = format!(
                     "the Host header is \"{}\"; a host name or address, with or without a port, \
@@ -160,18 +162,47 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Path and query of a target in origin form (RFC 9112 §3.2.1).
-fn split_target(target: &str) -> Result<(&str, &str), Refusal> {
+/// Whether `text` is not empty and has only characters of a host and port.
+fn is_host(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte);
+    !text.is_empty() && text.bytes().all(allowed)
+}
+
+/// What a request target names.
+struct Target<'a> {
+    /// Only in absolute form.
+    authority: Option<&'a str>,
+    path: &'a str,
+    query: &'a str,
+}
+
+/// The parts of a target in origin or absolute form (RFC 9112 §3.2.1, §3.2.2).
+fn split_target(target: &str) -> Result<Target<'_>, Refusal> {
     let visible = target.bytes().all(|byte| byte.is_ascii_graphic());
-    if !visible || !target.starts_with('/') || target.contains('#') {
+    let origin_form = target.starts_with('/').then_some((None, target));
+    let parts = origin_form.or_else(|| split_absolute(target));
+    let Some((authority, rest)) = parts.filter(|_| visible && !target.contains('#')) else {
         let body = format!(
-            "the request target is \"{}\"; a path that begins with '/', in visible ASCII and \
-             without '#', is allowed",
+            "the request target is \"{}\"; a path that begins with '/', or http://host/path, in \
+             visible ASCII and without '#', is allowed",
             shown(target.as_bytes())
         );
         return Err(Refusal::new(400, body));
+    };
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let path = if path.is_empty() { "/" } else { path };
+    Ok(Target { authority, path, query })
+}
+
+/// The authority of a target in absolute form, and what follows it.
+fn split_absolute(target: &str) -> Option<(Option<&str>, &str)> {
+    let (scheme, rest) = target.split_once("://")?;
+    if !["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return None;
     }
-    Ok(target.split_once('?').unwrap_or((target, "")))
+    let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    // A port alone names no host (RFC 9110 §4.2.1); user information is no part of a host (§4.2.4).
+    (is_host(authority) && !authority.starts_with(':')).then_some((Some(authority), rest))
 }
 
 fn malformed(error: httparse::Error) -> Refusal {

@@ -65,8 +65,57 @@ fn an_upgrade_is_found_in_any_line_and_case() {
 }
 
 #[test]
-fn targets_other_than_the_origin_form_are_refused() {
-    for target in ["*", "http://a/", "a:80", "/a#b", "?a", "#"] {
+fn a_target_in_absolute_form_names_the_host_itself() {
+    for (target, host, path, query) in [
+        ("http://b/rooms/1?x=/?", "b", "/rooms/1", "x=/?"),
+        ("https://b:443/", "b:443", "/", ""),
+        ("WS://[::1]:80//a", "[::1]:80", "//a", ""),
+        ("wSs://b/http://c/", "b", "/http://c/", ""),
+        ("http://b", "b", "/", ""),
+        ("http://b?", "b", "/", ""),
+        ("http://b?x=a@c", "b", "/", "x=a@c"),
+        ("/http://b/", "a", "/http://b/", ""),
+    ] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let request = parse(head.as_bytes()).unwrap();
+        assert_eq!((request.host(), request.path(), request.query()), (host, path, query), "{target}");
+    }
+}
+
+#[test]
+fn a_target_in_absolute_form_does_not_replace_host() {
+    for headers in ["", "Host: a\r\nHost: a\r\n", "Host: a/b\r\n"] {
+        let refusal = refused(format!("GET http://b/ HTTP/1.1\r\n{headers}\r\n"));
+        assert_eq!(refusal.status, 400, "{headers}");
+        assert!(refusal.body.contains("Host"), "{}", refusal.body);
+    }
+}
+
+#[test]
+fn targets_in_other_forms_and_malformed_ones_are_refused() {
+    for target in [
+        "*",
+        "a:80",
+        "/a#b",
+        "?a",
+        "#",
+        "http:",
+        "http:/a",
+        "http:a",
+        "http:///a",
+        "http://",
+        "http://?a",
+        "http://:80/",
+        "http://@/",
+        "http://a@b/",
+        "http://a:b@c/",
+        "http://a/#b",
+        "http://a^b/",
+        "ftp://a/",
+        "httpx://a/",
+        "xhttp://a/",
+        "://a/",
+    ] {
         let refusal = refused(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert_eq!(refusal.status, 400);
         assert!(refusal.body.contains(target), "{}", refusal.body);
