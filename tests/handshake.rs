@@ -100,7 +100,8 @@ fn what_is_no_proper_http_1_1_is_refused_with_a_reason() {
     check_refusals(
         &server,
         &[
-            (replaced("HTTP/1.1", "HTTP/1.0"), (400, &["version", "HTTP/1.1"])),
+            (replaced("HTTP/1.1", "HTTP/1.0"), (400, &["HTTP/1.0", "needs HTTP/1.1"])),
+            (replaced("HTTP/1.1", "HTTP/1.2"), (400, &["version", "HTTP/1.1"])),
             (replaced("HTTP/1.1", "HTTP/2.0"), (400, &["HTTP/1.1"])),
             (replaced("GET /echo HTTP", "GET  /echo HTTP"), (400, &["request line"])),
             (replaced("/echo", "*"), (400, &["*", "'/'"])),
@@ -329,6 +330,16 @@ fn the_page_and_the_health_check_are_served_to_get_and_head() {
         assert_eq!(head.header("content-length"), Some(length.to_string().as_str()));
         assert!(head.has_token("connection", "close"));
     }
+}
+
+#[test]
+fn a_health_check_may_speak_http_1_0_without_host() {
+    let server = TestServer::start(config());
+    let mut raw = Raw::connect(server.address());
+    raw.send(b"GET /healthz HTTP/1.0\r\n\r\n");
+    let (head, body) = raw.response();
+    assert_eq!((head.status, body.as_str()), (200, "ok\n"));
+    assert!(head.has_token("connection", "close"));
 }
 
 /// Chooses "v2" if it is offered, "v10" for "v9", and says what was offered.

@@ -61,8 +61,9 @@ impl<'b> Input<'b> {
 /// What the peer did.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// One whole and valid request head, while [`State::Handshaking`]. The driver must call
-    /// [`Connection::accept`] or [`Connection::refuse`] before the next event is asked for.
+    /// One whole and valid request head of HTTP/1.1 or HTTP/1.0, while [`State::Handshaking`]. The
+    /// driver must call [`Connection::accept`] or [`Connection::refuse`] before the next event is
+    /// asked for.
     Request(Request<'a>),
     /// The request head broke a rule. The connection is closed; the driver sends the refusal.
     BadRequest(Refusal),

@@ -343,11 +343,17 @@ fn each_byte_of_a_head_is_scanned_once_and_memory_follows() {
 }
 
 #[test]
+fn an_http_1_0_request_is_handed_out() {
+    let events = events_of(Connection::accepting, b"GET /healthz HTTP/1.0\r\n\r\n", &Limits::default());
+    assert_eq!(events, [Owned::Request("/healthz".to_owned())]);
+}
+
+#[test]
 fn a_bad_head_ends_the_connection() {
     for bytes in [
         b"\0".as_slice(),
         b"GET / HTTP/1.1\n",
-        b"GET / HTTP/1.0\r\nHost: a\r\n\r\nGET",
+        b"GET / HTTP/1.2\r\nHost: a\r\n\r\nGET",
         b"GET / HTTP/1.1\r\n\r\n\x81\x80",
     ] {
         let events = events_of(Connection::accepting, bytes, &Limits::default());

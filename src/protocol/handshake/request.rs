@@ -13,13 +13,15 @@ use super::{list_elements, shown};
 #[cfg(test)]
 mod tests;
 
-/// A request head that keeps the general rules of HTTP/1.1, borrowed from the bytes it came in.
+/// A request head that keeps the general rules of HTTP/1.1 or HTTP/1.0, borrowed from the bytes it
+/// came in.
 #[derive(Clone)]
 pub struct Request<'a> {
     method: &'a str,
     path: &'a str,
     query: &'a str,
     host: &'a str,
+    http_1_0: bool,
     headers: Vec<Header<'a>>,
 }
 
@@ -39,8 +41,9 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// 400 for a malformed line, a version other than HTTP/1.1, a target that is neither in origin
-    /// nor in absolute form, a `Host` that is not there exactly once, or a body.
+    /// 400 for a malformed line, a version other than HTTP/1.1 and HTTP/1.0, a target that is neither
+    /// in origin nor in absolute form, a `Host` that is not there exactly once (HTTP/1.0 may leave it
+    /// out), or a body.
     pub(crate) fn parse(head: &'a [u8], header_lines: usize) -> Result<Request<'a>, Refusal> {
         let mut headers = vec![httparse::EMPTY_HEADER; header_lines];
         let mut parsed = httparse::Request::new(&mut headers);
@@ -51,13 +54,10 @@ impl<'a> Request<'a> {
         if complete.is_partial() {
             return Err(bad_request_line());
         }
-        if version == 0 {
-            return Err(bad_version());
-        }
         let Target { authority, path, query } = split_target(target)?;
         let parsed_lines = parsed.headers.len();
         headers.truncate(parsed_lines);
-        let mut request = Request { method, path, query, host: "", headers };
+        let mut request = Request { method, path, query, host: "", http_1_0: version == 0, headers };
         let host = request.check_host()?;
         // The target's own authority wins over Host (RFC 9112 §3.2.2).
         request.host = authority.unwrap_or(host);
@@ -92,9 +92,14 @@ impl<'a> Request<'a> {
     }
 
     /// The authority of a target in absolute form, else the value of `Host`: not empty, and only
-    /// characters of a host and port.
+    /// characters of a host and port. Empty if an HTTP/1.0 request has neither.
     pub fn host(&self) -> &'a str {
         self.host
+    }
+
+    /// Whether the version is HTTP/1.0, which has no `Upgrade`.
+    pub(super) fn is_http_1_0(&self) -> bool {
+        self.http_1_0
     }
 
     /// The value of `Origin`, whatever bytes it has (RFC 6454 §7).
@@ -116,10 +121,15 @@ impl<'a> Request<'a> {
 
     fn check_host(&self) -> Result<&'a str, Refusal> {
         let mut hosts = self.headers_named("Host");
-        let (Some(host), None) = (hosts.next(), hosts.next()) else {
-            let seen = self.headers_named("Host").count();
-            let body = format!("the request has {seen} Host headers; exactly 1 is allowed");
-            return Err(Refusal::new(400, body));
+        let host = match (hosts.next(), hosts.next()) {
+            (Some(host), None) => host,
+            // The health checks of some load balancers speak HTTP/1.0, which did not have it.
+            (None, _) if self.http_1_0 => return Ok(""),
+            _ => {
+                let seen = self.headers_named("Host").count();
+                let body = format!("the request has {seen} Host headers; exactly 1 is allowed");
+                return Err(Refusal::new(400, body));
+            }
         };
         match std::str::from_utf8(host) {
             Ok(text) if is_host(text) => Ok(text),
@@ -207,7 +217,11 @@ fn split_absolute(target: &str) -> Option<(Option<&str>, &str)> {
 
 fn malformed(error: httparse::Error) -> Refusal {
     match error {
-        httparse::Error::Version => bad_version(),
+        // Also HTTP/1.2 and later minor versions: none exists, and httparse knows none.
+        httparse::Error::Version => Refusal::new(
+            400,
+            "the request line has an unknown version; HTTP/1.1 is allowed, and HTTP/1.0 without WebSocket",
+        ),
         httparse::Error::HeaderName => Refusal::new(
             400,
             "a header line has a malformed name; a token directly followed by ':' is allowed",
@@ -222,8 +236,4 @@ fn malformed(error: httparse::Error) -> Refusal {
 
 fn bad_request_line() -> Refusal {
     Refusal::new(400, "the request line is malformed; METHOD /target HTTP/1.1 with single spaces is allowed")
-}
-
-fn bad_version() -> Refusal {
-    Refusal::new(400, "the request line has another version than HTTP/1.1; HTTP/1.1 is the one allowed")
 }

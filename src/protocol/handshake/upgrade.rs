@@ -53,6 +53,9 @@ impl<'a> Upgrade<'a> {
             );
             return Err(Refusal::new(405, body).with_header("Allow", "GET"));
         }
+        if request.is_http_1_0() {
+            return Err(Refusal::new(400, "the request is HTTP/1.0; a WebSocket handshake needs HTTP/1.1"));
+        }
         check_upgrade(request)?;
         check_version(request)?;
         let key = check_key(request)?;

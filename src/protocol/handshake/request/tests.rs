@@ -140,11 +140,30 @@ fn request_lines_must_have_three_parts() {
 }
 
 #[test]
-fn only_http_1_1_is_spoken() {
-    for version in ["HTTP/1.0", "HTTP/0.9", "HTTP/2.0", "http/1.1", "HTTP/1.12"] {
+fn only_http_1_1_and_1_0_are_spoken() {
+    for version in ["HTTP/1.2", "HTTP/0.9", "HTTP/2.0", "http/1.1", "HTTP/1.12"] {
         let refusal = refused(format!("GET / {version}\r\nHost: a\r\n\r\n"));
         assert_eq!(refusal.status, 400, "{version}");
         assert!(refusal.body.contains("HTTP/1.1"));
+    }
+}
+
+#[test]
+fn http_1_0_may_leave_host_out_but_not_send_a_bad_one() {
+    for (target, headers, host) in [
+        ("/a", "", ""),
+        ("/a", "Host: a\r\n", "a"),
+        ("http://b/a", "", "b"),
+        ("http://b/a", "Host: a\r\n", "b"),
+    ] {
+        let head = format!("GET {target} HTTP/1.0\r\n{headers}\r\n");
+        let request = parse(head.as_bytes()).unwrap();
+        assert_eq!((request.path(), request.host()), ("/a", host), "{target} {headers}");
+    }
+    for headers in ["Host: a\r\nHost: a\r\n", "Host:\r\n", "Host: a/b\r\n"] {
+        let refusal = refused(format!("GET / HTTP/1.0\r\n{headers}\r\n"));
+        assert_eq!(refusal.status, 400, "{headers}");
+        assert!(refusal.body.contains("Host"), "{}", refusal.body);
     }
 }
 

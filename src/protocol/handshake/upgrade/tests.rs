@@ -76,6 +76,16 @@ fn only_get_upgrades() {
 }
 
 #[test]
+fn http_1_0_does_not_upgrade() {
+    for headers in [[UPGRADE, CONNECTION, VERSION, KEY].as_slice(), &[]] {
+        let head = String::from_utf8(head("GET", headers)).unwrap().replace("HTTP/1.1", "HTTP/1.0");
+        let refusal = refused(head.as_bytes());
+        assert_eq!(refusal.status, 400);
+        assert!(refusal.body.contains("HTTP/1.0") && refusal.body.contains("needs HTTP/1.1"));
+    }
+}
+
+#[test]
 fn upgrade_must_have_websocket() {
     for line in ["", "Upgrade: h2c\r\n", "Upgrade: websocket2\r\n"] {
         let refusal = refused(&head("GET", &[line, CONNECTION, VERSION, KEY]));
