@@ -184,16 +184,10 @@ impl Connection {
         self.decide(Cause::Accepted);
     }
 
-    /// Refuses the request that was handed out; nothing further is parsed.
+    /// Refuses the handshake, whether its request was handed out or has not come whole; nothing
+    /// further is parsed.
     pub fn refuse(&mut self) {
-        debug_assert!(self.undecided, "no request to refuse");
-        self.decide(Cause::Refused);
-    }
-
-    /// Gives a handshake up, whether its request was handed out or has not come whole; nothing further
-    /// is parsed.
-    pub fn abandon(&mut self) {
-        debug_assert_eq!(self.state, State::Handshaking, "no handshake to give up");
+        debug_assert_eq!(self.state, State::Handshaking, "no handshake to refuse");
         self.decide(Cause::Refused);
     }
 

@@ -61,7 +61,7 @@ impl<S> Core<S> {
                 if let Some(refusal) = refusal_for(cause, some_bytes_came) {
                     session.outbound.push_reply(&mut self.arena, 0, |out| refusal.push_response(out));
                 }
-                slot.protocol.abandon();
+                slot.protocol.refuse();
             }
             (State::Open | State::Closing | State::Closed, _) => {
                 let Some(close) = close_frame(cause) else { return };

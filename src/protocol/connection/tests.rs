@@ -313,14 +313,14 @@ fn frames_behind_the_head_wait_for_the_decision() {
 }
 
 #[test]
-fn a_handshake_can_be_given_up_at_any_byte_of_its_head() {
+fn a_handshake_can_be_refused_at_any_byte_of_its_head() {
     for size in 0..=HEAD.len() {
         let mut connection = Connection::accepting();
         let mut bytes = HEAD[..size].to_vec();
         let mut input = Input::new(&mut bytes);
         let event = connection.next_event(NOW, &mut input, &Limits::default());
         assert_eq!(event.is_some(), size == HEAD.len());
-        connection.abandon();
+        connection.refuse();
         assert_eq!(connection.state(), State::Closed);
         assert_eq!((connection.heap_bytes(), connection.message_started()), (0, None));
     }
