@@ -3,7 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::protocol::Refusal;
+use crate::protocol::{Refusal, shown};
+
+/// Characters of an origin and of a host that are shown in a refusal.
+const SHOWN_CHARS_MAX: usize = 200;
 
 /// An allowed origin: `*`, `null`, or scheme, host and port, compared exactly.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,11 +118,11 @@ impl OriginPolicy {
         if self.allows(origin, host) {
             return Ok(());
         }
-        let shown: String = origin.escape_ascii().to_string().chars().take(200).collect();
-        let host: String = host.chars().take(200).collect();
+        let origin = shown(origin, SHOWN_CHARS_MAX);
+        let host = shown(host.as_bytes(), SHOWN_CHARS_MAX);
         Err(Refusal::new(
             403,
-            format!("origin {shown} may not connect to host {host}; --allow-origin {shown} allows it"),
+            format!("origin {origin} may not connect to host {host}; --allow-origin {origin} allows it"),
         ))
     }
 
@@ -198,6 +201,19 @@ mod tests {
         let two = [&b"http://good"[..], b"http://good"];
         assert_eq!(OriginPolicy::default().check(two.into_iter(), "good").unwrap_err().status, 400);
         assert!(OriginPolicy::default().check(std::iter::empty(), "good").is_ok());
+    }
+
+    #[test]
+    fn the_refusal_cuts_a_long_origin_and_a_long_host() {
+        let check = |length: usize| {
+            let origin = "o".repeat(length);
+            let host = "h".repeat(length);
+            let checked = OriginPolicy::default().check(std::iter::once(origin.as_bytes()), &host);
+            checked.unwrap_err().body
+        };
+        let cut = |letter: &str| format!("{}…", letter.repeat(200));
+        assert!(!check(200).contains('…'));
+        assert!(check(201).contains(&cut("o")) && check(201).contains(&cut("h")));
     }
 
     #[test]

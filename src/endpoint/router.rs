@@ -7,7 +7,13 @@ use std::sync::Arc;
 use super::query::decode;
 use super::{Endpoint, OriginPolicy, query_value};
 use crate::id::ShardId;
-use crate::protocol::{Refusal, Request, Upgrade};
+use crate::protocol::{Refusal, Request, Upgrade, shown};
+
+/// Characters of a path that are shown in a refusal.
+const SHOWN_PATH_CHARS_MAX: usize = 200;
+
+/// Characters of a method that are shown in a refusal.
+const SHOWN_METHOD_CHARS_MAX: usize = 32;
 
 /// Makes the instance of an endpoint that one shard owns.
 pub type EndpointFactory = Arc<dyn Fn(ShardId) -> Box<dyn Endpoint> + Send + Sync>;
@@ -102,8 +108,8 @@ impl RouterPlan {
     }
 
     fn not_found(&self, path: &str, what: &str) -> Refusal {
-        let shown: String = path.escape_debug().take(200).collect();
-        Refusal::new(404, format!("{shown} {what}; this server has {}", self.paths().join(", ")))
+        let path = shown(path.as_bytes(), SHOWN_PATH_CHARS_MAX);
+        Refusal::new(404, format!("{path} {what}; this server has {}", self.paths().join(", ")))
     }
 }
 
@@ -228,8 +234,8 @@ impl Router {
 }
 
 fn method_not_allowed(method: &str) -> Refusal {
-    let shown: String = method.escape_debug().take(32).collect();
-    Refusal::new(405, format!("method {shown} is not allowed here; GET and HEAD are"))
+    let method = shown(method.as_bytes(), SHOWN_METHOD_CHARS_MAX);
+    Refusal::new(405, format!("method {method} is not allowed here; GET and HEAD are"))
         .with_header("Allow", "GET, HEAD".to_owned())
 }
 
@@ -246,5 +252,15 @@ mod tests {
         }
         assert_eq!(Pattern::new("/echo").matches("/echo"), Some(vec![]));
         assert_eq!(Pattern::new("/echo").matches("/echo/"), None);
+    }
+
+    #[test]
+    fn a_refusal_cuts_a_long_path_and_a_long_method() {
+        let not_found = |length| RouterPlan::default().not_found(&"p".repeat(length), "is not here").body;
+        assert!(not_found(200).starts_with(&format!("{} is", "p".repeat(200))));
+        assert!(not_found(201).starts_with(&format!("{}… is", "p".repeat(200))));
+        let refused = |length| method_not_allowed(&"M".repeat(length)).body;
+        assert!(refused(32).contains(&format!("{} is", "M".repeat(32))));
+        assert!(refused(33).contains(&format!("{}… is", "M".repeat(32))));
     }
 }

@@ -18,6 +18,7 @@ mod header;
 mod limits;
 mod mask;
 mod message;
+mod shown;
 mod utf8;
 
 pub use close::{CLOSE_REASON_BYTES_MAX, CloseCode, parse_close, push_close_frame};
@@ -36,4 +37,5 @@ pub use header::{
 pub use limits::Limits;
 pub use mask::{MaskKeys, push_masked, unmask};
 pub use message::{Kind, Message, Role};
+pub use shown::shown;
 pub use utf8::{InvalidUtf8, Utf8Validator};
