@@ -12,6 +12,24 @@ struct Source {
     code: Vec<(usize, String)>,
 }
 
+impl Source {
+    fn new(path: String, whole: String) -> Source {
+        let tests_of_their_own = path.ends_with("/tests.rs");
+        let until = whole.find("#[cfg(test)]\nmod tests {").unwrap_or(whole.len());
+        let code = without_comments(&whole[..until]);
+        let lines = code.lines().enumerate().filter(|_| !tests_of_their_own);
+        let code = lines.map(|(at, line)| (at + 1, line.to_owned())).collect();
+        Source { path, whole, code }
+    }
+
+    /// How many folders and modules this file is below the folder of a layer, or below the crate.
+    fn depth_in(&self, layer: &Layer) -> usize {
+        let inner = self.path.strip_prefix(layer.prefix).unwrap_or_default();
+        let modules = inner.split('/').filter(|part| !part.is_empty() && *part != "mod.rs");
+        modules.count()
+    }
+}
+
 /// A layer: its files, what it may import of the crate, and what it must never name.
 struct Layer {
     prefix: &'static str,
@@ -102,6 +120,61 @@ fn crate_modules(line: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// How many modules up the longest path of `line` goes.
+fn levels_up(line: &str) -> usize {
+    let in_path = |character: char| character.is_alphanumeric() || matches!(character, '_' | ':');
+    let tight: Vec<&str> = line.split("::").map(str::trim).collect();
+    let tight = tight.join("::");
+    let paths = tight.split(|character| !in_path(character)).filter(|path| path.contains("::"));
+    paths.map(|path| path.split("::").filter(|part| *part == "super").count()).max().unwrap_or(0)
+}
+
+/// Whether `line` has `name`, however either is spaced.
+fn names(line: &str, name: &str) -> bool {
+    let tight = |text: &str| text.split_whitespace().collect::<String>();
+    tight(line).contains(&tight(name))
+}
+
+/// `code` without what is behind `//`, unless that is inside a literal.
+fn without_comments(code: &str) -> String {
+    let mut kept = String::with_capacity(code.len());
+    let mut rest = code;
+    while let Some(next) = rest.chars().next() {
+        if rest.starts_with("//") {
+            rest = &rest[rest.find('\n').unwrap_or(rest.len())..];
+            continue;
+        }
+        let (token, behind) = rest.split_at(literal_bytes(rest).unwrap_or(next.len_utf8()));
+        kept.push_str(token);
+        rest = behind;
+    }
+    kept
+}
+
+/// The size of the string or character that `code` begins with.
+fn literal_bytes(code: &str) -> Option<usize> {
+    if let Some(raw) = code.strip_prefix('r') {
+        let text = raw.trim_start_matches('#').strip_prefix('"')?;
+        let start = code.len() - text.len();
+        let end = format!("\"{}", "#".repeat(start - 2));
+        return Some(text.find(&end).map_or(code.len(), |at| start + at + end.len()));
+    }
+    let mut characters = code.char_indices();
+    let (_, quote) = characters.next().filter(|(_, quote)| matches!(quote, '"' | '\''))?;
+    // 'a' is a character; 'a without a second quote is a lifetime.
+    if quote == '\'' && code.chars().nth(1) != Some('\\') && code.chars().nth(2) != Some('\'') {
+        return None;
+    }
+    while let Some((at, character)) = characters.next() {
+        if character == '\\' {
+            characters.next();
+        } else if character == quote {
+            return Some(at + 1);
+        }
+    }
+    Some(code.len())
+}
+
 fn rust_files(folder: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
@@ -124,14 +197,7 @@ fn sources(folder: &str) -> Vec<Source> {
     let read = |path: PathBuf| {
         let whole = fs::read_to_string(&path).unwrap();
         let relative = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap();
-        let tests_of_their_own = relative.components().any(|part| part.as_os_str() == "tests.rs");
-        let until = whole.find("#[cfg(test)]\nmod tests {").unwrap_or(whole.len());
-        let lines = whole[..until].lines().enumerate();
-        let code = lines
-            .filter(|_| !tests_of_their_own)
-            .map(|(at, line)| (at + 1, line.split("//").next().unwrap_or_default().to_owned()))
-            .collect();
-        Source { path: relative.to_str().unwrap().replace('\\', "/"), whole, code }
+        Source::new(relative.to_str().unwrap().replace('\\', "/"), whole)
     };
     rust_files(folder).into_iter().map(read).collect()
 }
@@ -145,29 +211,35 @@ fn assert_none(complaints: Vec<String>) {
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
+/// What `source` imports or names against the table.
+fn breaks_of_layers(source: &Source) -> Vec<String> {
+    let Some(layer) = LAYERS.iter().find(|layer| source.path.starts_with(layer.prefix)) else {
+        return Vec::new();
+    };
+    let own = layer.prefix.trim_start_matches("src/").trim_end_matches('/').trim_end_matches(".rs");
+    let mut found = Vec::new();
+    for (number, line) in &source.code {
+        for module in crate_modules(line) {
+            if module != own && !layer.may_import.contains(&module) {
+                found.push(format!("{}:{number}: may not import crate::{module}", source.path));
+            }
+        }
+        if levels_up(line) > source.depth_in(layer) {
+            found.push(format!("{}:{number}: leaves the layer by super::; say crate::", source.path));
+        }
+        if names(line, "std::{") {
+            found.push(format!("{}:{number}: a group hides names; one use for each of std::", source.path));
+        }
+        for name in layer.never_names.iter().filter(|name| names(line, name)) {
+            found.push(format!("{}:{number}: must never name {name}", source.path));
+        }
+    }
+    found
+}
+
 #[test]
 fn every_layer_imports_only_what_it_may_and_names_nothing_forbidden() {
-    assert_none(complaints(
-        |source| {
-            let Some(layer) = LAYERS.iter().find(|layer| source.path.starts_with(layer.prefix)) else {
-                return Vec::new();
-            };
-            let own = layer.prefix.trim_start_matches("src/").trim_end_matches('/').trim_end_matches(".rs");
-            let mut found = Vec::new();
-            for (number, line) in &source.code {
-                for module in crate_modules(line) {
-                    if module != own && !layer.may_import.contains(&module) {
-                        found.push(format!("{}:{number}: may not import crate::{module}", source.path));
-                    }
-                }
-                for name in layer.never_names.iter().filter(|name| line.contains(*name)) {
-                    found.push(format!("{}:{number}: must never name {name}", source.path));
-                }
-            }
-            found
-        },
-        "src",
-    ));
+    assert_none(complaints(breaks_of_layers, "src"));
 }
 
 #[test]
@@ -185,10 +257,68 @@ fn the_layer_check_sees_an_import() {
 }
 
 #[test]
-fn shipped_code_has_no_banned_call() {
+fn the_layer_check_sees_supers_that_leave_the_layer() {
+    for (path, line, allowed) in [
+        ("src/rooms/mod.rs", "pub(super) fn a() {}", true),
+        ("src/rooms/mod.rs", "use super::shard;", false),
+        ("src/rooms/room.rs", "use super::name;", true),
+        ("src/rooms/room.rs", "use super::super::shard;", false),
+        ("src/rooms/room.rs", "use super :: super as up;", false),
+        ("src/rooms/room.rs", "use self::super::super::shard;", false),
+        ("src/rooms/room.rs", "fn a(a: super::A) -> super::B {}", true),
+        ("src/protocol/handshake/mod.rs", "use super::limits;", true),
+        ("src/protocol/handshake/mod.rs", "use super::super::shard;", false),
+        ("src/protocol/handshake/scanner.rs", "use super::super::limits;", true),
+        ("src/protocol/handshake/scanner.rs", "use super::super::super::shard;", false),
+        ("src/protocol/handshake/tests.rs", "use super::super::super::shard;", true),
+        ("src/time.rs", "use super::shard;", false),
+        ("src/lib.rs", "use super::shard;", true),
+    ] {
+        let found = breaks_of_layers(&Source::new(path.to_owned(), line.to_owned()));
+        assert_eq!(found.is_empty(), allowed, "{path}: {line}: {found:?}");
+    }
+}
+
+#[test]
+fn the_layer_check_sees_through_groups_spaces_and_literals() {
+    for (line, allowed) in [
+        ("use std::collections::{BTreeMap, HashMap};", true),
+        ("use std::{fmt, net::TcpStream};", false),
+        ("use std::{", false),
+        ("use std :: net::TcpStream;", false),
+        ("use std::mem; // not std::net", true),
+        (r#"let a = "ws://a"; std::net::lookup(a);"#, false),
+    ] {
+        let found = breaks_of_layers(&Source::new("src/rooms/room.rs".to_owned(), line.to_owned()));
+        assert_eq!(found.is_empty(), allowed, "{line}: {found:?}");
+    }
+}
+
+#[test]
+fn comments_are_cut_outside_literals_only() {
+    for (code, kept) in [
+        ("a // b \"c\"\nd", "a \nd"),
+        ("//! a\n/// b\nc", "\n\nc"),
+        (r#""a//b" c // d"#, r#""a//b" c "#),
+        (r#""a\"//b" c // d"#, r#""a\"//b" c "#),
+        (r##"br#"a"//b"# c // d"##, r##"br#"a"//b"# c "##),
+        (r##"r"a\" c // d"##, r##"r"a\" c "##),
+        (r##"r#type // "a""##, "r#type "),
+        (r#"'"' // a"#, r#"'"' "#),
+        (r#"'\'' '\\' b'"' // a"#, r#"'\'' '\\' b'"' "#),
+        (r#"&'a str, "//" // 'b"#, r#"&'a str, "//" "#),
+        ("\"a\n//b\"\nc // d", "\"a\n//b\"\nc "),
+    ] {
+        assert_eq!(without_comments(code), kept);
+    }
+}
+
+/// The calls of `source` that shipped code must not have.
+fn banned_calls(source: &Source) -> Vec<String> {
     const BANNED: &[(&str, &str)] = &[
         (".unwrap()", "handle it, or expect with the invariant that holds"),
         ("println!", "log through tracing"),
+        ("print!", "log through tracing"),
         ("dbg!", "log through tracing"),
         ("todo!", "finish it"),
         ("unimplemented!", "finish it"),
@@ -196,22 +326,42 @@ fn shipped_code_has_no_banned_call() {
         ("SystemTime", "time is a parameter"),
         ("static mut", "pass it"),
     ];
-    assert_none(complaints(
-        |source| {
-            let mut found = Vec::new();
-            for (number, line) in &source.code {
-                for (call, instead) in BANNED.iter().filter(|(call, _)| line.contains(call)) {
-                    // The one line that may be printed: why the binary did not start.
-                    if source.path == "src/main.rs" && line.contains("eprintln!(\"{line}\")") {
-                        continue;
-                    }
-                    found.push(format!("{}:{number}: {call}: {instead}", source.path));
-                }
+    let mut found = Vec::new();
+    for (number, line) in &source.code {
+        for (call, instead) in BANNED.iter().filter(|(call, _)| names(line, call)) {
+            // The one line that may be printed: why the binary did not start.
+            if source.path == "src/main.rs" && line.contains("eprintln!(\"{line}\")") {
+                continue;
             }
-            found
-        },
-        "src",
-    ));
+            found.push(format!("{}:{number}: {call}: {instead}", source.path));
+        }
+    }
+    found
+}
+
+#[test]
+fn shipped_code_has_no_banned_call() {
+    assert_none(complaints(banned_calls, "src"));
+}
+
+#[test]
+fn the_check_of_calls_sees_every_print_and_any_spacing() {
+    for (line, allowed) in [
+        ("print!(\"a\");", false),
+        ("eprint!(\"a\");", false),
+        ("println!(\"a\");", false),
+        ("eprintln ! (\"a\");", false),
+        ("a.unwrap ();", false),
+        ("a . unwrap( );", false),
+        ("std::thread :: sleep(a);", false),
+        ("static  mut A: u8 = 0;", false),
+        ("a(\"http://b\").unwrap();", false),
+        ("a.unwrap_or(b); // not .unwrap()", true),
+        ("write!(f, \"a\")?;", true),
+    ] {
+        let found = banned_calls(&Source::new("src/lib.rs".to_owned(), line.to_owned()));
+        assert_eq!(found.is_empty(), allowed, "{line}: {found:?}");
+    }
 }
 
 #[test]
