@@ -76,6 +76,9 @@
 //! 5. No thread is created per connection or message. On the steady path a message allocates nothing
 //!    per receiver, and an idle connection owns no heap beside its slab slot
 //!    ([`shard::Shard::CONNECTION_BYTES`]).
+//! 6. Below the server only [`rooms`] locks: a room's own lock to give offsets, and a stripe of the
+//!    registry when a shard's first member joins a room or its last one leaves. Both are short, and
+//!    nothing blocks under them.
 
 #![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 

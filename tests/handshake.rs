@@ -335,11 +335,13 @@ fn the_page_and_the_health_check_are_served_to_get_and_head() {
 #[test]
 fn a_health_check_may_speak_http_1_0_without_host() {
     let server = TestServer::start(config());
-    let mut raw = Raw::connect(server.address());
-    raw.send(b"GET /healthz HTTP/1.0\r\n\r\n");
-    let (head, body) = raw.response();
-    assert_eq!((head.status, body.as_str()), (200, "ok\n"));
-    assert!(head.has_token("connection", "close"));
+    for headers in ["", "Upgrade: websocket\r\n"] {
+        let mut raw = Raw::connect(server.address());
+        raw.send(format!("GET /healthz HTTP/1.0\r\n{headers}\r\n").as_bytes());
+        let (head, body) = raw.response();
+        assert_eq!((head.status, body.as_str()), (200, "ok\n"));
+        assert!(head.has_token("connection", "close"));
+    }
 }
 
 /// Chooses "v2" if it is offered, "v10" for "v9", and says what was offered.

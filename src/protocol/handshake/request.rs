@@ -107,9 +107,10 @@ impl<'a> Request<'a> {
         self.header("Origin")
     }
 
-    /// Whether an `Upgrade` header has the token `websocket`, in any case.
+    /// Whether an `Upgrade` header has the token `websocket`, in any case. HTTP/1.0 has no such header
+    /// (RFC 9110 §7.8).
     pub fn is_upgrade(&self) -> bool {
-        self.has_token("Upgrade", "websocket")
+        !self.http_1_0 && self.has_token("Upgrade", "websocket")
     }
 
     /// Whether `token` is in the lists of the headers `name`, in any case.
