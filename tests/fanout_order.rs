@@ -7,7 +7,7 @@
 //! FANOUT_MEMBERS=1000 FANOUT_MESSAGES=100000 cargo test --release --test fanout_order -- --nocapture
 //! ```
 
-use std::io::{IoSlice, Read, Write};
+use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
@@ -47,7 +47,10 @@ impl ServerProcess {
         let mut log = String::new();
         let address = loop {
             let mut bytes = [0; 256];
-            let read = stderr.read(&mut bytes).unwrap();
+            let read = match stderr.read(&mut bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                other => other.unwrap(),
+            };
             assert!(read > 0, "the server ended: {log}");
             log.push_str(&String::from_utf8_lossy(&bytes[..read]));
             if let Some((_, rest)) = log.split_once("listening on ")

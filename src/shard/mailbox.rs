@@ -85,7 +85,10 @@ impl Publication {
 
 /// One shard's inbox, seen from outside.
 struct Inlet<S> {
+    /// Publications, and the drain that comes after them.
     sender: Sender<Mail<S>>,
+    /// New connections have a lane of their own: they do not wait behind what others publish.
+    adopts: Sender<Mail<S>>,
     waker: Box<dyn Wake>,
     bytes_in_flight: AtomicUsize,
     /// One bit per shard that wants a wake-up when the bytes have fallen.
@@ -111,13 +114,18 @@ impl<S> Mesh<S> {
         let mut receivers = Vec::with_capacity(wakers.len());
         for waker in wakers {
             let (sender, receiver) = crossbeam_channel::unbounded();
+            let (adopts, adopted) = crossbeam_channel::unbounded();
             let waiters = std::array::from_fn(|_| AtomicU64::new(0));
-            inlets.push(Inlet { sender, waker, bytes_in_flight: AtomicUsize::new(0), waiters });
-            receivers.push(receiver);
+            inlets.push(Inlet { sender, adopts, waker, bytes_in_flight: AtomicUsize::new(0), waiters });
+            receivers.push((receiver, adopted));
         }
         let mesh = Arc::new(Mesh { inlets, bytes_max });
-        let mailbox =
-            |(shard, receiver)| Mailbox { mesh: Arc::clone(&mesh), shard: ShardId::new(shard), receiver };
+        let mailbox = |(shard, (receiver, adopted))| Mailbox {
+            mesh: Arc::clone(&mesh),
+            shard: ShardId::new(shard),
+            receiver,
+            adopted,
+        };
         let mailboxes = receivers.into_iter().enumerate().map(mailbox).collect();
         (mesh, mailboxes)
     }
@@ -133,8 +141,9 @@ impl<S> Mesh<S> {
         if let Mail::Publication(publication) = &mail {
             inlet.bytes_in_flight.fetch_add(publication.bytes_in_flight(), Ordering::SeqCst);
         }
+        let lane = if matches!(mail, Mail::Adopt(_)) { &inlet.adopts } else { &inlet.sender };
         // It fails only when the shard has ended, in a shutdown: nobody is left to deliver to.
-        let _ = inlet.sender.send(mail);
+        let _ = lane.send(mail);
     }
 
     /// Wakes a shard.
@@ -174,6 +183,7 @@ pub struct Mailbox<S> {
     mesh: Arc<Mesh<S>>,
     shard: ShardId,
     receiver: Receiver<Mail<S>>,
+    adopted: Receiver<Mail<S>>,
 }
 
 impl<S> Mailbox<S> {
@@ -189,11 +199,14 @@ impl<S> Mailbox<S> {
 
     /// Whether mail waits.
     pub fn has_mail(&self) -> bool {
-        !self.receiver.is_empty()
+        !self.receiver.is_empty() || !self.adopted.is_empty()
     }
 
-    /// Takes the oldest mail.
+    /// Takes the oldest mail, new connections first.
     pub fn take(&self) -> Option<Mail<S>> {
+        if let Ok(adopt) = self.adopted.try_recv() {
+            return Some(adopt);
+        }
         let mail = self.receiver.try_recv().ok()?;
         if let Mail::Publication(publication) = &mail {
             let inlet = &self.mesh.inlets[self.shard.index()];

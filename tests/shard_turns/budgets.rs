@@ -3,7 +3,7 @@
 
 use fanfare::shard::Counter;
 
-use crate::common::{Client, Frame, Server, binary, settings, text};
+use crate::common::{Client, Frame, Server, binary, request, settings, split_response, text};
 
 fn delivered(server: &Server, members: &[Client]) -> usize {
     members.iter().map(|member| server.socket(*member).output.len()).sum()
@@ -38,6 +38,25 @@ fn many_bytes_for_a_room_are_divided_over_turns_and_others_are_answered_in_betwe
     for member in &members {
         assert_eq!(server.take_frames(*member), vec![Frame::binary(&message); 12]);
     }
+    server.finish();
+}
+
+#[test]
+fn a_new_connection_does_not_wait_behind_what_others_have_published() {
+    let mut server = Server::with(2, settings(), 1 << 30, Default::default());
+    let members: Vec<Client> = (0..200).map(|_| server.connect(1, "/rooms/a")).collect();
+    let publisher = server.connect(0, "/rooms/a");
+    for _ in 0..12 {
+        server.feed(publisher, &binary(&vec![7; 32 << 10]));
+    }
+    server.settle_shards(&[0]);
+    let late = server.adopt(1);
+    server.feed(late, &request("/echo"));
+    server.turn(1);
+    server.turn(1);
+    assert_eq!(split_response(&server.take_output(late)).0, 101);
+    assert!(delivered(&server, &members) < 200 * 12 * (32 << 10), "the rest still waits");
+    server.settle();
     server.finish();
 }
 

@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // each test file uses its part
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::time::Duration;
@@ -262,7 +262,13 @@ impl Raw {
     /// Reads once; `false` at the end of the stream.
     fn fill(&mut self) -> bool {
         let mut buffer = vec![0; 64 << 10];
-        let count = self.stream.read(&mut buffer).expect("bytes or the end of the stream");
+        let count = loop {
+            match self.stream.read(&mut buffer) {
+                // A socket with a timeout is not restarted after a signal to this process.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => break other.expect("bytes or the end of the stream"),
+            }
+        };
         self.unread.extend_from_slice(&buffer[..count]);
         count > 0
     }
@@ -357,7 +363,10 @@ pub fn dial(address: SocketAddr, target: &str) -> WebSocket<TcpStream> {
 /// The next data message.
 pub fn next_data(socket: &mut WebSocket<TcpStream>) -> Message {
     loop {
-        let message = socket.read().expect("a message");
+        let message = match socket.read() {
+            Err(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::Interrupted => continue,
+            other => other.expect("a message"),
+        };
         if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
             return message;
         }
