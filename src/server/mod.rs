@@ -318,7 +318,31 @@ impl Server {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
     use super::*;
+
+    /// Set for the process that is to abort.
+    const ABORTS: &str = "FANFARE_TEST_ABORTS";
+
+    /// Runs this very test in a process of its own, as an abort leaves nobody to look.
+    #[test]
+    fn a_panic_of_a_thread_of_the_server_aborts_the_process_loudly() {
+        if std::env::var_os(ABORTS).is_some() {
+            let (mesh, _) = Mesh::new(Vec::new(), 1 << 20);
+            let mut threads = Threads::new(mesh);
+            threads.spawn("doomed".to_owned(), || panic!("a fault of the shard itself")).unwrap();
+            let _ = threads.keep().remove(0).join();
+            return;
+        }
+        let name = "server::tests::a_panic_of_a_thread_of_the_server_aborts_the_process_loudly";
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let output = child.args([name, "--exact", "--nocapture"]).env(ABORTS, "1").output().unwrap();
+        assert_eq!(output.status.signal(), Some(rustix::process::Signal::ABORT.as_raw()));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("a fault of the shard itself"), "{said}");
+    }
 
     #[test]
     fn a_start_that_fails_halfway_leaves_no_thread_behind() {
