@@ -1,4 +1,5 @@
-//! What crosses from thread to thread: one inbox per shard, and all of them together.
+//! What crosses from thread to thread: one inbox per shard, with a lane of its own for new
+//! connections, and all of them together.
 //!
 //! A send never blocks. What is in flight to a shard is counted in bytes; past a limit the sender
 //! stops reading from its publishers ([`Mesh::waits_for_room`]) and is woken when the count has

@@ -13,7 +13,8 @@
 //!   the turn so that what a connection here published leaves in the same turn.
 //! * **flush** sends to each connection once. **reap** frees; nothing is freed before.
 //!
-//! Every phase has a budget; what is left over makes the next wait a poll.
+//! Reading, timers and the mailbox have budgets, and so bound what a flush has to send; what is left
+//! over makes the next wait a poll.
 
 mod apply;
 mod deliver;
@@ -111,11 +112,12 @@ struct Core<S> {
     mailbox: Mailbox<S>,
     timers: TimerWheel,
     tally: Tally,
-    /// Slots to flush at the end of the turn; each stands here once ([`Session::dirty`]).
+    /// Slots to flush at the end of the turn, those with [`Session::dirty`]; one that was flushed before
+    /// may stand here again, which finds nothing to send.
     dirty: Vec<u32>,
     /// Slots to free at the end of the turn.
     dead: Vec<u32>,
-    /// Shards that got mail in this turn.
+    /// Shards that got publications in this turn.
     reached: Vec<bool>,
     /// Connections that are not read from until the inboxes have drained.
     paused_publishers: Vec<Key>,
