@@ -6,9 +6,11 @@
 //! stripe's lock may be held while a room's is taken, never the other way round.
 
 mod name;
+mod position;
 mod registry;
 mod room;
 
 pub use name::{ROOM_NAME_BYTES_MAX, RoomName, RoomNameError};
+pub use position::{Epoch, Position, PositionError, Start};
 pub use registry::Registry;
 pub use room::{Room, Route};
