@@ -20,7 +20,7 @@ fn connections_over_the_limit_are_told_so_and_a_place_that_is_free_again_is_give
     let mut open: Vec<Raw> = (0..3).map(|_| Raw::open(server.address(), "/echo")).collect();
     for _ in 0..2 {
         let mut extra = Raw::connect(server.address());
-        let (head, body) = extra.response();
+        let (head, body) = extra.refusal();
         assert_eq!((head.status, head.header("retry-after")), (503, Some("5")));
         assert!(head.has_token("connection", "close"));
         assert!(body.contains('3') && body.contains("--max-connections"), "{body}");
@@ -44,7 +44,7 @@ fn a_flood_over_the_limit_leaves_the_open_connections_alone() {
     // More than are refused in order at the same time; the others are refused at once.
     let mut extras: Vec<Raw> = (0..100).map(|_| Raw::connect(server.address())).collect();
     for extra in &mut extras {
-        assert_eq!(extra.response().0.status, 503);
+        assert_eq!(extra.refusal().0.status, 503);
         only.round_trip(b"alone");
     }
 }
@@ -240,7 +240,7 @@ fn a_shutdown_answers_those_who_are_still_shaking_hands_and_all_echoes_that_wait
     echo.send(&messages);
     assert_eq!(echo.frame(), Frame::binary(&[0; 100]));
     server.handle().shutdown();
-    let (head, body) = half.response();
+    let (head, body) = half.refusal();
     assert_eq!(head.status, 503);
     assert!(body.contains("shutting down"), "{body}");
     // What was read before is answered, in order and whole.
@@ -320,8 +320,8 @@ fn an_endpoint_that_panics_loses_that_connection_only() {
     for _ in 0..3 {
         let mut in_open = Raw::connect(server.address());
         in_open.send(upgrade_request("/fragile?panic").as_bytes());
-        let (head, body) = in_open.response();
-        assert_eq!((head.status, body.as_str()), (500, "internal error\n"));
+        let (head, body) = in_open.refusal();
+        assert_eq!((head.status, body.as_str()), (500, "internal error"));
 
         let mut in_message = Raw::open(server.address(), "/fragile");
         in_message.send(&[text("fine"), text("panic"), text("never")].concat());

@@ -140,7 +140,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
     for _ in 0..600 {
         let mut refused = Raw::connect(running.address);
         refused.send(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n");
-        assert_eq!(refused.response().0.status, 404);
+        assert_eq!(refused.refusal().0.status, 404);
     }
     // The reader goes away: every line from now on fails to be written.
     let nothing = OwnedFd::from(File::open("/dev/null").expect("it opens"));
@@ -281,7 +281,7 @@ fn without_descriptors_new_connections_are_refused_and_old_ones_live_on() {
     assert!(before.current > limit);
     for round in 0..20 {
         let mut extra = Raw::connect(running.address);
-        let (head, body) = extra.response();
+        let (head, body) = extra.refusal();
         assert_eq!((head.status, head.header("retry-after")), (503, Some("5")), "{round}: {body}");
         old[round % 10].round_trip(b"alive");
     }

@@ -3,7 +3,7 @@
 //! Nothing here owns a socket, a thread, a clock or a room. A driver reads bytes, wraps them in an
 //! [`Input`], and pulls [`Event`]s out of a [`Connection`] until there are none left. What is to be
 //! sent is appended to a buffer of the driver by [`push_server_frame`], [`push_close_frame`],
-//! [`Upgrade::push_response`] and [`push_http_response`].
+//! [`Upgrade::push_response`], [`push_http_response`] and their like.
 //!
 //! Covers RFC 6455 without extensions, and as much of HTTP/1.1 (RFC 9110, RFC 9112) as the opening
 //! handshake and one short plain response per connection need.
@@ -27,8 +27,8 @@ pub use connection::{Connection, Event, Input};
 pub use error::{Failure, LimitError, ProtocolError};
 pub use frame_buf::{FrameBuf, FramePool};
 pub use handshake::{
-    Accepted, ClientHandshake, HandshakeError, Refusal, Request, Upgrade, accept_key, push_http_response,
-    reason_phrase,
+    Accepted, ClientHandshake, HandshakeError, Persistence, Refusal, Request, Upgrade, accept_key,
+    push_continue, push_http_response, push_stream_head, reason_phrase,
 };
 pub use header::{
     CONTROL_FRAME_BYTES_MAX, Decoded, EncodedHeader, FrameHeader, Opcode, SERVER_HEADER_BYTES_MAX,

@@ -178,7 +178,7 @@ mod tests {
         wheel.arm(3, deadline);
         let due = wheel.next_deadline().unwrap();
         assert!(due >= deadline && due.since(deadline) <= TICK);
-        assert_eq!(expire(&mut wheel, Time::from_nanos(due.as_nanos() - 1)), []);
+        assert_eq!(expire(&mut wheel, Time::from_nanos(due.as_nanos() - 1)), [] as [u32; 0]);
         assert_eq!(expire(&mut wheel, due), [3]);
         assert_eq!(wheel.next_deadline(), None);
     }

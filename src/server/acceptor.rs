@@ -13,7 +13,7 @@ use super::descriptors::REFUSALS_MAX;
 use super::listen::{Listener, accept};
 use crate::endpoint::CloseCause;
 use crate::id::ShardId;
-use crate::protocol::Refusal;
+use crate::protocol::{Persistence, Refusal};
 use crate::reactor::{Interest, Io, PeerAddress, PollIo, PollStream, Ready};
 use crate::shard::{Admission, Adopt, Mail, Mesh};
 use crate::slab::{Key, Slab};
@@ -249,7 +249,8 @@ fn open_reserve() -> io::Result<OwnedFd> {
 /// for an empty send buffer; a peer that is quick may lose it to a reset.
 fn refuse_at_once(socket: &OwnedFd, why: &str) {
     let mut response = Vec::new();
-    Refusal::new(503, why.to_owned()).with_header("Retry-After", "5".to_owned()).push_response(&mut response);
+    let refusal = Refusal::new(503, why.to_owned()).with_header("Retry-After", "5".to_owned());
+    refusal.push_response(&mut response, false, Persistence::Close);
     let _ = rustix::net::send(socket, &response, SendFlags::NOSIGNAL);
     let _ = rustix::net::shutdown(socket, Shutdown::Write);
 }

@@ -9,7 +9,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::endpoint::{CloseCause, CloseKind};
-use crate::protocol::{Failure, Refusal, State, push_close_frame};
+use crate::protocol::{Failure, Persistence, Refusal, State, push_close_frame};
 use crate::slab::Key;
 
 use super::Core;
@@ -59,7 +59,9 @@ impl<S> Core<S> {
             (State::Handshaking, _) => {
                 let some_bytes_came = slot.protocol.heap_bytes() > 0;
                 if let Some(refusal) = refusal_for(cause, some_bytes_came) {
-                    session.outbound.push_reply(&mut self.arena, 0, |out| refusal.push_response(out));
+                    session.outbound.push_reply(&mut self.arena, 0, |out| {
+                        refusal.push_response(out, false, Persistence::Close);
+                    });
                 }
                 slot.protocol.refuse();
             }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::endpoint::{CloseCause, Effects, Resolved, Resource};
 use crate::protocol::{
-    Event, Input, Message, Opcode, Refusal, Request, push_http_response, push_server_frame,
+    Event, Input, Message, Opcode, Persistence, Refusal, Request, push_http_response, push_server_frame,
 };
 use crate::reactor::{Io, Ready};
 use crate::slab::Key;
@@ -181,7 +181,9 @@ impl<S> Core<S> {
     }
 
     fn refuse(&mut self, session: &mut Session, refusal: &Refusal) -> Step {
-        session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES, |out| refusal.push_response(out));
+        session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES, |out| {
+            refusal.push_response(out, false, Persistence::Close);
+        });
         Step::Finish(CloseCause::Refused(refusal.status))
     }
 
@@ -189,7 +191,8 @@ impl<S> Core<S> {
         let headers: Vec<(&str, &str)> =
             resource.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES + resource.body.len(), |out| {
-            push_http_response(out, 200, &headers, resource.content_type, &resource.body, head_only);
+            let (content_type, body) = (resource.content_type, &resource.body);
+            push_http_response(out, 200, &headers, content_type, body, head_only, Persistence::Close);
         });
         Step::Finish(CloseCause::HttpAnswered(200))
     }

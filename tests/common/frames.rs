@@ -98,6 +98,6 @@ pub fn frames_and_rest(mut output: &[u8]) -> (Vec<Frame>, &[u8]) {
 /// The frames of an output, which must be whole.
 pub fn frames(output: &[u8]) -> Vec<Frame> {
     let (frames, rest) = frames_and_rest(output);
-    assert_eq!(rest, [], "no frame is cut");
+    assert!(rest.is_empty(), "no frame is cut: {rest:?}");
     frames
 }

@@ -17,7 +17,7 @@ fn a_connection_that_sends_nothing_is_closed_without_a_word_at_the_handshake_dea
     assert!(!server.is_closed(client));
     server.advance(TICK);
     assert!(server.is_closed(client));
-    assert_eq!(server.socket(client).output, []);
+    assert_eq!(server.socket(client).output, b"");
     assert_eq!(server.closes(CloseKind::HandshakeTimeout), 1);
     server.finish();
 }
@@ -28,7 +28,7 @@ fn a_head_that_does_not_end_is_answered_with_408_at_the_handshake_deadline() {
     let client = server.adopt(0);
     server.feed(client, b"GET / HT");
     server.advance(settings().handshake_timeout - NANOSECOND);
-    assert_eq!(server.socket(client).output, []);
+    assert_eq!(server.socket(client).output, b"");
     server.advance(TICK);
     assert_eq!(split_response(&server.take_output(client)).0, 408);
     assert_eq!(server.socket(client).calls.shutdown_write, 1);
@@ -79,7 +79,7 @@ fn a_message_that_is_not_finished_in_time_is_closed_with_1008_however_it_trickle
         server.settle();
     }
     server.advance(Duration::from_secs(1) - NANOSECOND);
-    assert_eq!(server.socket(client).output, [], "no ping either: it is not silent");
+    assert_eq!(server.socket(client).output, b"", "no ping either: it is not silent");
     server.advance(TICK);
     let (code, reason) = server.take_close(client);
     assert_eq!(code, 1008);
@@ -140,7 +140,7 @@ fn a_stalled_peer_that_does_not_take_the_close_either_is_gone_after_the_close_ti
     assert!(!server.is_closed(client));
     server.advance(TICK * 2);
     assert!(server.is_closed(client));
-    assert_eq!(server.socket(client).output, []);
+    assert_eq!(server.socket(client).output, b"");
     server.finish();
 }
 

@@ -171,7 +171,7 @@ fn a_publisher_that_is_paused_for_long_is_pinged_on_time_once_it_is_read_again()
         let (mut server, publisher, _) = paused_publisher();
         for _ in 0..seconds / 5 {
             advance_shard_0(&mut server, Duration::from_secs(5));
-            assert_eq!(server.take_output(publisher), [], "it is not pinged while it is not read");
+            assert_eq!(server.take_output(publisher), b"", "it is not pinged while it is not read");
         }
         server.feed(publisher, &binary(&[2; 100])[50..]);
         server.turn(1);

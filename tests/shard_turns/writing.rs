@@ -164,7 +164,7 @@ fn a_million_pings_of_a_peer_that_never_reads_leave_one_pong() {
     server.feed(client, &ping(b"last"));
     server.settle();
     assert_eq!(server.socket(client).unread(), 0, "all were read");
-    assert_eq!(server.socket(client).output, []);
+    assert_eq!(server.socket(client).output, b"");
     assert!(pinned.iter().all(|bytes| *bytes == pinned[0] && *bytes < 4096), "{pinned:?}");
     server.socket(client).room = usize::MAX;
     server.settle();

@@ -310,6 +310,17 @@ impl Raw {
         (head, body)
     }
 
+    /// A whole refusal to the end of the stream, and the sentence in its JSON.
+    pub fn refusal(&mut self) -> (Head, String) {
+        let (head, body) = self.response();
+        assert_eq!(head.header("content-type"), Some("application/json"), "{body}");
+        assert!(body.ends_with('\n') && body.lines().count() == 1, "{body}");
+        let json: serde_json::Value = serde_json::from_str(&body).expect("a refusal is JSON");
+        assert_eq!(json["error"]["status"], head.status, "{body}");
+        let message = json["error"]["message"].as_str().expect("a refusal has a message").to_owned();
+        (head, message)
+    }
+
     pub fn frame(&mut self) -> Frame {
         let start = self.take(2);
         let length = match start[1] {

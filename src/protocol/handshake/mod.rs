@@ -10,7 +10,9 @@ mod upgrade;
 
 pub use client::{Accepted, ClientHandshake, HandshakeError};
 pub use request::Request;
-pub use response::{Refusal, push_http_response, reason_phrase};
+pub use response::{
+    Persistence, Refusal, push_continue, push_http_response, push_stream_head, reason_phrase,
+};
 pub(super) use scanner::HeadScanner;
 #[cfg(test)]
 pub(super) use scanner::SCANNED;

@@ -1,8 +1,25 @@
-//! Plain HTTP responses: refusals and the few pages a WebSocket server has (RFC 9112 §4).
+//! Plain HTTP responses: refusals, pages, and the heads of streams (RFC 9112 §4).
 //!
-//! One response per connection: each says `Connection: close`. The 101 is in `upgrade.rs`.
+//! Decides nothing about whether a connection persists; the caller says it. The 101 is in
+//! `upgrade.rs`.
 
-/// A request refused: what to answer before the connection ends.
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+#[cfg(test)]
+mod tests;
+
+/// Whether more requests may follow on the same connection (RFC 9112 §9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// They may; HTTP/1.1 says so by saying nothing.
+    KeepAlive,
+    /// The connection ends after this response.
+    Close,
+}
+
+/// A request refused: what to answer instead of what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The status code.
@@ -11,12 +28,14 @@ pub struct Refusal {
     pub headers: Vec<(&'static str, String)>,
     /// One sentence: what was seen and what is allowed. Without a line end.
     pub body: String,
+    /// More members of the JSON object, each with a comma before it; empty for most.
+    detail: String,
 }
 
 impl Refusal {
     /// A refusal without further header fields.
     pub fn new(status: u16, body: impl Into<String>) -> Refusal {
-        Refusal { status, headers: Vec::new(), body: body.into() }
+        Refusal { status, headers: Vec::new(), body: body.into(), detail: String::new() }
     }
 
     /// The same with one more header field.
@@ -25,19 +44,34 @@ impl Refusal {
         self
     }
 
-    /// Appends the whole response to `out`: the body as one line of plain text.
-    pub fn push_response(&self, out: &mut Vec<u8>) {
+    /// The same with one more member next to `status` and `message`, for programs to read.
+    ///
+    /// `name` must be neither of those two nor given before: JSON wants the names of an object to be
+    /// unique (RFC 8259 §4).
+    pub fn with_detail(mut self, name: &'static str, value: impl Into<Value>) -> Refusal {
+        // Writing to a string does not fail.
+        let _ = write!(self.detail, ",{}:{}", Value::from(name), value.into());
+        self
+    }
+
+    /// Appends the whole response to `out`; its content is one line of JSON (RFC 8259):
+    /// `{"error":{"status":400,"message":"..."}}`.
+    ///
+    /// `head_only` answers a HEAD request, as in [`push_http_response`].
+    pub fn push_response(&self, out: &mut Vec<u8>, head_only: bool, persistence: Persistence) {
         let headers: Vec<(&str, &str)> =
             self.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let body = format!("{}\n", self.body);
-        let content_type = "text/plain; charset=utf-8";
-        push_http_response(out, self.status, &headers, content_type, body.as_bytes(), false);
+        let (status, message, detail) = (self.status, Value::from(self.body.as_str()), &self.detail);
+        let body = format!("{{\"error\":{{\"status\":{status},\"message\":{message}{detail}}}}}\n");
+        let body = body.as_bytes();
+        push_http_response(out, status, &headers, "application/json", body, head_only, persistence);
     }
 }
 
-/// Appends a whole HTTP/1.1 response to `out`; the connection ends after it.
+/// Appends a whole HTTP/1.1 response to `out`.
 ///
-/// `head_only` answers a HEAD request: the body's length, but not the body (RFC 9110 §9.3.2).
+/// `head_only` answers a HEAD request: the body's length, but not the body (RFC 9110 §9.3.2). 204 and
+/// 304 have no content, so `content_type` and `body` are left out (RFC 9110 §15.3.5, §15.4.5).
 /// Control characters in header names and values are dropped, so that no value can begin a header
 /// of its own. With an `Upgrade` header the connection option `upgrade` is added, as RFC 9110 §7.8
 /// demands.
@@ -48,23 +82,49 @@ pub fn push_http_response(
     content_type: &str,
     body: &[u8],
     head_only: bool,
+    persistence: Persistence,
 ) {
-    let upgrade = |(name, _): &(&str, &str)| name.eq_ignore_ascii_case("upgrade");
-    let connection = match headers.iter().any(upgrade) {
-        true => "close, upgrade",
-        false => "close",
-    };
-    let status_line = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status));
-    out.extend_from_slice(status_line.as_bytes());
-    push_header(out, "Connection", connection);
-    push_header(out, "Content-Type", content_type);
-    push_header(out, "Content-Length", &body.len().to_string());
+    let has_content = !matches!(status, 204 | 304);
+    push_head_start(out, status, headers, persistence);
+    if has_content {
+        push_header(out, "Content-Type", content_type);
+        push_header(out, "Content-Length", &body.len().to_string());
+    }
     for (name, value) in headers {
         push_header(out, name, value);
     }
     out.extend_from_slice(b"\r\n");
-    if !head_only {
+    if has_content && !head_only {
         out.extend_from_slice(body);
+    }
+}
+
+/// Appends the head of a response whose content goes on until the connection ends, which is what
+/// bounds it (RFC 9112 §6.3, rule 8).
+pub fn push_stream_head(out: &mut Vec<u8>, status: u16, headers: &[(&str, &str)], content_type: &str) {
+    push_head_start(out, status, headers, Persistence::Close);
+    push_header(out, "Content-Type", content_type);
+    for (name, value) in headers {
+        push_header(out, name, value);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the interim response that asks for the body (RFC 9110 §15.2.1).
+pub fn push_continue(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+/// The status line and the connection options (RFC 9110 §7.6.1).
+fn push_head_start(out: &mut Vec<u8>, status: u16, headers: &[(&str, &str)], persistence: Persistence) {
+    let status_line = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status));
+    out.extend_from_slice(status_line.as_bytes());
+    let upgrade = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("upgrade"));
+    match (persistence, upgrade) {
+        (Persistence::KeepAlive, false) => {}
+        (Persistence::KeepAlive, true) => push_header(out, "Connection", "upgrade"),
+        (Persistence::Close, false) => push_header(out, "Connection", "close"),
+        (Persistence::Close, true) => push_header(out, "Connection", "close, upgrade"),
     }
 }
 
@@ -83,9 +143,13 @@ pub(super) fn push_header(out: &mut Vec<u8>, name: &str, value: &str) {
 /// The reason phrase of a status code (IANA's registry of HTTP status codes); empty if unknown.
 pub fn reason_phrase(status: u16) -> &'static str {
     match status {
+        100 => "Continue",
         101 => "Switching Protocols",
         200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
         204 => "No Content",
+        206 => "Partial Content",
         301 => "Moved Permanently",
         302 => "Found",
         304 => "Not Modified",
@@ -101,7 +165,10 @@ pub fn reason_phrase(status: u16) -> &'static str {
         410 => "Gone",
         413 => "Content Too Large",
         414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
         421 => "Misdirected Request",
+        422 => "Unprocessable Content",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
@@ -112,57 +179,5 @@ pub fn reason_phrase(status: u16) -> &'static str {
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(refusal: &Refusal) -> String {
-        let mut out = Vec::new();
-        refusal.push_response(&mut out);
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn a_refusal_is_one_line_of_plain_text() {
-        let refusal = Refusal::new(405, "only GET").with_header("Allow", "GET");
-        assert_eq!(
-            text(&refusal),
-            "HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\n\
-             Content-Type: text/plain; charset=utf-8\r\nContent-Length: 9\r\n\
-             Allow: GET\r\n\r\nonly GET\n"
-        );
-    }
-
-    #[test]
-    fn a_header_value_cannot_begin_a_header() {
-        let refusal = Refusal::new(400, "no").with_header("X", "a\r\nSet-Cookie: b\0\x7F");
-        let text = text(&refusal);
-        assert!(text.contains("X: aSet-Cookie: b\r\n\r\n"));
-        assert!(!text.contains("\nSet-Cookie"));
-    }
-
-    #[test]
-    fn upgrade_is_named_as_a_connection_option() {
-        let text = text(&Refusal::new(426, "no").with_header("Upgrade", "websocket"));
-        assert!(text.contains("Connection: close, upgrade\r\n"));
-    }
-
-    #[test]
-    fn a_response_to_head_has_the_length_but_no_body() {
-        let (mut whole, mut head) = (Vec::new(), Vec::new());
-        push_http_response(&mut whole, 200, &[], "text/html", b"<p>", false);
-        push_http_response(&mut head, 200, &[], "text/html", b"<p>", true);
-        assert_eq!(whole.strip_suffix(b"<p>"), Some(head.as_slice()));
-        assert!(head.ends_with(b"Content-Length: 3\r\n\r\n"));
-    }
-
-    #[test]
-    fn an_unknown_status_still_makes_a_valid_status_line() {
-        let mut out = Vec::new();
-        push_http_response(&mut out, 599, &[], "text/plain", b"", false);
-        assert!(out.starts_with(b"HTTP/1.1 599 \r\n"));
     }
 }
