@@ -6,7 +6,7 @@
 //! [`Upgrade::push_response`], [`push_http_response`] and their like.
 //!
 //! Covers RFC 6455 without extensions, and as much of HTTP/1.1 (RFC 9110, RFC 9112) as the opening
-//! handshake and one short plain response per connection need.
+//! handshake and plain requests need: bodies that are held whole, persistent connections, pipelining.
 
 mod close;
 mod closing;
@@ -27,8 +27,8 @@ pub use connection::{Connection, Event, Input};
 pub use error::{Failure, LimitError, ProtocolError};
 pub use frame_buf::{FrameBuf, FramePool};
 pub use handshake::{
-    Accepted, ClientHandshake, HandshakeError, Persistence, Refusal, Request, Upgrade, accept_key,
-    push_continue, push_http_response, push_stream_head, reason_phrase,
+    Accepted, BodyLength, ClientHandshake, HandshakeError, Persistence, Refusal, Request, Upgrade,
+    accept_key, body_too_large, push_continue, push_http_response, push_stream_head, reason_phrase,
 };
 pub use header::{
     CONTROL_FRAME_BYTES_MAX, Decoded, EncodedHeader, FrameHeader, Opcode, SERVER_HEADER_BYTES_MAX,

@@ -1,14 +1,17 @@
-//! The opening handshake: reading a request head, checking it, answering (RFC 6455 §4, RFC 9112).
+//! HTTP/1.1 up to the opening handshake: reading requests, checking them, answering (RFC 9112, RFC
+//! 6455 §4).
 //!
-//! Decides nothing about paths, origins or rooms; request bodies are not read.
+//! Decides nothing about paths, origins or rooms.
 
 mod client;
+mod framing;
 mod request;
 mod response;
 mod scanner;
 mod upgrade;
 
 pub use client::{Accepted, ClientHandshake, HandshakeError};
+pub use framing::{BodyLength, body_too_large};
 pub use request::Request;
 pub use response::{
     Persistence, Refusal, push_continue, push_http_response, push_stream_head, reason_phrase,

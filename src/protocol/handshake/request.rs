@@ -7,6 +7,8 @@ use std::fmt;
 
 use httparse::Header;
 
+use super::framing;
+use super::framing::BodyLength;
 use super::response::Refusal;
 use super::{list_elements, shown};
 
@@ -22,6 +24,7 @@ pub struct Request<'a> {
     query: &'a str,
     host: &'a str,
     http_1_0: bool,
+    body: BodyLength,
     headers: Vec<Header<'a>>,
 }
 
@@ -43,7 +46,7 @@ impl<'a> Request<'a> {
     ///
     /// 400 for a malformed line, a version other than HTTP/1.1 and HTTP/1.0, a target that is neither
     /// in origin nor in absolute form, a `Host` that is not there exactly once (HTTP/1.0 may leave it
-    /// out), or a body.
+    /// out), or a body whose end is not clear (RFC 9112 §6.3).
     pub(crate) fn parse(head: &'a [u8], header_lines: usize) -> Result<Request<'a>, Refusal> {
         let mut headers = vec![httparse::EMPTY_HEADER; header_lines];
         let mut parsed = httparse::Request::new(&mut headers);
@@ -57,11 +60,19 @@ impl<'a> Request<'a> {
         let Target { authority, path, query } = split_target(target)?;
         let parsed_lines = parsed.headers.len();
         headers.truncate(parsed_lines);
-        let mut request = Request { method, path, query, host: "", http_1_0: version == 0, headers };
+        let mut request = Request {
+            method,
+            path,
+            query,
+            host: "",
+            http_1_0: version == 0,
+            body: BodyLength::None,
+            headers,
+        };
         let host = request.check_host()?;
         // The target's own authority wins over Host (RFC 9112 §3.2.2).
         request.host = authority.unwrap_or(host);
-        request.check_body()?;
+        request.body = framing::body_length(&request)?;
         Ok(request)
     }
 
@@ -113,6 +124,35 @@ impl<'a> Request<'a> {
         !self.http_1_0 && self.has_token("Upgrade", "websocket")
     }
 
+    /// What follows the head, whatever the method; checked when the head was parsed (RFC 9112 §6.3).
+    pub fn body_length(&self) -> BodyLength {
+        self.body
+    }
+
+    /// Whether the client awaits [`push_continue`](crate::protocol::push_continue) before it sends the
+    /// body (RFC 9110 §10.1.1). HTTP/1.0 has no such thing and is ignored.
+    ///
+    /// # Errors
+    ///
+    /// 417 for any other expectation, and for several in one header.
+    pub fn expects_continue(&self) -> Result<bool, Refusal> {
+        if self.http_1_0 {
+            return Ok(false);
+        }
+        let unknown = |value: &&[u8]| !value.eq_ignore_ascii_case(b"100-continue");
+        if let Some(value) = self.headers_named("Expect").find(unknown) {
+            let body = format!("Expect is \"{}\"; only 100-continue is allowed", shown(value));
+            return Err(Refusal::new(417, body));
+        }
+        Ok(self.header("Expect").is_some())
+    }
+
+    /// Whether the connection may serve more requests: HTTP/1.1 without the connection option `close`
+    /// (RFC 9112 §9.3). HTTP/1.0 never does, whatever it asks for.
+    pub fn keeps_alive(&self) -> bool {
+        !self.http_1_0 && !self.has_token("Connection", "close")
+    }
+
     /// Whether `token` is in the lists of the headers `name`, in any case.
     pub(super) fn has_token(&self, name: &str, token: &str) -> bool {
         self.headers_named(name)
@@ -143,33 +183,6 @@ impl<'a> Request<'a> {
                 Err(Refusal::new(400, body))
             }
         }
-    }
-
-    /// Nobody reads a body, so what follows a GET must not be one (RFC 9112 §6).
-    fn check_body(&self) -> Result<(), Refusal> {
-        let mut lengths = self.headers_named("Content-Length");
-        let length = lengths.next();
-        if lengths.next().is_some() {
-            return Err(Refusal::new(
-                400,
-                "the request has several Content-Length headers; a body is not allowed here",
-            ));
-        }
-        if !matches!(self.method, "GET" | "HEAD") {
-            return Ok(());
-        }
-        if let Some(length) = length.filter(|length| *length != b"0") {
-            let body =
-                format!("the request has Content-Length \"{}\"; a body is not allowed here", shown(length));
-            return Err(Refusal::new(400, body));
-        }
-        if self.header("Transfer-Encoding").is_some() {
-            return Err(Refusal::new(
-                400,
-                "the request has a Transfer-Encoding header; a body is not allowed here",
-            ));
-        }
-        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use sha1::{Digest as _, Sha1};
 
+use super::framing::BodyLength;
 use super::request::Request;
 use super::response::{Refusal, push_header};
 use super::{is_token, list_elements, shown};
@@ -56,6 +57,7 @@ impl<'a> Upgrade<'a> {
         if request.is_http_1_0() {
             return Err(Refusal::new(400, "the request is HTTP/1.0; a WebSocket handshake needs HTTP/1.1"));
         }
+        check_body(request)?;
         check_upgrade(request)?;
         check_version(request)?;
         let key = check_key(request)?;
@@ -112,6 +114,20 @@ pub fn accept_key(key: &str) -> [u8; 28] {
     let written = STANDARD.encode_slice(digest, &mut accept);
     debug_assert_eq!(written, Ok(28), "20 bytes are 28 characters in base64");
     accept
+}
+
+/// What follows the head are frames, which a body would be taken for.
+fn check_body(request: &Request<'_>) -> Result<(), Refusal> {
+    let body = match request.body_length() {
+        BodyLength::None => return Ok(()),
+        BodyLength::Length(length) => {
+            format!("the request has Content-Length \"{length}\"; a body is not allowed here")
+        }
+        BodyLength::Chunked => {
+            "the request has a Transfer-Encoding header; a body is not allowed here".to_owned()
+        }
+    };
+    Err(Refusal::new(400, body))
 }
 
 fn check_upgrade(request: &Request<'_>) -> Result<(), Refusal> {

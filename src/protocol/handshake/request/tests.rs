@@ -188,23 +188,129 @@ fn there_must_be_one_valid_host() {
 }
 
 #[test]
-fn bodies_are_refused() {
-    assert!(parse(get("Content-Length: 0\r\n").as_bytes()).is_ok());
-    for headers in [
-        "Content-Length: 1\r\n",
-        "Content-Length: 00\r\n",
-        "Content-Length:\r\n",
-        "Content-Length: 0\r\nContent-Length: 0\r\n",
-        "Transfer-Encoding: chunked\r\n",
-        "Transfer-Encoding:\r\n",
+fn the_length_of_a_body_is_known_for_every_method() {
+    for (headers, expected) in [
+        ("", BodyLength::None),
+        ("Content-Length: 0\r\n", BodyLength::None),
+        ("content-length:\t 00 \r\n", BodyLength::None),
+        ("Content-Length: 1\r\n", BodyLength::Length(1)),
+        ("Content-Length: 9999999999999999999\r\n", BodyLength::Length(9_999_999_999_999_999_999)),
+        ("Transfer-Encoding: chunked\r\n", BodyLength::Chunked),
+        ("transfer-encoding:CHUNKED \r\n", BodyLength::Chunked),
     ] {
-        let refusal = refused(get(headers));
-        assert_eq!(refusal.status, 400, "{headers}");
-        assert!(refusal.body.contains("a body is not allowed here"));
-        assert_eq!(refused(get(headers).replace("GET", "HEAD")).status, 400);
+        for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "X"] {
+            let head = get(headers).replace("GET", method);
+            assert_eq!(parse(head.as_bytes()).unwrap().body_length(), expected, "{head}");
+        }
     }
-    let post = get("Content-Length: 5\r\n").replace("GET", "POST");
-    assert!(parse(post.as_bytes()).is_ok(), "refused by its method later");
+    let head = "POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\n";
+    assert_eq!(parse(head.as_bytes()).unwrap().body_length(), BodyLength::Length(5));
+}
+
+#[test]
+fn a_body_whose_end_is_not_clear_is_refused() {
+    const LENGTH: &str = "Content-Length: 5\r\n";
+    const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
+    let with_length = |value: &str| (format!("Content-Length: {value}\r\n"), "1 to 19 digits");
+    let with_encoding = |value: &str| (format!("Transfer-Encoding: {value}\r\n"), "exactly \"chunked\"");
+    let mut cases = vec![
+        (format!("{LENGTH}{CHUNKED}"), "both Transfer-Encoding and Content-Length"),
+        (format!("{CHUNKED}{LENGTH}"), "both Transfer-Encoding and Content-Length"),
+        (format!("{CHUNKED}Content-Length: 0\r\n"), "both Transfer-Encoding and Content-Length"),
+        (format!("{LENGTH}Transfer-Encoding: identity\r\n"), "both Transfer-Encoding and Content-Length"),
+        (format!("{LENGTH}Transfer-Encoding:\r\n"), "both Transfer-Encoding and Content-Length"),
+        (LENGTH.repeat(2), "several Content-Length headers"),
+        (format!("{LENGTH}Content-Length: 6\r\n"), "several Content-Length headers"),
+        (format!("{LENGTH}X: x\r\ncONTENT-lENGTH: 0\r\n"), "several Content-Length headers"),
+        (CHUNKED.repeat(2), "several Transfer-Encoding headers"),
+        (format!("Transfer-Encoding: gzip\r\n{CHUNKED}"), "several Transfer-Encoding headers"),
+        ("Content-Length : 5\r\n".to_owned(), "followed by ':'"),
+        ("Content-Length\t: 5\r\n".to_owned(), "followed by ':'"),
+        ("Transfer-Encoding : chunked\r\n".to_owned(), "followed by ':'"),
+        (format!("{LENGTH} 6\r\n"), "folded"),
+        ("Transfer-Encoding:\r\n chunked\r\n".to_owned(), "folded"),
+        ("Transfer-Encoding:\x0bchunked\r\n".to_owned(), "control byte"),
+        ("Content-Length: 5\n".to_owned(), "bare LF"),
+    ];
+    let lengths = [
+        "5, 5", "5,6", "5,", "+5", "-5", "5 5", "", "0x5", "5.0", "1e1", "5;", "\"5\"", "\u{665}", "five",
+        "1_0",
+    ];
+    cases.extend(lengths.map(with_length));
+    cases.push(with_length(&"1".repeat(20)));
+    cases.push(with_length(&"0".repeat(20)));
+    let encodings = [
+        "gzip, chunked",
+        "chunked, gzip",
+        "identity",
+        "chunked, chunked",
+        "xchunked",
+        "chunkedx",
+        "chunked,",
+        ",chunked",
+        "chunked;a=b",
+        "\"chunked\"",
+        "chun ked",
+        "",
+        "gzip",
+        "identity, chunked",
+        "\u{212a}",
+        "chunked\u{a0}",
+    ];
+    cases.extend(encodings.map(with_encoding));
+    for (headers, part) in cases {
+        for method in ["GET", "HEAD", "POST"] {
+            let refusal = refused(get(&headers).replace("GET", method));
+            assert_eq!(refusal.status, 400, "{headers}");
+            assert!(refusal.body.contains(part), "{headers}: {}", refusal.body);
+            assert!(refusal.body.is_ascii(), "escaped: {}", refusal.body);
+        }
+    }
+    for value in ["chunked", "identity", ""] {
+        let refusal = refused(format!("POST / HTTP/1.0\r\nTransfer-Encoding: {value}\r\n\r\n"));
+        assert_eq!(refusal.status, 400);
+        assert!(refusal.body.contains("HTTP/1.0") && refusal.body.contains("HTTP/1.1"), "{}", refusal.body);
+    }
+}
+
+#[test]
+fn only_one_expectation_is_known() {
+    for (headers, expected) in [
+        ("", Ok(false)),
+        ("Expect: 100-continue\r\n", Ok(true)),
+        ("expect: 100-Continue\r\n", Ok(true)),
+        ("Expect: 100-continue\r\nExpect: 100-continue\r\n", Ok(true)),
+        ("Expect: 200-maybe\r\n", Err(417)),
+        ("Expect:\r\n", Err(417)),
+        ("Expect: 100-continue, other\r\n", Err(417)),
+        ("Expect: 100-continue\r\nExpect: other\r\n", Err(417)),
+    ] {
+        let head = get(headers);
+        let expects = parse(head.as_bytes()).unwrap().expects_continue();
+        assert_eq!(expects.map_err(|refusal| refusal.status), expected, "{headers}");
+        let old = head.replace("HTTP/1.1", "HTTP/1.0");
+        assert_eq!(parse(old.as_bytes()).unwrap().expects_continue(), Ok(false), "{headers}");
+    }
+    let head = get("Expect: 200-maybe\r\n");
+    let refusal = parse(head.as_bytes()).unwrap().expects_continue().unwrap_err();
+    assert!(refusal.body.contains("200-maybe") && refusal.body.contains("100-continue"), "{}", refusal.body);
+}
+
+#[test]
+fn a_connection_persists_unless_the_request_says_otherwise() {
+    for (version, headers, expected) in [
+        ("1.1", "", true),
+        ("1.1", "Connection: keep-alive\r\n", true),
+        ("1.1", "Connection: closed\r\n", true),
+        ("1.1", "Connection: close\r\n", false),
+        ("1.1", "Connection: TE, Close\r\n", false),
+        ("1.1", "Connection: keep-alive\r\nConnection: close\r\n", false),
+        ("1.0", "", false),
+        ("1.0", "Connection: keep-alive\r\n", false),
+    ] {
+        let head = get(headers).replace("HTTP/1.1", &format!("HTTP/{version}"));
+        assert_eq!(parse(head.as_bytes()).unwrap().keeps_alive(), expected, "{head}");
+    }
 }
 
 #[test]

@@ -76,6 +76,18 @@ fn only_get_upgrades() {
 }
 
 #[test]
+fn a_handshake_has_no_body() {
+    for (header, part) in
+        [("Content-Length: 5", "\"5\""), ("Transfer-Encoding: chunked", "Transfer-Encoding")]
+    {
+        let refusal = refused(&with(header.as_bytes()));
+        assert_eq!(refusal.status, 400);
+        assert!(refusal.body.contains(part) && refusal.body.contains("a body is not allowed here"));
+    }
+    assert!(check_head(&with(b"Content-Length: 0")).is_ok());
+}
+
+#[test]
 fn http_1_0_does_not_upgrade() {
     for headers in [[UPGRADE, CONNECTION, VERSION, KEY].as_slice(), &[]] {
         let head = String::from_utf8(head("GET", headers)).unwrap().replace("HTTP/1.1", "HTTP/1.0");
