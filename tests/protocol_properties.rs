@@ -17,6 +17,7 @@ const LIMITS: Limits =
 #[derive(Clone, Debug, PartialEq)]
 enum Owned {
     Request(String, String),
+    Body(String, Vec<u8>),
     BadRequest(u16, String),
     Message(Kind, Vec<u8>),
     Ping(Vec<u8>),
@@ -28,6 +29,7 @@ enum Owned {
 fn owned(event: Event<'_>) -> Owned {
     match event {
         Event::Request(request) => Owned::Request(request.path().to_owned(), request.host().to_owned()),
+        Event::Body { request, body } => Owned::Body(request.path().to_owned(), body.to_vec()),
         Event::BadRequest(refusal) => Owned::BadRequest(refusal.status, refusal.body),
         Event::Message(message) => {
             assert_eq!(message.text().is_some(), message.kind == Kind::Text);

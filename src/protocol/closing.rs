@@ -6,7 +6,7 @@
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// The opening handshake is not decided yet (RFC 6455 §4).
+    /// HTTP requests are served; one of them may become the opening handshake (RFC 6455 §4).
     Handshaking,
     /// Frames travel both ways.
     Open,

@@ -1,4 +1,4 @@
-//! One connection as a state machine: input bytes in, [`Event`]s out (RFC 6455 §4.2, §5, §7).
+//! One connection as a state machine: input bytes in, [`Event`]s out (RFC 9112, RFC 6455 §4.2, §5, §7).
 //!
 //! Sends nothing and reads no clock: the driver does both. A frame that lies whole in the input is
 //! unmasked in place and handed out as a view; only what is incomplete at the end of an input is
@@ -14,10 +14,13 @@ use super::header::Opcode;
 use super::limits::Limits;
 use super::message::{Kind, Message, Role};
 use crate::time::Time;
-use pending::{PendingFrames, PendingHead};
+use pending::PendingFrames;
+use pending_request::PendingRequest;
 
 mod frames;
 mod pending;
+mod pending_request;
+mod requests;
 #[cfg(test)]
 mod tests;
 
@@ -61,11 +64,20 @@ impl<'b> Input<'b> {
 /// What the peer did.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// One whole and valid request head of HTTP/1.1 or HTTP/1.0, while [`State::Handshaking`]. The
-    /// driver must call [`Connection::accept`] or [`Connection::refuse`] before the next event is
-    /// asked for.
+    /// One whole and valid request head of HTTP/1.1 or HTTP/1.0, while [`State::Handshaking`]. Before
+    /// the next event is asked for, the driver must call one of [`Connection::accept`],
+    /// [`Connection::answered`], [`Connection::read_body`] and [`Connection::refuse`].
     Request(Request<'a>),
-    /// The request head broke a rule. The connection is closed; the driver sends the refusal.
+    /// The body that [`Connection::read_body`] asked for, whole and decoded (RFC 9112 §6). The driver
+    /// must call [`Connection::answered`] or [`Connection::refuse`].
+    Body {
+        /// The request it belongs to, as it was handed out.
+        request: Request<'a>,
+        /// The data, without any framing.
+        body: &'a [u8],
+    },
+    /// The head or the body of a request broke a rule or a limit. The connection is closed; the driver
+    /// sends the refusal.
     BadRequest(Refusal),
     /// A whole data message.
     Message(Message<'a>),
@@ -92,9 +104,9 @@ pub enum Event<'a> {
 pub struct Connection {
     state: State,
     role: Role,
-    /// A request was handed out and neither accepted nor refused yet.
+    /// A request or its body was handed out and nothing was decided yet.
     undecided: bool,
-    head: Option<Box<PendingHead>>,
+    request: Option<Box<PendingRequest>>,
     frames: Option<Box<PendingFrames>>,
 }
 
@@ -105,8 +117,6 @@ enum Place {
 }
 
 enum Found {
-    /// A whole request head with so many header lines.
-    Head(usize),
     Data(Kind),
     Control(Opcode),
 }
@@ -116,6 +126,10 @@ enum Step {
     /// Something was consumed that makes no event.
     Silent,
     Found(Found, Place),
+    /// A whole request head in the input.
+    Head(HeadScanner, Range<usize>),
+    /// What the box for requests holds is whole.
+    PendingRequest,
     Refused(Refusal),
     Failed(Failure),
 }
@@ -138,7 +152,7 @@ impl Connection {
     }
 
     fn new(state: State, role: Role) -> Connection {
-        Connection { state, role, undecided: false, head: None, frames: None }
+        Connection { state, role, undecided: false, request: None, frames: None }
     }
 
     /// The next thing the peer did, or `None` once the input is used up.
@@ -153,7 +167,7 @@ impl Connection {
         self.free_delivered();
         loop {
             let step = match self.state {
-                State::Handshaking => self.head_step(now, input, limits),
+                State::Handshaking => self.request_step(now, input, limits),
                 State::Open | State::Closing => self.frame_step(now, input, limits),
                 State::Closed => {
                     input.discard_rest();
@@ -164,6 +178,8 @@ impl Connection {
                 Step::UsedUp => return None,
                 Step::Silent => {}
                 Step::Found(found, place) => return Some(self.deliver(found, place, input)),
+                Step::Head(scanner, range) => return Some(self.deliver_head(now, scanner, range, input)),
+                Step::PendingRequest => return self.deliver_pending(input),
                 Step::Refused(refusal) => {
                     self.end(Cause::Refused);
                     input.discard_rest();
@@ -181,11 +197,12 @@ impl Connection {
     /// Accepts the request that was handed out; frames are parsed from now on.
     pub fn accept(&mut self) {
         debug_assert!(self.undecided, "no request to accept");
+        debug_assert!(!self.has_body(), "an opening handshake has no body");
         self.decide(Cause::Accepted);
     }
 
-    /// Refuses the handshake, whether its request was handed out or has not come whole; nothing
-    /// further is parsed.
+    /// Refuses the handshake, whether a request was handed out, or it or its body has not come whole;
+    /// nothing further is parsed.
     pub fn refuse(&mut self) {
         debug_assert_eq!(self.state, State::Handshaking, "no handshake to refuse");
         self.decide(Cause::Refused);
@@ -219,24 +236,25 @@ impl Connection {
     }
 
     /// When the first byte of what is still incomplete arrived: of a head, a message (its first
-    /// fragment, whatever control frames came since) or a lone frame. `None` if nothing is
-    /// incomplete.
+    /// fragment, whatever control frames came since) or a lone frame; of a body, when the head before
+    /// it was whole. `None` if nothing is incomplete, as between two requests.
     pub fn message_started(&self) -> Option<Time> {
         if self.state == State::Closed {
             return None;
         }
-        if let Some(head) = &self.head {
-            return (!self.undecided).then_some(head.started);
+        if let Some(request) = &self.request {
+            return request.started().filter(|_| !self.undecided);
         }
         self.frames.as_ref().and_then(|frames| frames.started())
     }
 
     /// Heap bytes held, 0 when nothing is incomplete. What an event borrows from is held until the
-    /// next call of [`Connection::next_event`].
+    /// next call of [`Connection::next_event`], or until a request is decided; what
+    /// [`Connection::hold_rest`] kept, until it is taken back.
     pub fn heap_bytes(&self) -> usize {
-        let head = self.head.as_ref().map_or(0, |head| head.heap_bytes());
+        let request = self.request.as_ref().map_or(0, |request| request.heap_bytes());
         let frames = self.frames.as_ref().map_or(0, |frames| frames.heap_bytes());
-        head + frames
+        request + frames
     }
 
     fn end(&mut self, cause: Cause) {
@@ -245,7 +263,7 @@ impl Connection {
     }
 
     fn free_all(&mut self) {
-        self.head = None;
+        self.request = None;
         self.frames = None;
     }
 
@@ -271,66 +289,15 @@ impl Connection {
         }
     }
 
-    fn head_step(&mut self, now: Time, input: &mut Input<'_>, limits: &Limits) -> Step {
-        debug_assert!(!self.undecided, "a request was neither accepted nor refused");
-        if self.undecided || input.remaining() == 0 {
-            return Step::UsedUp;
-        }
-        if let Some(head) = &mut self.head {
-            return match head.scanner.scan(input.rest(), limits) {
-                Err(refusal) => Step::Refused(refusal),
-                Ok(Some(size)) => {
-                    let range = input.take(size);
-                    head.append(&input.bytes[range], limits);
-                    Step::Found(Found::Head(head.scanner.header_lines()), Place::Pending)
-                }
-                Ok(None) => {
-                    head.append(input.rest(), limits);
-                    input.discard_rest();
-                    Step::UsedUp
-                }
-            };
-        }
-        let mut scanner = HeadScanner::default();
-        match scanner.scan(input.rest(), limits) {
-            Err(refusal) => Step::Refused(refusal),
-            Ok(Some(size)) => {
-                let lines = scanner.header_lines();
-                Step::Found(Found::Head(lines), Place::Input(input.take(size)))
-            }
-            Ok(None) => {
-                let mut head = PendingHead::new(now, scanner);
-                head.append(input.rest(), limits);
-                self.head = Some(Box::new(head));
-                input.discard_rest();
-                Step::UsedUp
-            }
-        }
-    }
-
     fn deliver<'a>(&'a mut self, found: Found, place: Place, input: &'a mut Input<'_>) -> Event<'a> {
         let payload: &'a [u8] = match place {
             Place::Input(range) => &input.bytes[range],
-            Place::Pending => match (&self.head, &self.frames) {
-                (Some(head), _) => head.bytes(),
-                (None, Some(frames)) => frames.delivered_bytes(),
-                (None, None) => &[],
-            },
+            Place::Pending => self.frames.as_ref().map_or(&[], |frames| frames.delivered_bytes()),
         };
         let closed = match found {
             Found::Data(kind) => return Event::Message(Message { kind, payload }),
             Found::Control(Opcode::Ping) => return Event::Ping(payload),
             Found::Control(Opcode::Pong) => return Event::Pong(payload),
-            Found::Head(lines) => match Request::parse(payload, lines) {
-                Ok(request) => {
-                    self.undecided = true;
-                    return Event::Request(request);
-                }
-                Err(refusal) => {
-                    self.state = transition(self.state, Cause::Refused).next;
-                    Event::BadRequest(refusal)
-                }
-            },
             Found::Control(_) => match parse_close(payload) {
                 Ok((code, reason)) => {
                     let closing = transition(self.state, Cause::CloseReceived);

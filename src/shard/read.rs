@@ -115,6 +115,11 @@ impl<S> Core<S> {
             Event::Close { code, .. } => Step::Finish(CloseCause::PeerClosed(code)),
             Event::Failed(failure) => Step::Finish(CloseCause::Failed(failure)),
             Event::Request(request) => self.on_request(key, session, &request),
+            // Nobody asks for a body yet.
+            Event::Body { .. } => {
+                let body = "no path here takes a body; requests without one are allowed";
+                self.refuse(session, &Refusal::new(405, body))
+            }
             Event::BadRequest(refusal) => self.refuse(session, &refusal),
         }
     }

@@ -1,13 +1,11 @@
-//! What a connection holds while something is incomplete: a head, a cut frame header, a cut control
+//! What an open connection holds while something is incomplete: a cut frame header, a cut control
 //! frame, a message under reassembly (RFC 6455 §5.4).
 //!
 //! Decides nothing about the order of frames or limits; that is the connection's.
 
 use std::ops::Range;
 
-use super::super::handshake::HeadScanner;
 use super::super::header::{HEADER_BYTES_MAX, Opcode};
-use super::super::limits::Limits;
 use super::super::mask::unmask;
 use super::super::message::Kind;
 use super::super::utf8::{InvalidUtf8, Utf8Validator};
@@ -16,32 +14,6 @@ use crate::time::Time;
 
 /// Heap bytes by which a buffer may exceed what arrived, besides a quarter of it.
 const SPARE_BYTES: usize = 1024;
-
-/// A request head whose empty line has not arrived.
-#[derive(Debug)]
-pub(super) struct PendingHead {
-    pub(super) started: Time,
-    pub(super) scanner: HeadScanner,
-    bytes: Vec<u8>,
-}
-
-impl PendingHead {
-    pub(super) fn new(started: Time, scanner: HeadScanner) -> PendingHead {
-        PendingHead { started, scanner, bytes: Vec::new() }
-    }
-
-    pub(super) fn append(&mut self, bytes: &[u8], limits: &Limits) {
-        append(&mut self.bytes, bytes, limits.head_bytes_max);
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    pub(super) fn heap_bytes(&self) -> usize {
-        size_of::<PendingHead>() + self.bytes.capacity()
-    }
-}
 
 /// Which part of [`PendingFrames`] the last event borrowed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,7 +186,7 @@ impl Assembly {
 
 /// Appends with a capacity that follows what has arrived, never what was announced: at most a
 /// quarter and [`SPARE_BYTES`] more, and no more than `total_max`.
-fn append(buffer: &mut Vec<u8>, bytes: &[u8], total_max: usize) {
+pub(super) fn append(buffer: &mut Vec<u8>, bytes: &[u8], total_max: usize) {
     let needed = buffer.len() + bytes.len();
     if needed > buffer.capacity() {
         let roomy = needed.saturating_add(needed / 4 + SPARE_BYTES);

@@ -6,6 +6,7 @@ use super::*;
 use crate::protocol::handshake::SCANNED;
 
 mod bounds;
+mod requests;
 
 const KEY: [u8; 4] = [1, 2, 3, 0xF4];
 const NOW: Time = Time::from_nanos(7);
@@ -14,6 +15,7 @@ const NOW: Time = Time::from_nanos(7);
 #[derive(Clone, Debug, PartialEq)]
 enum Owned {
     Request(String),
+    Body(String, Vec<u8>),
     BadRequest(u16),
     Text(String),
     Binary(Vec<u8>),
@@ -27,6 +29,7 @@ impl Owned {
     fn from(event: Event<'_>) -> Owned {
         match event {
             Event::Request(request) => Owned::Request(request.path().to_owned()),
+            Event::Body { request, body } => Owned::Body(request.path().to_owned(), body.to_vec()),
             Event::BadRequest(refusal) => Owned::BadRequest(refusal.status),
             Event::Message(message) => match message.kind {
                 Kind::Text => Owned::Text(message.text().unwrap().to_owned()),

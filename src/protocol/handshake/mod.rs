@@ -3,6 +3,7 @@
 //!
 //! Decides nothing about paths, origins or rooms.
 
+mod chunked;
 mod client;
 mod framing;
 mod request;
@@ -10,6 +11,7 @@ mod response;
 mod scanner;
 mod upgrade;
 
+pub(super) use chunked::ChunkedDecoder;
 pub use client::{Accepted, ClientHandshake, HandshakeError};
 pub use framing::{BodyLength, body_too_large};
 pub use request::Request;
