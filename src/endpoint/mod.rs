@@ -7,6 +7,8 @@
 mod cause;
 mod echo;
 mod effects;
+pub mod events;
+pub mod http;
 mod origin;
 pub mod page;
 mod query;
