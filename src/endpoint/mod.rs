@@ -4,6 +4,7 @@
 //! This is the contract for embedders too: implement [`Endpoint`], give it a path with
 //! [`crate::ServerBuilder::endpoint`].
 
+mod api_keys;
 mod cause;
 mod echo;
 mod effects;
@@ -18,6 +19,7 @@ mod router;
 use crate::id::ConnectionId;
 use crate::protocol::{Message, Refusal};
 
+pub use api_keys::{API_KEY_BYTES_MAX, API_KEY_BYTES_MIN, API_KEYS_MAX, ApiKeys, ApiKeysError, authorize};
 pub use cause::{CloseCause, CloseKind};
 pub use echo::Echo;
 pub use effects::{Audience, Effect, Effects, OwnMessages, Payload};

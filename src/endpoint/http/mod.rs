@@ -106,7 +106,7 @@ impl RoomsCall {
         matches!(self, RoomsCall::Publish { .. } | RoomsCall::PublishMany)
     }
 
-    /// Whether it needs an API key: publishing and listing. Who may join a room may
+    /// Whether [`super::authorize`] decides about it: publishing and listing. Who may join a room may
     /// also read it.
     pub fn needs_key(&self) -> bool {
         self.wants_body() || matches!(self, RoomsCall::List { .. })

@@ -93,7 +93,7 @@ pub fn is_rooms_path(path: &str) -> bool {
 /// Finds what a request asks for; `None` if its path is none of [`PATHS`].
 ///
 /// The caller has seen that it is no WebSocket upgrade. A page's origin is checked here, with what
-/// [`cors_headers`] refuses; keys are not.
+/// [`cors_headers`] refuses; keys are not ([`crate::endpoint::authorize`]).
 ///
 /// # Errors
 ///
