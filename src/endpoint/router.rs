@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use super::http::{self, Routed};
 use super::query::decode;
 use super::{Endpoint, OriginPolicy, query_value};
 use crate::id::ShardId;
@@ -34,6 +35,7 @@ pub struct Resource {
 pub struct RouterPlan {
     endpoints: Vec<(Pattern, EndpointFactory)>,
     resources: Vec<(String, Arc<Resource>)>,
+    rooms_door: bool,
     /// Which pages may connect.
     pub origins: OriginPolicy,
 }
@@ -56,20 +58,39 @@ impl RouterPlan {
         self.resources.push((path.to_owned(), Arc::new(resource)));
     }
 
-    /// All paths, as they were given.
+    /// Adds the HTTP door to the rooms: [`http::PATHS`], for requests that are no upgrade. It goes
+    /// before everything else that is there under these paths.
+    pub fn add_rooms_door(&mut self) {
+        self.rooms_door = true;
+    }
+
+    /// All paths, as they were given, each once.
     pub fn paths(&self) -> Vec<&str> {
         let endpoints = self.endpoints.iter().map(|(pattern, _)| pattern.path.as_str());
-        self.resources.iter().map(|(path, _)| path.as_str()).chain(endpoints).collect()
+        let mut paths: Vec<&str> =
+            self.resources.iter().map(|(path, _)| path.as_str()).chain(endpoints).collect();
+        if self.rooms_door {
+            let others = http::PATHS.into_iter().filter(|path| !paths.contains(path));
+            let others: Vec<&str> = others.collect();
+            paths.extend(others);
+        }
+        paths
     }
 
     /// Finds out what a request asks for.
     ///
     /// # Errors
     ///
-    /// The refusal to answer it with: 404, 405, or what [`Upgrade::check`] and
-    /// [`OriginPolicy::check`] refuse.
+    /// The refusal to answer it with: 404, 405, or what [`Upgrade::check`], [`OriginPolicy::check`] and
+    /// [`http::route`] refuse.
     pub fn resolve<'r>(&'r self, request: &'r Request<'r>) -> Result<Resolved<'r>, Refusal> {
         let path = request.path();
+        if self.rooms_door
+            && !request.is_upgrade()
+            && let Some(routed) = http::route(request, &self.origins)?
+        {
+            return Ok(Resolved::Rooms { routed });
+        }
         for (at, (pattern, _)) in self.endpoints.iter().enumerate() {
             if let Some(raw) = pattern.matches(path) {
                 let open = self.open_request(request, raw)?;
@@ -86,6 +107,9 @@ impl RouterPlan {
                     other => return Err(method_not_allowed(other)),
                 };
                 Ok(Resolved::Http { resource, head_only })
+            }
+            None if self.rooms_door && http::is_rooms_path(path) => {
+                Err(self.not_found(path, "is no WebSocket path"))
             }
             None => Err(self.not_found(path, "is not here")),
         }
@@ -202,6 +226,11 @@ pub enum Resolved<'r> {
         /// Whether only the head is wanted (HEAD).
         head_only: bool,
     },
+    /// Something of the HTTP door to the rooms.
+    Rooms {
+        /// What became of it.
+        routed: Routed,
+    },
 }
 
 /// One shard's paths and endpoint instances.
@@ -241,6 +270,8 @@ fn method_not_allowed(method: &str) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Relay;
+    use super::super::http::tests::request;
     use super::*;
 
     #[test]
@@ -252,6 +283,46 @@ mod tests {
         }
         assert_eq!(Pattern::new("/echo").matches("/echo"), Some(vec![]));
         assert_eq!(Pattern::new("/echo").matches("/echo/"), None);
+    }
+
+    #[test]
+    fn the_door_takes_its_paths_but_no_upgrade() {
+        let mut plan = RouterPlan::default();
+        plan.add_endpoint("/rooms/{room}", Arc::new(|_| Box::new(Relay)));
+        let call = request("GET /rooms/a HTTP/1.1");
+        assert_eq!(plan.resolve(&call).unwrap_err().status, 426, "a closed door leaves all to the endpoint");
+        assert_eq!(plan.resolve(&request("GET /rooms HTTP/1.1")).unwrap_err().status, 404);
+        assert_eq!(plan.paths(), ["/rooms/{room}"]);
+        plan.add_rooms_door();
+        assert!(matches!(plan.resolve(&call), Ok(Resolved::Rooms { routed: Routed::Call { .. } })));
+        let preflight = request("OPTIONS /rooms HTTP/1.1");
+        assert!(matches!(plan.resolve(&preflight), Ok(Resolved::Rooms { routed: Routed::Answer(_) })));
+        assert_eq!(plan.resolve(&request("PUT /rooms HTTP/1.1")).unwrap_err().status, 405);
+        let upgrade = |path: &str| {
+            request(&format!(
+                "GET {path} HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
+            ))
+        };
+        assert!(matches!(plan.resolve(&upgrade("/rooms/a")), Ok(Resolved::WebSocket { endpoint: 0, .. })));
+        for path in ["/rooms", "/rooms/a/events"] {
+            let refusal = plan.resolve(&upgrade(path)).unwrap_err();
+            assert_eq!(refusal.status, 404);
+            assert!(refusal.body.contains("is no WebSocket path"), "{}", refusal.body);
+        }
+    }
+
+    #[test]
+    fn the_404_lists_the_doors_paths_once() {
+        let mut plan = RouterPlan::default();
+        plan.add_endpoint("/rooms/{room}", Arc::new(|_| Box::new(Relay)));
+        plan.add_resource("/", Resource::default());
+        plan.add_rooms_door();
+        let body = plan.resolve(&request("GET /rooms/ HTTP/1.1")).unwrap_err().body;
+        assert_eq!(
+            body,
+            "/rooms/ is not here; this server has /, /rooms/{room}, /rooms, /rooms/{room}/events"
+        );
     }
 
     #[test]

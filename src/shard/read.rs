@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::endpoint::http::{Answer, Routed};
 use crate::endpoint::{CloseCause, Effects, Resolved, Resource};
 use crate::protocol::{
     Event, Input, Message, Opcode, Persistence, Refusal, Request, push_http_response, push_server_frame,
@@ -166,6 +167,9 @@ impl<S> Core<S> {
                 Step::Accept(self.apply(key, session, effects))
             }
             Ok(Resolved::Http { resource, head_only }) => self.answer(session, resource, head_only),
+            Ok(Resolved::Rooms { routed: Routed::Answer(answer) }) => self.answer_rooms(session, &answer),
+            Ok(Resolved::Rooms { routed: Routed::Call { .. } }) => self
+                .refuse(session, &Refusal::new(501, "rooms have no HTTP door yet; a WebSocket is allowed")),
             Err(refusal) => self.refuse(session, &refusal),
         }
     }
@@ -200,6 +204,15 @@ impl<S> Core<S> {
             push_http_response(out, 200, &headers, content_type, body, head_only, Persistence::Close);
         });
         Step::Finish(CloseCause::HttpAnswered(200))
+    }
+
+    fn answer_rooms(&mut self, session: &mut Session, answer: &Answer) -> Step {
+        let headers: Vec<(&str, &str)> =
+            answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES + answer.body.len(), |out| {
+            push_http_response(out, answer.status, &headers, answer.content_type, &answer.body, false);
+        });
+        Step::Finish(CloseCause::HttpAnswered(answer.status))
     }
 }
 
