@@ -9,6 +9,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 
 use fanfare::Config;
 use fanfare::endpoint::OriginRule;
+use fanfare::rooms::LagRule;
 use fanfare::server::{ListenAddress, Pin};
 
 /// A WebSocket fan-out server: what enters a room leaves to everyone in it, in one order.
@@ -91,7 +92,31 @@ pub struct Cli {
     )]
     pub max_memberships: usize,
 
-    /// Memory that what waits for one connection may pin; over it: close 1008 (slow consumer)
+    /// Memory that a room's window of its latest messages may pin
+    #[arg(long, env = "FANFARE_HISTORY_BYTES", value_name = "SIZE", default_value = "1MiB", value_parser = size, allow_hyphen_values = true, help_heading = "What rooms remember")]
+    pub history_bytes: usize,
+    /// Messages in a room's window
+    #[arg(long, env = "FANFARE_HISTORY_MESSAGES", value_name = "COUNT", value_parser = number::<u64>, allow_hyphen_values = true, default_value_t = 1024, help_heading = "What rooms remember")]
+    pub history_messages: u64,
+    /// How long a message stays in its room's window, and a room without members remembered
+    #[arg(long, env = "FANFARE_HISTORY_AGE", value_name = "DURATION", default_value = "5m", value_parser = duration, allow_hyphen_values = true, help_heading = "What rooms remember")]
+    pub history_age: Duration,
+    /// Memory that all windows may pin together; over it the rooms idle longest lose theirs
+    #[arg(long, env = "FANFARE_HISTORY_MEMORY", value_name = "SIZE", default_value = "256MiB", value_parser = size, allow_hyphen_values = true, help_heading = "What rooms remember")]
+    pub history_memory: usize,
+    /// What happens to members that the window leaves behind: disconnect (close 1008), skip (to the
+    /// newest message) or latest (only ever the newest); PATTERN=POLICY for some rooms, * in the pattern
+    /// for any characters; may be repeated [default: disconnect]
+    #[arg(
+        long,
+        env = "FANFARE_LAG_POLICY",
+        value_name = "POLICY",
+        value_delimiter = ',',
+        help_heading = "What rooms remember"
+    )]
+    pub lag_policy: Vec<LagRule>,
+
+    /// Memory that the answers waiting for one connection may pin; over it: close 1008
     #[arg(long, env = "FANFARE_QUEUE_BYTES", value_name = "SIZE", default_value = "1MiB", value_parser = size, allow_hyphen_values = true, help_heading = "Limits on what peers do not take")]
     pub queue_bytes: usize,
     /// Memory pinned by a connection's own replies over which it is not read from
@@ -149,6 +174,11 @@ impl Cli {
             pong_timeout: self.pong_timeout,
             close_timeout: self.close_timeout,
             write_timeout: self.write_timeout,
+            history_bytes: self.history_bytes,
+            history_messages: self.history_messages,
+            history_age: self.history_age,
+            history_memory: self.history_memory,
+            lag_policy: self.lag_policy,
             queue_bytes: self.queue_bytes,
             reply_bytes: self.reply_bytes,
             mailbox_bytes: self.mailbox_bytes,

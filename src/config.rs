@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::endpoint::OriginRule;
 use crate::id::SHARDS_MAX;
 use crate::protocol::Limits;
+use crate::rooms::{HistoryLimits, LagRule, RoomSettings};
 use crate::server::{ListenAddress, Pin};
 use crate::shard::Settings;
 
@@ -56,8 +57,22 @@ pub struct Config {
     /// `--write-timeout`: how long a peer may take no byte while some wait for it. Default 10 s. The
     /// kernel gets this and the close timeout for what it has been given (`TCP_USER_TIMEOUT`).
     pub write_timeout: Duration,
-    /// `--queue-bytes`: memory that what waits for one connection may pin, overhead included. Default
-    /// 1 MiB. An empty queue takes one message of any size.
+    /// `--history-bytes`: memory that a room's window of its latest messages may pin, overhead included.
+    /// Default 1 MiB. The window is the queue of those who fall behind, too. The newest messages stay
+    /// whatever their size.
+    pub history_bytes: usize,
+    /// `--history-messages`: messages in a room's window. Default 1024.
+    pub history_messages: u64,
+    /// `--history-age`: how long a message stays in its room's window, and a room without members
+    /// remembered. Default 5 min: a phone in a tunnel comes back within it.
+    pub history_age: Duration,
+    /// `--history-memory`: memory that all windows may pin together, and rooms without members. Over it
+    /// the rooms that have been idle longest lose theirs. Default 256 MiB.
+    pub history_memory: usize,
+    /// `--lag-policy`: what happens to members that the window leaves behind. Default: disconnect.
+    pub lag_policy: Vec<LagRule>,
+    /// `--queue-bytes`: memory that the answers waiting for one connection may pin, overhead included.
+    /// Default 1 MiB.
     pub queue_bytes: usize,
     /// `--reply-bytes`: memory pinned by a connection's own replies over which it is not read from.
     /// Default 64 KiB.
@@ -93,6 +108,11 @@ impl Default for Config {
             pong_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(2),
             write_timeout: Duration::from_secs(10),
+            history_bytes: 1 << 20,
+            history_messages: 1024,
+            history_age: Duration::from_secs(5 * 60),
+            history_memory: 256 << 20,
+            lag_policy: Vec::new(),
             queue_bytes: 1 << 20,
             reply_bytes: 64 << 10,
             mailbox_bytes: 16 << 20,
@@ -117,6 +137,8 @@ pub struct ConfigError {
 /// Sizes add up to less than 32 bits, in which queues count what they pin: deliveries, replies, and one
 /// message over.
 const BYTES_MAX: usize = 1 << 30;
+/// More than machines have today, so that sums do not overflow.
+const HISTORY_MEMORY_MAX: usize = 1 << 44;
 /// A deadline over a day is a deadline forgotten.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The timers' tick is 67 ms; shorter deadlines would be kept by chance.
@@ -143,11 +165,15 @@ impl Config {
         bytes("--max-message", self.max_message, 1, BYTES_MAX)?;
         count("--max-fragments", self.max_fragments as usize, 1, 1 << 24)?;
         count("--max-memberships", self.max_memberships, 1, 1 << 16)?;
+        bytes("--history-bytes", self.history_bytes, 4 << 10, BYTES_MAX)?;
+        count("--history-messages", self.history_messages as usize, 1, 1 << 24)?;
+        bytes("--history-memory", self.history_memory, self.history_bytes, HISTORY_MEMORY_MAX)?;
         bytes("--queue-bytes", self.queue_bytes, 4 << 10, BYTES_MAX)?;
         bytes("--reply-bytes", self.reply_bytes, 4 << 10, BYTES_MAX / 4)?;
         bytes("--mailbox-bytes", self.mailbox_bytes, 64 << 10, BYTES_MAX)?;
         bytes("--linger-bytes", self.linger_bytes, 0, BYTES_MAX)?;
         for (flag, value) in [
+            ("--history-age", self.history_age),
             ("--handshake-timeout", self.handshake_timeout),
             ("--message-timeout", self.message_timeout),
             ("--ping-interval", self.ping_interval),
@@ -158,6 +184,16 @@ impl Config {
             duration(flag, value, DURATION_MIN)?;
         }
         duration("--drain", self.drain, Duration::ZERO)
+    }
+
+    /// What rooms hold.
+    pub fn room_settings(&self) -> RoomSettings {
+        let history = HistoryLimits {
+            bytes_max: self.history_bytes,
+            messages_max: self.history_messages,
+            age_max: self.history_age,
+        };
+        RoomSettings { history, memory_max: self.history_memory, lag: self.lag_policy.clone() }
     }
 
     /// The part that every shard is told.
@@ -246,6 +282,10 @@ mod tests {
             Config { max_headers: 0, ..Config::default() },
             Config { max_memberships: 0, ..Config::default() },
             Config { max_connections: Some(0), ..Config::default() },
+            Config { history_bytes: 0, ..Config::default() },
+            Config { history_messages: 0, ..Config::default() },
+            Config { history_age: zero, ..Config::default() },
+            Config { history_memory: (1 << 20) - 1, ..Config::default() },
             Config { queue_bytes: 0, ..Config::default() },
             Config { reply_bytes: 0, ..Config::default() },
             Config { mailbox_bytes: 0, ..Config::default() },

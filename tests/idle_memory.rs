@@ -9,6 +9,8 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use fanfare::Config;
+use fanfare::endpoint::RouterPlan;
 use fanfare::shard::{Admission, Counter, Shard};
 
 use common::sim::SimIo;
@@ -70,6 +72,13 @@ const MAIL_PER_BLOCK: usize = 31;
 const ROOMS: usize = 33;
 const CONNECTIONS: usize = ROOMS * MAIL_PER_BLOCK;
 
+/// Shards whose rooms hold so few messages that their windows are as full as they get after a warm-up.
+fn server(shards: usize) -> Server {
+    let config = Config { history_messages: 8, ..Config::default() };
+    let rooms = config.room_settings();
+    Server::with_rooms(shards, settings(), config.mailbox_bytes, RouterPlan::default(), rooms)
+}
+
 /// Opens `count` sockets with room for what they will record, so that they allocate nothing later.
 fn sockets(server: &mut Server, count: usize) -> Vec<Client> {
     let mut net = server.net.borrow_mut();
@@ -127,17 +136,21 @@ fn close_all(server: &mut Server, clients: &[Client]) {
 
 #[test]
 fn a_thousand_idle_connections_own_no_heap_beside_their_slots() {
-    let mut server = Server::new(1, settings());
-    let clients = sockets(&mut server, ROOMS + 3 * CONNECTIONS);
+    let mut server = server(1);
+    let clients = sockets(&mut server, ROOMS + 4 * CONNECTIONS);
     // They keep the rooms, whose lists of members are not a connection's own.
     let (keepers, clients) = clients.split_at(ROOMS);
     open(&mut server, keepers);
     let (warm_up, clients) = clients.split_at(CONNECTIONS);
-    let (measured, control) = clients.split_at(CONNECTIONS);
     let cold = live_bytes();
     open_and_talk(&mut server, warm_up);
     let grown = live_bytes() - cold;
     close_all(&mut server, warm_up);
+    // Only now do windows let go of what can be used again.
+    let (second, clients) = clients.split_at(CONNECTIONS);
+    open_and_talk(&mut server, second);
+    close_all(&mut server, second);
+    let (measured, control) = clients.split_at(CONNECTIONS);
     let closed = live_bytes();
     open_and_talk(&mut server, measured);
     assert_eq!(live_bytes() - closed, 0, "{CONNECTIONS} idle connections in slots that were there");
@@ -170,7 +183,7 @@ fn a_connection_takes_at_most_256_bytes() {
 
 #[test]
 fn an_echo_of_small_messages_allocates_nothing() {
-    let mut server = Server::new(1, settings());
+    let mut server = server(1);
     let client = server.connect(0, "/echo");
     let mut burst = text("a small message");
     burst.extend(binary(&[7; 100]));
@@ -198,7 +211,7 @@ fn an_echo_of_small_messages_allocates_nothing() {
 
 /// Allocations for `messages` relayed one per turn to so many members.
 fn relay_allocations(shards: usize, members: usize, messages: usize) -> u64 {
-    let mut server = Server::new(shards, settings());
+    let mut server = server(shards);
     let sender = server.connect(0, "/rooms/a");
     let members: Vec<Client> =
         (0..members).map(|number| server.connect(number % shards, "/rooms/a")).collect();

@@ -12,7 +12,7 @@ use fanfare::protocol::{Message, Refusal};
 use fanfare::server::ListenAddress;
 use fanfare::shard::Counter;
 use fanfare::{Config, ConnectionId, ServerBuilder, StartError};
-use support::{Frame, PATIENCE, Raw, TestServer, config, frame, text, upgrade_request};
+use support::{Frame, PATIENCE, Raw, TestServer, config, frame, remembering, text, upgrade_request};
 
 #[test]
 fn connections_over_the_limit_are_told_so_and_a_place_that_is_free_again_is_given() {
@@ -164,7 +164,7 @@ fn a_shutdown_sends_what_was_queued_then_the_close_to_everyone() {
     for workers in [1, 2, 4, 8] {
         // The writers do not stop, and the readers are many: neither is what ends a connection here.
         let times = Config { close_timeout: PATIENCE, write_timeout: PATIENCE, drain: PATIENCE, ..config() };
-        let patient = Config { queue_bytes: 1 << 30, linger_bytes: 1 << 30, ..times };
+        let patient = Config { linger_bytes: 1 << 30, ..remembering(times) };
         let server = TestServer::start(Config { workers: Some(workers), ..patient });
         let address = server.address();
         let members: Vec<Raw> = (0..workers * 4).map(|_| Raw::open(address, "/rooms/r?echo=true")).collect();
@@ -261,12 +261,12 @@ fn a_peer_that_sends_on_in_a_shutdown_still_gets_what_was_queued() {
     let linger_bytes = 1 << 20;
     // One worker tells both of the shutdown in one turn.
     let one_worker = Config { workers: Some(1), ..config() };
-    let server = TestServer::start(Config { linger_bytes, queue_bytes: 1 << 30, ..one_worker });
+    let server = TestServer::start(Config { linger_bytes, ..remembering(one_worker) });
     let mut late = Raw::open(server.address(), "/rooms/r");
     let mut publisher = Raw::open(server.address(), "/rooms/r?echo=true");
     let payload = vec![7; 64 << 10];
     let mut published = 0;
-    while server.pinned_max() < 4 << 20 {
+    while server.undelivered(2) < 64 {
         publisher.send(&frame(0x82, &payload));
         assert!(publisher.frame() == Frame::binary(&payload));
         published += 1;

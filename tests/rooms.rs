@@ -17,7 +17,13 @@ const LENGTHS: [usize; 13] = [6, 7, 125, 126, 127, 300, 1000, 4096, 65_535, 65_5
 
 /// Nobody is too slow for this server.
 fn patient(workers: usize) -> Config {
-    Config { workers: Some(workers), queue_bytes: 1 << 30, ..config() }
+    Config {
+        workers: Some(workers),
+        history_bytes: 1 << 30,
+        history_messages: 1 << 20,
+        history_memory: 1 << 30,
+        ..config()
+    }
 }
 
 /// The message of a publisher: its number and count first, then filling; text and binary in turns.

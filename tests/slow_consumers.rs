@@ -8,7 +8,7 @@ use std::time::Duration;
 use fanfare::Config;
 use fanfare::endpoint::CloseKind;
 use fanfare::shard::Counter;
-use support::{Frame, PATIENCE, Raw, TestServer, config, frame, text};
+use support::{Frame, PATIENCE, Raw, TestServer, config, frame, remembering, text};
 
 /// Messages that are more than every buffer between us can take.
 const MESSAGES_MAX: u32 = 20_000;
@@ -36,17 +36,19 @@ fn publish_until(server: &TestServer, what: &str, mut done: impl FnMut() -> bool
     panic!("{what} is never reached");
 }
 
+/// More messages than fit into the window of the test below.
+const BEHIND: u64 = 40;
+
 #[test]
-fn a_member_that_never_reads_is_cut_at_the_limit_of_its_queue() {
-    let queue_bytes = 256 << 10;
+fn a_member_that_the_window_has_left_behind_is_cut_when_it_reads_on() {
+    let history_bytes = 256 << 10;
     // Long enough for the late reader below, however slow this machine is.
     let (close_timeout, write_timeout) = (PATIENCE, PATIENCE);
-    let server = TestServer::start(Config { queue_bytes, close_timeout, write_timeout, ..config() });
+    let server = TestServer::start(Config { history_bytes, close_timeout, write_timeout, ..config() });
     let mut lazy = Raw::open(server.address(), "/rooms/r");
-    let sent = publish_until(&server, "the cut", || server.closes(CloseKind::QueueOverflow) == 1);
+    let sent = publish_until(&server, "a stall", || server.undelivered(3) > BEHIND);
     let pinned = server.pinned_max();
-    assert!(pinned <= queue_bytes, "{pinned}");
-    assert!(pinned > queue_bytes - 2 * (64 << 10), "it was cut too early: {pinned}");
+    assert!(pinned <= 2 * MESSAGE_BYTES, "it owns the frame that is half out, and no more: {pinned}");
     // What was on its way stays whole, then the Close says why.
     let mut received = 0;
     let close = loop {
@@ -60,21 +62,33 @@ fn a_member_that_never_reads_is_cut_at_the_limit_of_its_queue() {
     assert!(received < sent, "{received} of {sent}");
     let (code, reason) = close.close();
     assert_eq!(code, 1008);
-    assert!(reason.contains("slow consumer") && reason.contains(&queue_bytes.to_string()), "{reason}");
+    let place = format!(":{received} in room r");
+    assert!(reason.contains("--history-bytes") && reason.ends_with(&place), "{reason}");
     lazy.expect_end();
+    server.until_closes(CloseKind::OutOfWindow, 1);
 }
 
 #[test]
-fn a_member_that_takes_nothing_in_time_is_cut_although_its_queue_has_room() {
-    let (queue_bytes, write_timeout) = (1 << 30, Duration::from_millis(300));
-    let server = TestServer::start(Config { queue_bytes, write_timeout, ..config() });
+fn a_member_that_falls_behind_within_the_window_gets_all_of_it_later() {
+    let server = TestServer::start(Config { write_timeout: PATIENCE, ..remembering(config()) });
     let mut lazy = Raw::open(server.address(), "/rooms/r");
-    // Something waits in the queue, so the buffers of the kernel are full.
-    publish_until(&server, "a queue", || server.pinned_max() > 1 << 20);
+    let sent = publish_until(&server, "a stall", || server.undelivered(3) > BEHIND);
+    for number in 0..sent {
+        assert_eq!(lazy.frame(), Frame::binary(&numbered(number)));
+    }
+}
+
+#[test]
+fn a_member_that_takes_nothing_in_time_is_cut_although_the_window_has_it_all() {
+    let write_timeout = Duration::from_millis(300);
+    let server = TestServer::start(Config { write_timeout, ..remembering(config()) });
+    let mut lazy = Raw::open(server.address(), "/rooms/r");
+    publish_until(&server, "a stall", || server.undelivered(3) > BEHIND);
     server.until("the cut", |server| {
         server.closes(CloseKind::WriteTimeout) + server.closes(CloseKind::TransportFailed) == 1
     });
     assert_eq!(server.closes(CloseKind::WriteTimeout), 1, "not the kernel's timeout is the cause");
+    assert_eq!(server.counter(Counter::CutStalled), 1);
     let mut end = Vec::new();
     // A reset is an end too: what it did not take may be lost.
     if let Err(error) = lazy.stream.read_to_end(&mut end) {

@@ -66,7 +66,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         prefix: "src/reactor/",
         may_import: &["time", "slab"],
-        never_names: &["FrameBuf", "Opcode", "RoomName", "Endpoint", "crossbeam", "std::thread"],
+        never_names: &["Batch", "Opcode", "RoomName", "Endpoint", "crossbeam", "std::thread"],
     },
     Layer {
         prefix: "src/rooms/",
@@ -76,7 +76,7 @@ const LAYERS: &[Layer] = &[
             "std::io",
             "polling",
             "rustix",
-            "FrameBuf",
+            "push_server_frame",
             "Opcode",
             "Poller",
             "std::thread",

@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::protocol::{CloseCode, Failure};
+use crate::rooms::{Position, RoomName};
 
 /// Why a connection ended, with what is known about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +29,12 @@ pub enum CloseCause {
         /// How long the answer may take.
         limit: Duration,
     },
-    /// The peer took its messages more slowly than the queue limit allows.
+    /// A room's window has left the peer behind, and the room's policy is to disconnect.
+    OutOfWindow {
+        /// Where it was.
+        behind: Behind,
+    },
+    /// The peer took the answers to it more slowly than the queue limit allows.
     QueueOverflow {
         /// Bytes that the queue may pin.
         limit: usize,
@@ -37,6 +43,8 @@ pub enum CloseCause {
     WriteTimeout {
         /// How long it may make no progress.
         limit: Duration,
+        /// Where it was, if it is in a room.
+        behind: Option<Behind>,
     },
     /// The endpoint asked for more memberships than one connection may have.
     TooManyMemberships {
@@ -63,6 +71,22 @@ pub enum CloseCause {
         /// How many it may have.
         limit: usize,
     },
+}
+
+/// A place in a room that a member did not get beyond.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// The room.
+    pub room: RoomName,
+    /// The last message that the member was sent.
+    pub position: Position,
+}
+
+/// The position comes first: a long name is what is cut where there is no room for all.
+impl fmt::Display for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {} in room {}", self.position, self.room)
+    }
 }
 
 macro_rules! close_kinds {
@@ -92,6 +116,7 @@ close_kinds! {
     LimitExceeded => "limit_exceeded",
     MessageTimeout => "message_timeout",
     HeartbeatTimeout => "heartbeat_timeout",
+    OutOfWindow => "slow_consumer_history",
     QueueOverflow => "slow_consumer_queue",
     WriteTimeout => "slow_consumer_stalled",
     TooManyMemberships => "too_many_memberships",
@@ -115,6 +140,7 @@ impl CloseCause {
             CloseCause::Failed(Failure::Limit(_)) => CloseKind::LimitExceeded,
             CloseCause::MessageTimeout { .. } => CloseKind::MessageTimeout,
             CloseCause::HeartbeatTimeout { .. } => CloseKind::HeartbeatTimeout,
+            CloseCause::OutOfWindow { .. } => CloseKind::OutOfWindow,
             CloseCause::QueueOverflow { .. } => CloseKind::QueueOverflow,
             CloseCause::WriteTimeout { .. } => CloseKind::WriteTimeout,
             CloseCause::TooManyMemberships { .. } => CloseKind::TooManyMemberships,
@@ -135,6 +161,7 @@ impl CloseCause {
             CloseCause::Failed(failure) => Some(failure.close_code()),
             CloseCause::MessageTimeout { .. }
             | CloseCause::HeartbeatTimeout { .. }
+            | CloseCause::OutOfWindow { .. }
             | CloseCause::QueueOverflow { .. }
             | CloseCause::WriteTimeout { .. }
             | CloseCause::TooManyMemberships { .. } => Some(CloseCode::POLICY_VIOLATION),
@@ -167,10 +194,14 @@ impl fmt::Display for CloseCause {
                 write!(f, "no answer to a ping within {limit:?} (--pong-timeout)")
             }
             CloseCause::QueueOverflow { limit } => {
-                write!(f, "slow consumer: over {limit} bytes are waiting for it (--queue-bytes)")
+                write!(f, "slow consumer: over {limit} bytes of answers are waiting for it (--queue-bytes)")
             }
-            CloseCause::WriteTimeout { limit } => {
-                write!(f, "slow consumer: it took no byte for {limit:?} (--write-timeout)")
+            CloseCause::OutOfWindow { behind } => {
+                write!(f, "slow consumer: out of the history (--history-bytes) {behind}")
+            }
+            CloseCause::WriteTimeout { limit, behind } => {
+                write!(f, "slow consumer: it took no byte for {limit:?} (--write-timeout)")?;
+                behind.as_ref().map_or(Ok(()), |behind| write!(f, " {behind}"))
             }
             CloseCause::TooManyMemberships { limit } => {
                 write!(f, "a connection may be in {limit} rooms (--max-memberships)")

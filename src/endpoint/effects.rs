@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::protocol::{CloseCode, Kind, Message};
-use crate::rooms::RoomName;
+use crate::rooms::{RoomName, Start};
 
 /// A message to send: borrowed from the one being handled, or owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub enum Effect<'m> {
     /// Publish a message to rooms.
     Publish(Audience, Payload<'m>),
     /// Become a member of a room; a member already only changes its [`OwnMessages`].
-    Join(RoomName, OwnMessages),
+    Join(RoomName, OwnMessages, Start),
     /// Stop being a member of a room; no effect for others.
     Leave(RoomName),
     /// Start the closing handshake; what comes after it in the list is dropped.
@@ -113,7 +113,14 @@ impl<'m> Effects<'m> {
     /// Makes this connection a member of a room. Over the limit of memberships
     /// (`--max-memberships`) the connection is closed with 1008.
     pub fn join(&mut self, room: RoomName, own: OwnMessages) {
-        self.list.push(Effect::Join(room, own));
+        self.join_from(room, own, Start::Live);
+    }
+
+    /// Makes this connection a member of a room that begins with messages of the past. In `open`, a
+    /// [`Start::Since`] that the room does not hold in full any more refuses the upgrade with 410; later
+    /// it closes the connection with 1008.
+    pub fn join_from(&mut self, room: RoomName, own: OwnMessages, start: Start) {
+        self.list.push(Effect::Join(room, own, start));
     }
 
     /// Ends this connection's membership of a room.

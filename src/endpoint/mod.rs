@@ -20,7 +20,7 @@ use crate::id::ConnectionId;
 use crate::protocol::{Message, Refusal};
 
 pub use api_keys::{API_KEY_BYTES_MAX, API_KEY_BYTES_MIN, API_KEYS_MAX, ApiKeys, ApiKeysError, authorize};
-pub use cause::{CloseCause, CloseKind};
+pub use cause::{Behind, CloseCause, CloseKind};
 pub use echo::Echo;
 pub use effects::{Audience, Effect, Effects, OwnMessages, Payload};
 pub use origin::{OriginPolicy, OriginRule, OriginRuleError};

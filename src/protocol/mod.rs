@@ -12,7 +12,6 @@ mod close;
 mod closing;
 mod connection;
 mod error;
-mod frame_buf;
 mod handshake;
 mod header;
 mod limits;
@@ -25,7 +24,6 @@ pub use close::{CLOSE_REASON_BYTES_MAX, CloseCode, parse_close, push_close_frame
 pub use closing::{Cause, Due, State, Transition, transition};
 pub use connection::{Connection, Event, Input};
 pub use error::{Failure, LimitError, ProtocolError};
-pub use frame_buf::{FrameBuf, FramePool};
 pub use handshake::{
     Accepted, BodyLength, ClientHandshake, HandshakeError, Persistence, Refusal, Request, Upgrade,
     accept_key, body_too_large, push_continue, push_http_response, push_stream_head, reason_phrase,

@@ -5,12 +5,20 @@
 //! shard's first member joins or its last one leaves) and a room's own (taken to give offsets). A
 //! stripe's lock may be held while a room's is taken, never the other way round.
 
+mod batch;
+mod idempotency;
+mod lag;
+mod log;
 mod name;
 mod position;
 mod registry;
 mod room;
 
+pub use batch::{Batch, Encoded, Encoding, Entry, Sender};
+pub use idempotency::IDEMPOTENCY_KEY_BYTES_MAX;
+pub use lag::{LagPolicy, LagRule, LagRuleError};
+pub use log::{Extent, HistoryLimits, OutOfWindow, Piece};
 pub use name::{ROOM_NAME_BYTES_MAX, RoomName, RoomNameError};
 pub use position::{Epoch, Position, PositionError, Start};
-pub use registry::Registry;
-pub use room::{Room, Route};
+pub use registry::{Registry, RoomSettings, RoomSummary};
+pub use room::{Forgotten, Published, Room, Route};

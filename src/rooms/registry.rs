@@ -1,124 +1,273 @@
-//! All rooms that have a member, by name.
+//! All rooms by name, and the memory that they hold together.
+//!
+//! Every room stands once in a queue by the time since which it is known to have been idle; that time
+//! is brought up to date only when the room comes to its head, so that a publication costs the queue
+//! nothing. From the head leave the rooms that have been idle for the history's age, and, while all
+//! windows together pin more than they may, those that have been idle longest.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
 use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::hash::BuildHasher;
+use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Room, RoomName, Route};
+use super::lag::policy_of;
+use super::room::{Ended, Published, Room, Route};
+use super::{Batch, Extent, HistoryLimits, LagRule, RoomName};
 use crate::id::ShardId;
+use crate::time::Time;
 
 /// Joins of different rooms rarely meet on one of so many locks.
 const STRIPES: usize = 64;
+/// Rooms that one call of [`Registry::maintain`] looks at: it runs in a shard's turn.
+const ROOMS_PER_CALL: usize = 1024;
+/// What is due is looked after once in this time, not room by room.
+const GRID: Duration = Duration::from_secs(1);
 
-type Stripe = Mutex<HashMap<RoomName, Arc<Room>>>;
+type Stripe = Mutex<BTreeMap<RoomName, Arc<Room>>>;
 
-/// Names to rooms, shared by all shards. A room exists while some shard has a member of it.
+/// What rooms hold.
+#[derive(Clone, Debug)]
+pub struct RoomSettings {
+    /// What each room may hold.
+    pub history: HistoryLimits,
+    /// Bytes that all windows may pin together, and rooms without members.
+    pub memory_max: usize,
+    /// What happens to members that fall behind, by room.
+    pub lag: Vec<LagRule>,
+}
+
+/// What a list of rooms says of one.
+#[derive(Clone, Debug)]
+pub struct RoomSummary {
+    /// Its name.
+    pub name: RoomName,
+    /// Members on all shards.
+    pub members: usize,
+    /// What its window reaches over.
+    pub extent: Extent,
+    /// Bytes that the window pins.
+    pub bytes: usize,
+}
+
+/// A room in the queue of the idle.
+#[derive(Debug)]
+struct Idle {
+    since: Time,
+    room: Arc<Room>,
+}
+
+impl PartialEq for Idle {
+    fn eq(&self, other: &Idle) -> bool {
+        self.since == other.since
+    }
+}
+
+impl Eq for Idle {}
+
+impl PartialOrd for Idle {
+    fn partial_cmp(&self, other: &Idle) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Idle {
+    fn cmp(&self, other: &Idle) -> std::cmp::Ordering {
+        self.since.cmp(&other.since)
+    }
+}
+
+/// Names to rooms, shared by all shards.
 #[derive(Debug)]
 pub struct Registry {
     /// Chooses the stripe. Keyed at random, as peers choose the names.
     hasher: RandomState,
     stripes: Box<[Stripe]>,
-}
-
-impl Default for Registry {
-    fn default() -> Self {
-        let stripes = (0..STRIPES).map(|_| Mutex::default()).collect();
-        Registry { hasher: RandomState::new(), stripes }
-    }
+    settings: RoomSettings,
+    memory: Arc<AtomicUsize>,
+    idle: Mutex<BinaryHeap<Reverse<Idle>>>,
+    /// When [`Registry::maintain`] next has something to do, in nanoseconds.
+    due: AtomicU64,
 }
 
 impl Registry {
-    /// Adds a shard's route to the room of this name, which is created if need be.
-    pub fn add_route(&self, name: &RoomName, route: Route) -> Arc<Room> {
-        let mut rooms = self.stripe(name).lock();
-        let room = rooms.entry(name.clone()).or_insert_with(|| Arc::new(Room::new(name.clone())));
-        room.add_route(route);
-        Arc::clone(room)
-    }
-
-    /// Takes a shard's route out of the room, and forgets a room without routes.
-    pub fn remove_route(&self, room: &Room, shard: ShardId) {
-        let mut rooms = self.stripe(room.name()).lock();
-        if room.remove_route(shard) {
-            rooms.remove(room.name());
+    /// No room yet.
+    pub fn new(settings: RoomSettings) -> Registry {
+        Registry {
+            hasher: RandomState::new(),
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            settings,
+            memory: Arc::default(),
+            idle: Mutex::default(),
+            due: AtomicU64::new(Time::NEVER.as_nanos()),
         }
     }
 
-    /// The room of this name, if it has a member anywhere.
+    /// Adds a shard's route to the room of this name, which is created if need be. Also returns the
+    /// offset from which on the route receives.
+    pub fn add_route(&self, name: &RoomName, route: Route, now: Time) -> (Arc<Room>, u64) {
+        // Nobody forgets a room while its stripe is locked.
+        self.with_room(name, now, |room| {
+            let last_offset = room.add_route(route);
+            (Arc::clone(room), last_offset)
+        })
+    }
+
+    /// Takes a shard's route out of the room. A room without routes is kept while its history is young.
+    pub fn remove_route(&self, room: &Room, shard: ShardId, now: Time) {
+        room.remove_route(shard, now);
+    }
+
+    /// Publishes to the room of this name, which is created if need be; see [`Room::publish`].
+    pub fn publish(
+        &self,
+        name: &RoomName,
+        now: Time,
+        batch: &Arc<Batch>,
+        key: Option<&str>,
+        deliver: impl FnOnce(u64, &[Route]),
+    ) -> Published {
+        let mut evicted = Vec::new();
+        self.with_room(name, now, |room| {
+            let published = room.publish(now, Arc::clone(batch), key, &mut evicted, deliver);
+            published.expect("a room is not forgotten while its stripe is locked")
+        })
+    }
+
+    /// The room of this name, if there is one.
     pub fn find(&self, name: &RoomName) -> Option<Arc<Room>> {
         self.stripe(name).lock().get(name).cloned()
     }
 
-    /// How many rooms have a member.
+    /// How many rooms there are.
     pub fn len(&self) -> usize {
         self.stripes.iter().map(|stripe| stripe.lock().len()).sum()
     }
 
-    /// Whether no room has a member.
+    /// Whether there is no room.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// Bytes that all windows pin, and rooms without members.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory.load(Ordering::Relaxed)
+    }
+
+    /// Up to `limit` rooms behind the one named `after`, in an order that stands as long as the registry,
+    /// and whether there are more.
+    pub fn list(&self, after: Option<&RoomName>, limit: usize, now: Time) -> (Vec<RoomSummary>, bool) {
+        let mut found = Vec::new();
+        let first = after.map_or(0, |name| self.stripe_of(name));
+        for (at, stripe) in self.stripes.iter().enumerate().skip(first) {
+            let behind = match after {
+                Some(name) if at == first => Bound::Excluded(name),
+                _ => Bound::Unbounded,
+            };
+            let rooms = stripe.lock();
+            let wanted = limit + 1 - found.len();
+            let behind = rooms.range::<RoomName, _>((behind, Bound::Unbounded));
+            found.extend(behind.take(wanted).map(|(_, room)| Arc::clone(room)));
+            if found.len() > limit {
+                break;
+            }
+        }
+        let more = found.len() > limit;
+        let summaries = found.iter().take(limit).map(|room| RoomSummary {
+            name: room.name().clone(),
+            members: room.members(),
+            extent: room.extent(now),
+            bytes: room.history_bytes(),
+        });
+        (summaries.collect(), more)
+    }
+
+    /// When [`Registry::maintain`] should be called at the latest.
+    pub fn due(&self) -> Time {
+        if self.is_over_memory() { Time::ZERO } else { Time::from_nanos(self.due.load(Ordering::Relaxed)) }
+    }
+
+    /// Ends the history that is too old, and, while all rooms together hold too much, that of the rooms
+    /// that have been idle longest. Does a bounded part of it; [`Registry::due`] says when to come back.
+    pub fn maintain(&self, now: Time) {
+        if self.due() > now {
+            return;
+        }
+        // Another shard is at it.
+        let Some(mut idle) = self.idle.try_lock() else { return };
+        for _ in 0..ROOMS_PER_CALL {
+            let Some(Reverse(oldest)) = idle.peek() else { break };
+            let since = oldest.since;
+            if since + self.settings.history.age_max > now && !self.is_over_memory() {
+                break;
+            }
+            let Some(Reverse(Idle { room, .. })) = idle.pop() else { break };
+            match self.end_idle(&room, since) {
+                Ended::Forgotten => {}
+                Ended::Active(since) => idle.push(Reverse(Idle { since, room })),
+                Ended::History => idle.push(Reverse(Idle { since: now, room })),
+            }
+        }
+        let next = idle.peek().map_or(Time::NEVER, |Reverse(oldest)| self.due_of(oldest.since));
+        self.due.store(next.as_nanos(), Ordering::Relaxed);
+    }
+
+    fn end_idle(&self, room: &Arc<Room>, since: Time) -> Ended {
+        let mut rooms = self.stripe(room.name()).lock();
+        let ended = room.end_idle(since);
+        if ended == Ended::Forgotten {
+            rooms.remove(room.name());
+        }
+        ended
+    }
+
+    fn is_over_memory(&self) -> bool {
+        self.memory_bytes() > self.settings.memory_max
+    }
+
+    /// The end of a room's young history, a little later so that many are seen to at once.
+    fn due_of(&self, since: Time) -> Time {
+        let grid = GRID.as_nanos() as u64;
+        let exact = (since + self.settings.history.age_max).as_nanos();
+        Time::from_nanos(exact.checked_next_multiple_of(grid).unwrap_or(u64::MAX))
+    }
+
+    /// Calls `act` with the room of this name, created if need be, while it cannot be forgotten.
+    fn with_room<R>(&self, name: &RoomName, now: Time, act: impl FnOnce(&Arc<Room>) -> R) -> R {
+        let mut created = None;
+        let result = {
+            let mut rooms = self.stripe(name).lock();
+            let room = rooms.entry(name.clone()).or_insert_with(|| {
+                let RoomSettings { history, lag, .. } = &self.settings;
+                let policy = policy_of(lag, name);
+                let memory = Arc::clone(&self.memory);
+                let room = Arc::new(Room::new(name.clone(), policy, *history, memory, now));
+                created = Some(Arc::clone(&room));
+                room
+            });
+            act(room)
+        };
+        if let Some(room) = created {
+            let mut idle = self.idle.lock();
+            idle.push(Reverse(Idle { since: now, room }));
+            self.due.fetch_min(self.due_of(now).as_nanos(), Ordering::Relaxed);
+        }
+        result
+    }
+
     fn stripe(&self, name: &RoomName) -> &Stripe {
-        &self.stripes[self.hasher.hash_one(name) as usize % STRIPES]
+        &self.stripes[self.stripe_of(name)]
+    }
+
+    fn stripe_of(&self, name: &RoomName) -> usize {
+        self.hasher.hash_one(name) as usize % STRIPES
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::slab::Slab;
-
-    fn route(shard: usize) -> Route {
-        Route { shard: ShardId::new(shard), local_room: Slab::default().insert(()) }
-    }
-
-    #[test]
-    fn a_room_lives_from_its_first_route_to_its_last() {
-        let registry = Registry::default();
-        let name = RoomName::new("a").unwrap();
-        let first = registry.add_route(&name, route(0));
-        let second = registry.add_route(&name, route(1));
-        assert!(Arc::ptr_eq(&first, &second));
-        registry.remove_route(&first, ShardId::new(0));
-        assert!(registry.find(&name).is_some());
-        registry.remove_route(&first, ShardId::new(1));
-        assert!(registry.find(&name).is_none());
-        assert!(registry.is_empty());
-    }
-
-    #[test]
-    fn every_route_sees_the_same_offsets_in_one_order() {
-        let registry = Arc::new(Registry::default());
-        let name = RoomName::new("a").unwrap();
-        let room = registry.add_route(&name, route(0));
-        registry.add_route(&name, route(1));
-        let (sender, receiver) = std::sync::mpsc::channel();
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                let (room, sender) = (Arc::clone(&room), sender.clone());
-                scope.spawn(move || {
-                    for _ in 0..1000 {
-                        room.publish(|last, routes| {
-                            for route in routes {
-                                sender.send((route.shard, last + 1)).unwrap();
-                            }
-                            1
-                        });
-                    }
-                });
-            }
-        });
-        drop(sender);
-        let seen: Vec<(ShardId, u64)> = receiver.iter().collect();
-        for shard in [ShardId::new(0), ShardId::new(1)] {
-            let offsets: Vec<u64> =
-                seen.iter().filter(|(at, _)| *at == shard).map(|(_, offset)| *offset).collect();
-            assert_eq!(offsets, (1..=4000).collect::<Vec<_>>());
-        }
-        assert_eq!(room.last_offset(), 4000);
-    }
-}
+mod tests;

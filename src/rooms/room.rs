@@ -1,10 +1,15 @@
-//! One room: who receives it, by shard, and the order of its messages.
+//! One room: its log, and where it goes by shard.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use super::RoomName;
+use super::log::Log;
+use super::{Batch, Epoch, Extent, HistoryLimits, LagPolicy, OutOfWindow, Piece, Position, RoomName, Start};
 use crate::id::ShardId;
 use crate::slab::Key;
+use crate::time::Time;
 
 /// Where a room's messages go on one shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,24 +20,63 @@ pub struct Route {
     pub local_room: Key,
 }
 
-#[derive(Debug, Default)]
-struct Log {
-    /// The offset of the latest message; the first message has offset 1.
-    last_offset: u64,
-    /// The shards with members, one route each.
-    routes: Vec<Route>,
+/// What became of a publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// It entered; this is its position, of several messages that of the last.
+    Entered(Position),
+    /// Its key had been used: this is the position of the message that entered then.
+    Repeat(Position),
 }
 
-/// A room with at least one member somewhere.
+/// The room was forgotten between being found and being used; the registry has to be asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forgotten;
+
+#[derive(Debug)]
+struct State {
+    log: Log,
+    /// The shards with members, one route each.
+    routes: Vec<Route>,
+    /// The latest publication, or the leaving of the last member.
+    active_at: Time,
+    /// What the room counts for in the memory of all rooms.
+    counted: usize,
+    forgotten: bool,
+}
+
+/// What a room without members costs beside its window: its own memory, its places in the registry,
+/// and the allocator's headers.
+pub(super) const ROOM_BYTES: usize = size_of::<Room>() + 192;
+
+/// A room.
 #[derive(Debug)]
 pub struct Room {
     name: RoomName,
-    log: Mutex<Log>,
+    epoch: Epoch,
+    policy: LagPolicy,
+    limits: HistoryLimits,
+    members: AtomicUsize,
+    /// The memory of all rooms.
+    memory: Arc<AtomicUsize>,
+    state: Mutex<State>,
 }
 
 impl Room {
-    pub(super) fn new(name: RoomName) -> Room {
-        Room { name, log: Mutex::default() }
+    pub(super) fn new(
+        name: RoomName,
+        policy: LagPolicy,
+        limits: HistoryLimits,
+        memory: Arc<AtomicUsize>,
+        now: Time,
+    ) -> Room {
+        let epoch = Epoch::new(rand::random());
+        let log = Log::new(epoch);
+        let state = State { log, routes: Vec::new(), active_at: now, counted: 0, forgotten: false };
+        let members = AtomicUsize::new(0);
+        let room = Room { name, epoch, policy, limits, members, memory, state: Mutex::new(state) };
+        room.settle(&mut room.state.lock());
+        room
     }
 
     /// The room's name.
@@ -40,28 +84,172 @@ impl Room {
         &self.name
     }
 
+    /// Its life, other than that of any room of this name before.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// What happens to members that fall behind.
+    pub fn policy(&self) -> LagPolicy {
+        self.policy
+    }
+
+    /// Members on all shards.
+    pub fn members(&self) -> usize {
+        self.members.load(Ordering::Relaxed)
+    }
+
+    /// Counts a member that joined a shard's side of the room.
+    pub fn member_joined(&self) {
+        self.members.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a member that left.
+    pub fn member_left(&self) {
+        self.members.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// The offset of the latest message, 0 before the first.
     pub fn last_offset(&self) -> u64 {
-        self.log.lock().last_offset
+        self.state.lock().log.last_offset()
     }
 
-    /// Publishes under the room's lock: what `deliver` hands to the routes' mailboxes there stands
-    /// in offset order in every one of them. `deliver` is given the latest offset so far and the
-    /// routes, must not block, and returns how many messages it published.
-    pub fn publish(&self, deliver: impl FnOnce(u64, &[Route]) -> u64) {
-        let mut log = self.log.lock();
-        let published = deliver(log.last_offset, &log.routes);
-        log.last_offset += published;
+    /// What the window reaches over now.
+    pub fn extent(&self, now: Time) -> Extent {
+        self.state.lock().log.extent(now, &self.limits)
     }
 
-    pub(super) fn add_route(&self, route: Route) {
-        self.log.lock().routes.push(route);
+    /// Bytes that the window pins.
+    pub fn history_bytes(&self) -> usize {
+        self.state.lock().log.bytes()
     }
 
-    /// Takes a shard's route out and says whether it was the last.
-    pub(super) fn remove_route(&self, shard: ShardId) -> bool {
-        let mut log = self.log.lock();
-        log.routes.retain(|route| route.shard != shard);
-        log.routes.is_empty()
+    /// Publishes a batch under the room's lock: what `deliver` hands to the routes' mailboxes there
+    /// stands in offset order in every one of them. `deliver` is given the offset before the batch and
+    /// the routes, and must not block. What leaves the window is put into `evicted`, so that its memory
+    /// can be used again.
+    ///
+    /// With a `key` that stands for a message still held, nothing happens but that its position is
+    /// returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Forgotten`] if the room has ended meanwhile; one with a route has not.
+    pub fn publish(
+        &self,
+        now: Time,
+        batch: Arc<Batch>,
+        key: Option<&str>,
+        evicted: &mut Vec<Arc<Batch>>,
+        deliver: impl FnOnce(u64, &[Route]),
+    ) -> Result<Published, Forgotten> {
+        let mut state = self.state.lock();
+        if state.forgotten {
+            return Err(Forgotten);
+        }
+        let Extent { epoch, start, last } = state.log.extent(now, &self.limits);
+        if let Some(key) = key
+            && let Some(offset) = state.log.keys.offset_of(key)
+            && offset > start
+        {
+            return Ok(Published::Repeat(Position { epoch, offset }));
+        }
+        deliver(last, &state.routes);
+        let offset = last + u64::from(batch.len());
+        if let Some(key) = key {
+            state.log.keys.remember(key, offset);
+        }
+        state.log.append(now, batch, &self.limits, evicted);
+        state.active_at = state.active_at.max(now);
+        self.settle(&mut state);
+        Ok(Published::Entered(Position { epoch, offset }))
     }
+
+    /// The offset behind which a member begins that wants to start there, and what the window holds.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfWindow`] if something since then is not held, or the position is of another epoch.
+    pub fn begin(&self, start: Start, now: Time) -> Result<(u64, Extent), OutOfWindow> {
+        let state = self.state.lock();
+        let extent = state.log.extent(now, &self.limits);
+        Ok((state.log.begin(start, &extent)?, extent))
+    }
+
+    /// Reads what follows an offset: whole batches until so many `bytes` of frames or exactly so many
+    /// `messages` are reached, at least one if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfWindow`] if what follows is not held any more.
+    pub fn read_after(
+        &self,
+        offset: u64,
+        now: Time,
+        (bytes, messages): (usize, u64),
+        pieces: &mut Vec<Piece>,
+    ) -> Result<Extent, OutOfWindow> {
+        let state = self.state.lock();
+        let extent = state.log.extent(now, &self.limits);
+        state.log.read_after(offset, &extent, (bytes, messages), pieces)?;
+        Ok(extent)
+    }
+
+    /// Counts what another encoding of the batch behind this offset has added to the window.
+    pub fn add_encoded(&self, offset_before: u64, added: usize) {
+        let mut state = self.state.lock();
+        state.log.add_encoded(offset_before, added);
+        self.settle(&mut state);
+    }
+
+    pub(super) fn add_route(&self, route: Route) -> u64 {
+        let mut state = self.state.lock();
+        state.routes.push(route);
+        self.settle(&mut state);
+        state.log.last_offset()
+    }
+
+    pub(super) fn remove_route(&self, shard: ShardId, now: Time) {
+        let mut state = self.state.lock();
+        state.routes.retain(|route| route.shard != shard);
+        state.active_at = state.active_at.max(now);
+        self.settle(&mut state);
+    }
+
+    /// Ends what has been idle since `since`: the window goes, and without members the room too. Says
+    /// when the room was last active if that is later, and so nothing was done.
+    pub(super) fn end_idle(&self, since: Time) -> Ended {
+        let mut evicted = Vec::new();
+        let mut state = self.state.lock();
+        if state.active_at > since {
+            return Ended::Active(state.active_at);
+        }
+        state.log.evict_all(&mut evicted);
+        state.forgotten = state.routes.is_empty();
+        self.settle(&mut state);
+        if state.forgotten { Ended::Forgotten } else { Ended::History }
+    }
+
+    /// Brings the memory of all rooms up to what this one pins now.
+    fn settle(&self, state: &mut State) {
+        let alone = state.routes.is_empty() && !state.forgotten;
+        let pinned = state.log.bytes() + if alone { ROOM_BYTES + self.name.as_str().len() } else { 0 };
+        if pinned >= state.counted {
+            self.memory.fetch_add(pinned - state.counted, Ordering::Relaxed);
+        } else {
+            self.memory.fetch_sub(state.counted - pinned, Ordering::Relaxed);
+        }
+        state.counted = pinned;
+    }
+}
+
+/// What [`Room::end_idle`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Nothing: it was active then.
+    Active(Time),
+    /// The window went; the room has members.
+    History,
+    /// The room is not used again.
+    Forgotten,
 }

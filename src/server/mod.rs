@@ -16,6 +16,7 @@ use crate::config::{Config, ConfigError};
 use crate::endpoint::{CloseKind, Echo, Endpoint, Relay, Resource, RouterPlan, page};
 use crate::id::ShardId;
 use crate::reactor::{MonotonicClock, PollIo, PollWaker, Wake};
+use crate::rooms::Registry;
 use crate::shard::{Counter, Mail, Mailbox, Mesh, Progress, Shard, ShardStats, Shared};
 use crate::time::Time;
 
@@ -118,7 +119,7 @@ impl ServerBuilder {
             listeners.iter().map(|listener| listener.address().clone()).collect();
         let connections = Arc::new(AtomicUsize::new(0));
         let shared = Shared {
-            registry: Arc::default(),
+            registry: Arc::new(Registry::new(self.config.room_settings())),
             plan: Arc::new(self.plan),
             settings: Arc::new(self.config.settings()),
             connections: Arc::clone(&connections),
@@ -349,7 +350,7 @@ mod tests {
         let placement = Placement::new(Some(2), &Pin::Off);
         let (ios, mesh, mailboxes) = open_shards(&placement, 1 << 20, MonotonicClock::start()).unwrap();
         let shared = Shared {
-            registry: Arc::default(),
+            registry: Arc::new(Registry::new(Config::default().room_settings())),
             plan: Arc::default(),
             settings: Arc::new(Config::default().settings()),
             connections: Arc::default(),

@@ -1,12 +1,16 @@
 //! Carries out what an endpoint asked for, in order. Only the connection itself, the publish queue
 //! and the rooms are touched; other connections hear of it in the mailbox phase.
 
-use crate::endpoint::{Audience, CloseCause, Effect, Effects, Payload};
-use crate::protocol::{CloseCode, Opcode, push_server_frame, server_frame_bytes};
+use std::sync::Arc;
+
+use crate::endpoint::{Audience, Behind, CloseCause, Effect, Effects, Payload};
+use crate::id::ConnectionId;
+use crate::protocol::{CloseCode, Kind, Opcode, push_server_frame, server_frame_bytes};
+use crate::rooms::{Batch, Encoding, OutOfWindow, Published, RoomName, Sender};
 use crate::slab::Key;
 
-use super::membership::Emptied;
-use super::publish::publish_elsewhere;
+use super::membership::{Emptied, JoinError, Joined, Wish};
+use super::publish::{batch_of_one, hand_out};
 use super::session::Session;
 use super::stats::Counter;
 use super::{Core, mark_dirty};
@@ -38,33 +42,21 @@ impl<S> Core<S> {
                 let sender = self.connection_id(key);
                 let mut rooms = std::mem::take(&mut self.joined);
                 rooms.extend(self.rooms.rooms_of(session.memberships));
-                for room in rooms.drain(..) {
-                    self.publications.push(&mut self.rooms, room, sender, payload.kind(), payload.data());
+                for place in rooms.drain(..) {
+                    let message = (payload.kind(), payload.data());
+                    self.publications.push(&mut self.rooms, place, sender, message);
                 }
                 self.joined = rooms;
                 None
             }
             Effect::Publish(Audience::Room(name), payload) => {
-                let sender = self.connection_id(key);
-                if let Some(room) = self.rooms.find(&name) {
-                    self.publications.push(&mut self.rooms, room, sender, payload.kind(), payload.data());
-                } else if let Some(room) = self.rooms.registry().find(&name) {
-                    let Core { mailbox, reached, tally, .. } = self;
-                    tally.add(Counter::Publications, 1);
-                    let message = (payload.kind(), payload.data());
-                    let congested = publish_elsewhere(&room, mailbox.mesh(), sender, message, |shard| {
-                        reached[shard.index()] = true;
-                    });
-                    if congested {
-                        self.publications.add_congesting(sender);
-                    }
-                }
+                let message = (payload.kind(), payload.data());
+                self.publish_to(key, session, &name, message);
                 None
             }
-            Effect::Join(name, own) => {
-                let limit = self.settings.memberships_max;
-                let joined = self.rooms.join(key.index(), &mut session.memberships, &name, own, limit);
-                joined.err().map(|_| CloseCause::TooManyMemberships { limit })
+            Effect::Join(name, own, start) => {
+                let wish = Wish { own, start, encoding: Encoding::Frames };
+                self.join(key, session, &name, wish).err()
             }
             Effect::Leave(name) => {
                 if let Some(emptied) = self.rooms.leave(&mut session.memberships, &name) {
@@ -76,6 +68,70 @@ impl<S> Core<S> {
                 // 1005, 1006 and 1015 only ever stand for the absence of a Close (RFC 6455 §7.4.1).
                 let code = if code.may_travel() { code } else { CloseCode::INTERNAL_ERROR };
                 Some(CloseCause::Endpoint(code, reason))
+            }
+        }
+    }
+
+    /// Publishes to one room: with members here together with what else is said there in this turn, or
+    /// else at once.
+    fn publish_to(&mut self, key: Key, session: &Session, name: &RoomName, message: (Kind, &[u8])) {
+        let sender = self.connection_id(key);
+        if let Some(room) = self.rooms.find(name) {
+            let membership = self.rooms.membership_in(session.memberships, room);
+            let membership = membership.and_then(|index| self.rooms.membership_key(index));
+            self.publications.push(&mut self.rooms, (room, membership), sender, message);
+            return;
+        }
+        let (kind, data) = message;
+        let batch = batch_of_one(Sender::Member(sender), kind, data);
+        self.publish_at_once(name, &batch, sender, None);
+    }
+
+    /// Publishes to a room, whoever is in it, and returns where it entered.
+    pub(super) fn publish_at_once(
+        &mut self,
+        name: &RoomName,
+        batch: &Arc<Batch>,
+        sender: ConnectionId,
+        idempotency_key: Option<&str>,
+    ) -> Published {
+        let Core { rooms, mailbox, reached, now, .. } = self;
+        let mut congested = false;
+        let published = rooms.registry().publish(name, *now, batch, idempotency_key, |offset, routes| {
+            congested =
+                hand_out(mailbox.mesh(), batch, offset, routes, |shard| reached[shard.index()] = true);
+        });
+        if congested {
+            self.publications.add_congesting(sender);
+        }
+        if matches!(published, Published::Entered(_)) {
+            self.tally.add(Counter::Publications, u64::from(batch.len()));
+        }
+        published
+    }
+
+    /// Makes a connection a member of a room.
+    pub(super) fn join(
+        &mut self,
+        key: Key,
+        session: &mut Session,
+        name: &RoomName,
+        wish: Wish,
+    ) -> Result<Joined, CloseCause> {
+        let limit = self.settings.memberships_max;
+        let joining = (key.index(), &mut session.memberships);
+        let joined = self.rooms.join(joining, name, wish, limit, self.now);
+        match joined {
+            Ok(joined) => {
+                if joined.from < joined.extent.last {
+                    mark_dirty(&mut self.dirty, key.index(), session);
+                }
+                Ok(joined)
+            }
+            Err(JoinError::TooManyMemberships) => Err(CloseCause::TooManyMemberships { limit }),
+            Err(JoinError::OutOfWindow(OutOfWindow(extent))) => {
+                let behind = Behind { room: name.clone(), position: extent.position() };
+                Err(CloseCause::OutOfWindow { behind })
             }
         }
     }
@@ -104,11 +160,12 @@ impl<S> Core<S> {
     fn forget_room(&mut self, emptied: Emptied) {
         let Emptied(room) = &emptied;
         if self.rooms.get(*room).is_some_and(|room| room.pending.is_some()) {
-            let Core { publications, rooms, mailbox, reached, tally, .. } = self;
-            let published = publications
-                .publish_room(rooms, *room, mailbox.mesh(), |shard| reached[shard.index()] = true);
+            let Core { publications, rooms, mailbox, reached, tally, now, .. } = self;
+            let mesh = mailbox.mesh();
+            let published =
+                publications.publish_room(rooms, *room, mesh, *now, |shard| reached[shard.index()] = true);
             tally.add(Counter::Publications, published);
         }
-        self.rooms.forget(emptied);
+        self.rooms.forget(emptied, self.now);
     }
 }

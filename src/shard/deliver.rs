@@ -1,14 +1,16 @@
 //! The mailbox phase: new connections, publications for this shard's members, and the order to drain.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::endpoint::CloseCause;
-use crate::protocol::{Connection, FrameBuf};
+use crate::protocol::Connection;
 use crate::reactor::Io;
 use crate::time::Time;
 
+use super::batch_pool::frame_bytes;
 use super::mailbox::{Admission, Adopt, Mail, Publication};
-use super::outbound::FrameIndex;
+use super::membership::Arrived;
 use super::session::{Session, Slot};
 use super::stats::Counter;
 use super::{DELIVERED_BYTES_PER_TURN, DELIVERIES_PER_TURN, Shard, mark_dirty};
@@ -16,103 +18,45 @@ use super::{DELIVERED_BYTES_PER_TURN, DELIVERIES_PER_TURN, Shard, mark_dirty};
 impl<I: Io> Shard<I> {
     pub(super) fn take_mail(&mut self) {
         let (mut work, mut bytes) = (0, 0);
-        let mut held: Option<(FrameIndex, FrameBuf)> = None;
         while work < DELIVERIES_PER_TURN && bytes < DELIVERED_BYTES_PER_TURN {
             let Some(mail) = self.core.mailbox.take() else { break };
             work += 1;
             match mail {
                 Mail::Publication(publication) => {
-                    let frame = self.hold_frame(&mut held, &publication.frame);
-                    let members = self.deliver(frame, &publication);
-                    work += members;
-                    bytes += members * (publication.range.1 - publication.range.0) as usize;
+                    let members = self.arrive(&publication);
+                    work += members * publication.batch.len() as usize;
+                    bytes += members * frame_bytes(&publication.batch);
                 }
                 Mail::Adopt(adopt) => self.adopt(adopt),
                 Mail::Drain { deadline } => self.drain(deadline),
             }
         }
-        if let Some((frame, _)) = held {
-            self.core.arena.release(frame);
-        }
         if work > 0 {
             self.core.mailbox.wake_waiters();
         }
+        self.mark_members();
     }
 
-    /// Takes a publication's buffer into the arena, once for all publications in a row that share it.
-    fn hold_frame(&mut self, held: &mut Option<(FrameIndex, FrameBuf)>, frame: &FrameBuf) -> FrameIndex {
-        if let Some((index, last)) = held
-            && last.is_same(frame)
-        {
-            return *index;
-        }
-        if let Some((index, _)) = held.take() {
-            self.core.arena.release(index);
-        }
-        let index = self.core.arena.hold(frame.clone());
-        *held = Some((index, frame.clone()));
-        index
+    /// Takes in a publication for a room, and returns for how many members it is.
+    fn arrive(&mut self, publication: &Publication) -> usize {
+        let batch = Arc::clone(&publication.batch);
+        let arrived = Arrived { offset_before: publication.offset_before, batch };
+        let local = self.core.rooms.arrive(publication.local_room, arrived);
+        local.map_or(0, |local| local.members.len())
     }
 
-    /// Queues a publication to the members of its room here, and returns how many it looked at.
-    fn deliver(&mut self, frame: FrameIndex, publication: &Publication) -> usize {
+    /// Has the members of all rooms that something arrived in flushed, but not those whose socket takes
+    /// nothing: they are served from the room's window when it does.
+    fn mark_members(&mut self) {
         let Shard { connections, core, .. } = self;
-        let Some(room) = core.rooms.get(publication.local_room) else { return 0 };
-        let limit = core.settings.queue_bytes_max;
-        let sender_here = (publication.sender.shard == core.id).then_some(publication.sender.key);
-        let mut overflowed = Vec::new();
-        let mut delivered = 0;
-        let mut pinned_max = 0;
-        for member in &room.members {
-            if publication.offset_before < member.joined_after {
-                continue;
-            }
-            if sender_here.is_some_and(|sender| {
-                sender.index() == member.connection && connections.get(sender).is_some()
-            }) && !core.rooms.receives_own(member)
-            {
-                continue;
-            }
-            let slot = connections.at_mut(member.connection).expect("a member's connection is present");
-            let queued =
-                slot.session.outbound.push_delivery(&mut core.arena, frame, publication.range, limit);
-            match queued {
-                Ok(()) => delivered += u64::from(publication.messages),
-                Err(_) => overflowed.push(member.connection),
-            }
-            pinned_max = pinned_max.max(slot.session.outbound.pinned_bytes());
-            if !slot.session.blocked {
-                mark_dirty(&mut core.dirty, member.connection, &mut slot.session);
-            }
-        }
-        let looked_at = room.members.len();
-        core.tally.add(Counter::Deliveries, delivered);
-        // A blocked connection is not flushed, so its queue grows unseen from there.
-        core.tally.raise(Counter::QueuePinnedMax, pinned_max as u64);
-        for index in overflowed {
-            self.deliver_to_full_queue(index, frame, publication);
-        }
-        looked_at
-    }
-
-    /// A full queue may only mean that this turn has brought much: what the kernel takes now makes
-    /// room. A peer that it does not help is a slow consumer.
-    fn deliver_to_full_queue(&mut self, index: u32, frame: FrameIndex, publication: &Publication) {
-        self.flush(index);
-        let Shard { connections, core, .. } = self;
-        let limit = core.settings.queue_bytes_max;
-        let (Some(key), Some(slot)) = (connections.key_at(index), connections.at_mut(index)) else { return };
-        if slot.session.dead {
-            return;
-        }
-        match slot.session.outbound.push_delivery(&mut core.arena, frame, publication.range, limit) {
-            Ok(()) => {
-                core.tally.add(Counter::Deliveries, u64::from(publication.messages));
+        for key in core.rooms.arrived_in() {
+            let Some(local) = core.rooms.get(*key) else { continue };
+            for member in &local.members {
+                let slot = connections.at_mut(member.connection).expect("a member's connection is present");
                 if !slot.session.blocked {
-                    core.mark_dirty(index, &mut slot.session);
+                    mark_dirty(&mut core.dirty, member.connection, &mut slot.session);
                 }
             }
-            Err(_) => core.finish(key, slot, CloseCause::QueueOverflow { limit }),
         }
     }
 

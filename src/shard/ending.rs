@@ -13,7 +13,7 @@ use crate::protocol::{Failure, Persistence, Refusal, State, push_close_frame};
 use crate::slab::Key;
 
 use super::Core;
-use super::session::Slot;
+use super::session::{Session, Slot};
 
 impl<S> Core<S> {
     /// Ends a connection for this cause. The first cause counts; later ones change nothing.
@@ -24,6 +24,9 @@ impl<S> Core<S> {
         slot.session.ended = true;
         self.tally.count_close(&cause);
         self.log(key, slot, &cause);
+        if deserves_the_rest(&cause) {
+            self.queue_rest(key, &mut slot.session);
+        }
         self.leave_rooms(&mut slot.session);
         self.say_goodbye(slot, &cause);
         let patience = match cause {
@@ -52,6 +55,18 @@ impl<S> Core<S> {
         }
     }
 
+    /// Puts what its rooms still have for a connection before its Close.
+    fn queue_rest(&mut self, key: Key, session: &mut Session) {
+        let (id, first) = (self.connection_id(key), session.memberships);
+        loop {
+            let (mut serving, plan) = self.serving(&mut session.outbound);
+            if plan.make(&mut serving, id, first).is_err() || plan.is_empty() {
+                return;
+            }
+            plan.queue(&mut serving);
+        }
+    }
+
     fn say_goodbye<T>(&mut self, slot: &mut Slot<T>, cause: &CloseCause) {
         let session = &mut slot.session;
         match (slot.protocol.state(), cause) {
@@ -67,7 +82,7 @@ impl<S> Core<S> {
             }
             (State::Open | State::Closing | State::Closed, _) => {
                 let Some(close) = close_frame(cause) else { return };
-                if matches!(cause, CloseCause::QueueOverflow { .. } | CloseCause::WriteTimeout { .. }) {
+                if is_slow_consumer(cause) {
                     session.outbound.drop_unstarted(&mut self.arena);
                 }
                 session.outbound.push_reply(&mut self.arena, 0, |out| out.extend_from_slice(&close));
@@ -103,12 +118,24 @@ impl<S> Core<S> {
             CloseKind::EndpointPanic => {
                 tracing::error!(%connection, %peer, cause = name, code, "closed: {text}");
             }
-            CloseKind::QueueOverflow | CloseKind::WriteTimeout => {
+            _ if is_slow_consumer(cause) => {
                 tracing::info!(%connection, %peer, cause = name, code, queued, "closed: {text}");
             }
             _ => tracing::debug!(%connection, %peer, cause = name, code, section, "closed: {text}"),
         }
     }
+}
+
+fn is_slow_consumer(cause: &CloseCause) -> bool {
+    let kinds = [CloseKind::QueueOverflow, CloseKind::OutOfWindow, CloseKind::WriteTimeout];
+    kinds.contains(&cause.kind())
+}
+
+/// Whether what rooms still have for a connection is sent before its end: not to one that cannot or does
+/// not want to read on.
+fn deserves_the_rest(cause: &CloseCause) -> bool {
+    let gone = [CloseKind::PeerClosed, CloseKind::PeerGone, CloseKind::TransportFailed];
+    !is_slow_consumer(cause) && !gone.contains(&cause.kind())
 }
 
 /// The HTTP response to a peer whose handshake did not come to an end.

@@ -12,11 +12,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::id::{ConnectionId, SHARDS_MAX, ShardId};
-use crate::protocol::FrameBuf;
+use crate::id::{SHARDS_MAX, ShardId};
 use crate::reactor::{PeerAddress, Wake};
+use crate::rooms::Batch;
 use crate::slab::Key;
 use crate::time::Time;
+
+use super::batch_pool::frame_bytes;
 
 /// What one publication in flight costs beside its bytes.
 const PUBLICATION_OVERHEAD_BYTES: usize = size_of::<Mail<()>>() + 8;
@@ -60,27 +62,21 @@ pub enum Admission {
     },
 }
 
-/// Consecutive messages that one connection published to one room, encoded once for everybody.
+/// Consecutive messages of one room, encoded once for everybody.
 #[derive(Clone, Debug)]
 pub struct Publication {
     /// The receiving shard's entry for the room.
     pub local_room: Key,
     /// The room's offset before the first of the messages.
     pub offset_before: u64,
-    /// How many messages it is.
-    pub messages: u32,
-    /// The frames lie at this range of the buffer.
-    pub range: (u32, u32),
-    /// The buffer, which other publications may share.
-    pub frame: FrameBuf,
-    /// Who published.
-    pub sender: ConnectionId,
+    /// The messages.
+    pub batch: Arc<Batch>,
 }
 
 impl Publication {
     /// What it counts while it is in flight.
     fn bytes_in_flight(&self) -> usize {
-        (self.range.1 - self.range.0) as usize + PUBLICATION_OVERHEAD_BYTES
+        frame_bytes(&self.batch) + PUBLICATION_OVERHEAD_BYTES
     }
 }
 
@@ -238,6 +234,7 @@ impl<S> Mailbox<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rooms::Sender;
     use crate::slab::Slab;
 
     struct CountWakes(Arc<AtomicUsize>);
@@ -248,16 +245,12 @@ mod tests {
         }
     }
 
-    fn publication(bytes: u32) -> Mail<()> {
-        let key = Slab::default().insert(());
-        Mail::Publication(Publication {
-            local_room: key,
-            offset_before: 0,
-            messages: 1,
-            range: (0, bytes),
-            frame: FrameBuf::new(vec![0; bytes as usize]),
-            sender: ConnectionId { shard: ShardId::new(0), key },
-        })
+    fn publication(bytes: usize) -> Mail<()> {
+        let mut batch = Batch::default();
+        let sender = Sender::Api { exclude: None };
+        batch.push(false, sender, bytes, |out| out.resize(bytes, 0));
+        let local_room = Slab::default().insert(());
+        Mail::Publication(Publication { local_room, offset_before: 0, batch: Arc::new(batch) })
     }
 
     #[test]

@@ -1,25 +1,35 @@
 //! This shard's side of the rooms: who of its connections is a member of what.
 //!
 //! Members of a room stand in one dense list, in no particular order; a connection's memberships are
-//! linked through one arena. Joining and leaving are O(1) and an idle member owns no heap.
+//! linked through one arena. Joining and leaving are O(1) and an idle member owns no heap: a membership
+//! is a cursor into the room's log.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::endpoint::OwnMessages;
 use crate::id::ShardId;
-use crate::rooms::{Registry, Room, RoomName, Route};
+use crate::rooms::{Batch, Encoding, Extent, OutOfWindow, Registry, Room, RoomName, Route, Start};
 use crate::slab::{Key, NONE, Slab};
+use crate::time::Time;
 
 /// One connection in one room.
 #[derive(Debug)]
-struct Membership {
-    room: Key,
+pub struct Membership {
+    /// The room's entry here.
+    pub room: Key,
+    /// The offset up to which it has been served.
+    pub cursor: u64,
+    /// Messages up to this offset may be ones that it does not get.
+    pub own_until: u64,
+    /// Whether it gets what it sends itself.
+    pub own: OwnMessages,
+    /// How messages are sent to it.
+    pub encoding: Encoding,
     /// Its place in the room's list of members.
     position: u32,
     /// The connection's next membership.
-    next: u32,
-    own: OwnMessages,
+    pub next: u32,
 }
 
 /// A member, as the delivery loop wants it.
@@ -28,8 +38,22 @@ pub struct Member {
     /// The connection's slot.
     pub connection: u32,
     membership: u32,
-    /// The room's offset when it joined: what came before is not for it.
-    pub joined_after: u64,
+}
+
+/// A publication that came in this turn.
+#[derive(Debug)]
+pub struct Arrived {
+    /// The offset before its first message.
+    pub offset_before: u64,
+    /// The messages.
+    pub batch: Arc<Batch>,
+}
+
+impl Arrived {
+    /// The offset of its last message.
+    pub fn last_offset(&self) -> u64 {
+        self.offset_before + u64::from(self.batch.len())
+    }
 }
 
 /// A room with members on this shard.
@@ -41,11 +65,40 @@ pub struct LocalRoom {
     pub members: Vec<Member>,
     /// This turn's publications: first and last in the publish queue.
     pub pending: Option<(u32, u32)>,
+    /// The offset up to which this shard has heard of messages.
+    pub seen: u64,
+    /// What came in this turn, in order and without a gap.
+    pub arrived: Vec<Arrived>,
 }
 
-/// The membership limit of a connection is reached.
+/// What a connection wants of a room.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    /// Whether it gets what it sends itself.
+    pub own: OwnMessages,
+    /// Where it begins.
+    pub start: Start,
+    /// How messages are sent to it.
+    pub encoding: Encoding,
+}
+
+/// Where a member has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooManyMemberships;
+pub struct Joined {
+    /// The offset before the first message that it gets.
+    pub from: u64,
+    /// What the room held then.
+    pub extent: Extent,
+}
+
+/// Why a connection does not become a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinError {
+    /// It has as many memberships as it may have.
+    TooManyMemberships,
+    /// The room does not hold all that was asked for any more.
+    OutOfWindow(OutOfWindow),
+}
 
 /// A room that has lost its last member here.
 #[derive(Debug)]
@@ -60,6 +113,8 @@ pub struct LocalRooms {
     rooms: Slab<LocalRoom>,
     by_name: HashMap<RoomName, Key>,
     memberships: Slab<Membership>,
+    /// The rooms that something has arrived in in this turn.
+    arrived_in: Vec<Key>,
 }
 
 impl LocalRooms {
@@ -71,6 +126,7 @@ impl LocalRooms {
             rooms: Slab::default(),
             by_name: HashMap::new(),
             memberships: Slab::default(),
+            arrived_in: Vec::new(),
         }
     }
 
@@ -104,57 +160,153 @@ impl LocalRooms {
         self.by_name.get(name).copied()
     }
 
-    /// Whether this member wants its own messages.
-    pub fn receives_own(&self, member: &Member) -> bool {
-        self.memberships
-            .at(member.membership)
-            .is_some_and(|membership| membership.own == OwnMessages::Receive)
+    /// The membership with this number, as lists of memberships have it.
+    pub fn membership(&self, index: u32) -> Option<&Membership> {
+        self.memberships.at(index)
     }
 
-    /// The rooms of a connection whose list of memberships starts at `first`.
-    pub fn rooms_of(&self, first: u32) -> impl Iterator<Item = Key> + '_ {
+    /// The membership with this number, as lists of memberships have it.
+    pub fn membership_mut(&mut self, index: u32) -> Option<&mut Membership> {
+        self.memberships.at_mut(index)
+    }
+
+    /// The memberships of a connection whose list starts at `first`: their numbers.
+    pub fn memberships_of(&self, first: u32) -> impl Iterator<Item = u32> + '_ {
         let mut at = first;
         std::iter::from_fn(move || {
-            let membership = self.memberships.at(at)?;
-            at = membership.next;
-            Some(membership.room)
+            let index = at;
+            at = self.memberships.at(index)?.next;
+            Some(index)
         })
     }
 
-    /// Makes a connection a member; `first` is the head of its list of memberships.
+    /// The rooms of a connection whose list of memberships starts at `first`, with the membership.
+    pub fn rooms_of(&self, first: u32) -> impl Iterator<Item = (Key, Option<Key>)> + '_ {
+        self.memberships_of(first).filter_map(|index| {
+            let room = self.memberships.at(index)?.room;
+            Some((room, self.memberships.key_at(index)))
+        })
+    }
+
+    /// The membership in the room of this name in the list that starts at `first`.
+    pub fn membership_in(&self, first: u32, room: Key) -> Option<u32> {
+        self.memberships_of(first)
+            .find(|index| self.memberships.at(*index).is_some_and(|found| found.room == room))
+    }
+
+    /// The key of a membership.
+    pub fn membership_key(&self, index: u32) -> Option<Key> {
+        self.memberships.key_at(index)
+    }
+
+    /// A room of this list that has more for its member, or else any of them, and the member's cursor.
+    pub fn behind(&self, first: u32) -> Option<(&Room, u64)> {
+        let place = |index| {
+            let membership = self.memberships.at(index)?;
+            Some((self.rooms.get(membership.room)?, membership.cursor))
+        };
+        let mut places = self.memberships_of(first).filter_map(place);
+        let first = places.next()?;
+        let behind = |(local, cursor): &(&LocalRoom, u64)| *cursor < local.seen;
+        let found = if behind(&first) { first } else { places.find(behind).unwrap_or(first) };
+        Some((&found.0.room, found.1))
+    }
+
+    /// Notes that the messages up to `offset` have one that this membership does not get.
+    pub fn note_own(&mut self, membership: Key, offset: u64) {
+        if let Some(membership) = self.memberships.get_mut(membership) {
+            membership.own_until = membership.own_until.max(offset);
+        }
+    }
+
+    /// Takes in what has come for a room.
+    pub fn arrive(&mut self, room: Key, arrived: Arrived) -> Option<&LocalRoom> {
+        let local = self.rooms.get_mut(room)?;
+        if arrived.last_offset() <= local.seen {
+            // It entered before this shard's first member came.
+            return None;
+        }
+        debug_assert_eq!(arrived.offset_before, local.seen, "nothing is missing");
+        local.seen = arrived.last_offset();
+        if local.arrived.is_empty() {
+            self.arrived_in.push(room);
+        }
+        local.arrived.push(arrived);
+        Some(local)
+    }
+
+    /// The rooms that something has arrived in in this turn.
+    pub fn arrived_in(&self) -> &[Key] {
+        &self.arrived_in
+    }
+
+    /// Lets go of what has arrived: whoever has not been sent it is served from the room's window.
+    pub fn clear_arrived(&mut self) {
+        for key in self.arrived_in.drain(..) {
+            if let Some(local) = self.rooms.get_mut(key) {
+                local.arrived.clear();
+            }
+        }
+    }
+
+    /// Makes a connection a member; `first` is the head of its list of memberships. A member already
+    /// only changes its [`OwnMessages`].
     ///
     /// # Errors
     ///
-    /// [`TooManyMemberships`] if it has `limit` of them already.
+    /// [`JoinError`] if it has `limit` memberships already or cannot begin where it wants to; nothing has
+    /// changed then.
     pub fn join(
         &mut self,
-        connection: u32,
-        first: &mut u32,
+        (connection, first): (u32, &mut u32),
         name: &RoomName,
-        own: OwnMessages,
+        wish: Wish,
         limit: usize,
-    ) -> Result<(), TooManyMemberships> {
-        if let Some(existing) = self.membership_in(*first, name) {
-            self.memberships.at_mut(existing).expect("just found").own = own;
-            return Ok(());
+        now: Time,
+    ) -> Result<Joined, JoinError> {
+        let known = self.find(name);
+        if let Some(room) = known
+            && let Some(existing) = self.membership_in(*first, room)
+        {
+            let extent = self.rooms.get(room).map(|local| local.room.extent(now)).expect("just found");
+            let membership = self.memberships.at_mut(existing).expect("just found");
+            membership.own = wish.own;
+            return Ok(Joined { from: membership.cursor, extent });
         }
-        if self.rooms_of(*first).count() >= limit {
-            return Err(TooManyMemberships);
+        if self.memberships_of(*first).count() >= limit {
+            return Err(JoinError::TooManyMemberships);
         }
-        let room_key = self.find(name).unwrap_or_else(|| self.open(name));
-        let room = self.rooms.get_mut(room_key).expect("just found or opened");
-        let position = room.members.len() as u32;
-        let joined_after = room.room.last_offset();
-        let membership = Membership { room: room_key, position, next: *first, own };
+        let room_key = known.unwrap_or_else(|| self.open(name, now));
+        let local = self.rooms.get_mut(room_key).expect("just found or opened");
+        let (from, extent) = match local.room.begin(wish.start, now) {
+            Ok(begun) => begun,
+            Err(error) => {
+                if local.members.is_empty() {
+                    self.forget(Emptied(room_key), now);
+                }
+                return Err(JoinError::OutOfWindow(error));
+            }
+        };
+        let membership = Membership {
+            room: room_key,
+            cursor: from,
+            // Its earlier connections' messages are not its own.
+            own_until: 0,
+            own: wish.own,
+            encoding: wish.encoding,
+            position: local.members.len() as u32,
+            next: *first,
+        };
         let index = self.memberships.insert(membership).index();
-        room.members.push(Member { connection, membership: index, joined_after });
+        local.members.push(Member { connection, membership: index });
+        local.room.member_joined();
         *first = index;
-        Ok(())
+        Ok(Joined { from, extent })
     }
 
     /// Ends the membership in a room of this name, if there is one.
     pub fn leave(&mut self, first: &mut u32, name: &RoomName) -> Option<Emptied> {
-        let leaving = self.membership_in(*first, name)?;
+        let leaving = self.membership_in(*first, self.find(name)?)?;
         let next = self.memberships.at(leaving).expect("just found").next;
         if *first == leaving {
             *first = next;
@@ -179,40 +331,28 @@ impl LocalRooms {
     }
 
     /// Forgets a room without members.
-    pub fn forget(&mut self, Emptied(key): Emptied) {
+    pub fn forget(&mut self, Emptied(key): Emptied, now: Time) {
         let room = self.rooms.remove_at(key.index()).expect("an emptied room is forgotten once");
         assert!(room.members.is_empty() && room.pending.is_none(), "only a room without use is forgotten");
         self.by_name.remove(room.room.name());
-        self.registry.remove_route(&room.room, self.shard);
+        self.registry.remove_route(&room.room, self.shard, now);
     }
 
-    fn open(&mut self, name: &RoomName) -> Key {
+    fn open(&mut self, name: &RoomName, now: Time) -> Key {
         let LocalRooms { rooms, registry, shard, .. } = self;
-        let key = rooms.insert_with(|local_room| LocalRoom {
-            room: registry.add_route(name, Route { shard: *shard, local_room }),
-            members: Vec::new(),
-            pending: None,
+        let key = rooms.insert_with(|local_room| {
+            let (room, seen) = registry.add_route(name, Route { shard: *shard, local_room }, now);
+            LocalRoom { room, members: Vec::new(), pending: None, seen, arrived: Vec::new() }
         });
         self.by_name.insert(name.clone(), key);
         key
-    }
-
-    fn membership_in(&self, first: u32, name: &RoomName) -> Option<u32> {
-        let room = self.find(name)?;
-        let mut at = first;
-        while let Some(membership) = self.memberships.at(at) {
-            if membership.room == room {
-                return Some(at);
-            }
-            at = membership.next;
-        }
-        None
     }
 
     /// Takes a membership that no list names any more out of its room.
     fn remove(&mut self, index: u32) -> Option<Emptied> {
         let membership = self.memberships.remove_at(index).expect("a listed membership is present");
         let room = self.rooms.get_mut(membership.room).expect("a membership's room is present");
+        room.room.member_left();
         room.members.swap_remove(membership.position as usize);
         if let Some(moved) = room.members.get(membership.position as usize) {
             self.memberships.at_mut(moved.membership).expect("a member's membership is present").position =
@@ -228,19 +368,30 @@ pub const NO_MEMBERSHIP: u32 = NONE;
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
     use proptest::prelude::*;
 
     use super::*;
+    use crate::rooms::{HistoryLimits, RoomSettings};
+
+    fn settings() -> RoomSettings {
+        let history = HistoryLimits { bytes_max: 1 << 20, messages_max: 10, age_max: Duration::from_secs(1) };
+        RoomSettings { history, memory_max: 1 << 30, lag: Vec::new() }
+    }
+
+    fn wish() -> Wish {
+        Wish { own: OwnMessages::Skip, start: Start::Live, encoding: Encoding::Frames }
+    }
 
     fn rooms() -> LocalRooms {
-        LocalRooms::new(ShardId::new(0), Arc::default())
+        LocalRooms::new(ShardId::new(0), Arc::new(Registry::new(settings())))
     }
 
     fn leave_all(rooms: &mut LocalRooms, first: &mut u32) {
         while let Some(emptied) = rooms.leave_first(first) {
             if let Some(emptied) = emptied {
-                rooms.forget(emptied);
+                rooms.forget(emptied, Time::ZERO);
             }
         }
     }
@@ -251,12 +402,12 @@ mod tests {
         let mut first = NO_MEMBERSHIP;
         for (number, ok) in [(1, true), (2, true), (3, true), (4, false)] {
             let name = RoomName::new(&format!("r{number}")).unwrap();
-            assert_eq!(rooms.join(0, &mut first, &name, OwnMessages::Skip, 3).is_ok(), ok, "{number}");
+            assert_eq!(rooms.join((0, &mut first), &name, wish(), 3, Time::ZERO).is_ok(), ok, "{number}");
         }
         let again = RoomName::new("r1").unwrap();
-        assert!(rooms.join(0, &mut first, &again, OwnMessages::Receive, 3).is_ok(), "a member already");
+        assert!(rooms.join((0, &mut first), &again, wish(), 3, Time::ZERO).is_ok(), "a member already");
         leave_all(&mut rooms, &mut first);
-        assert_eq!((rooms.len(), rooms.memberships(), rooms.registry.len()), (0, 0, 0));
+        assert_eq!((rooms.len(), rooms.memberships()), (0, 0));
     }
 
     proptest! {
@@ -271,12 +422,12 @@ mod tests {
                 let name = RoomName::new(&format!("room {room}")).unwrap();
                 match action {
                     0 => {
-                        rooms.join(connection as u32, &mut heads[connection], &name, OwnMessages::Skip, 128).unwrap();
+                        rooms.join((connection as u32, &mut heads[connection]), &name, wish(), 128, Time::ZERO).unwrap();
                         model.insert((connection, room));
                     }
                     1 => {
                         if let Some(emptied) = rooms.leave(&mut heads[connection], &name) {
-                            rooms.forget(emptied);
+                            rooms.forget(emptied, Time::ZERO);
                         }
                         model.remove(&(connection, room));
                     }

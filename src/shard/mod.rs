@@ -11,12 +11,14 @@
 //!   shards with members (this one's too: so its members see the room's order) and wakes those.
 //! * **mailbox** is drained after every return from wait, so no wake-up is lost; it comes late in
 //!   the turn so that what a connection here published leaves in the same turn.
-//! * **flush** sends to each connection once. **reap** frees; nothing is freed before.
+//! * **flush** sends to each connection once: its own queue, then what its rooms have for it, straight
+//!   from the rooms' batches. **reap** frees; nothing is freed before.
 //!
 //! Reading, timers and the mailbox have budgets, and so bound what a flush has to send; what is left
 //! over makes the next wait a poll.
 
 mod apply;
+mod batch_pool;
 mod deliver;
 mod ending;
 mod mailbox;
@@ -24,6 +26,7 @@ mod membership;
 mod outbound;
 mod publish;
 mod read;
+mod serve;
 mod session;
 mod settings;
 mod stats;
@@ -46,8 +49,9 @@ pub use settings::Settings;
 pub use stats::{Counter, ShardStats};
 
 use membership::LocalRooms;
-use outbound::SendArena;
+use outbound::{Outbound, SendArena};
 use publish::PublishQueue;
+use serve::{Plan, Serving};
 use session::{Session, Slot};
 use stats::Tally;
 
@@ -105,7 +109,9 @@ struct Core<S> {
     router: Router,
     effects: Effects<'static>,
     /// Spare room for the list of rooms that a message is published to.
-    joined: Vec<Key>,
+    joined: Vec<(Key, Option<Key>)>,
+    /// Spare room for what a connection is sent of its rooms.
+    plan: Plan,
     arena: SendArena,
     rooms: LocalRooms,
     publications: PublishQueue,
@@ -141,6 +147,7 @@ impl<I: Io> Shard<I> {
             connections: shared.connections,
             effects: Effects::default(),
             joined: Vec::new(),
+            plan: Plan::default(),
             arena: SendArena::default(),
             rooms: LocalRooms::new(id, shared.registry),
             publications: PublishQueue::default(),
@@ -178,6 +185,8 @@ impl<I: Io> Shard<I> {
         self.publish();
         self.take_mail();
         self.flush_dirty();
+        self.core.rooms.clear_arrived();
+        self.core.rooms.registry().maintain(self.core.now);
         self.reap();
         Ok(self.end_turn())
     }
@@ -188,21 +197,22 @@ impl<I: Io> Shard<I> {
     }
 
     fn wait_deadline(&self) -> Option<Time> {
-        if self.core.mailbox.has_mail() || !self.expired.is_empty() {
+        if self.core.mailbox.has_mail() || !self.expired.is_empty() || !self.core.dirty.is_empty() {
             return Some(Time::ZERO);
         }
+        let history = Some(self.core.rooms.registry().due()).filter(|due| *due != Time::NEVER);
         let timer = self.core.timers.next_deadline();
-        [timer, self.core.drain_deadline].into_iter().flatten().min()
+        [timer, self.core.drain_deadline, history].into_iter().flatten().min()
     }
 
     fn publish(&mut self) {
-        let Core { publications, rooms, mailbox, reached, id, tally, .. } = &mut self.core;
+        let Core { publications, rooms, mailbox, reached, id, tally, now, .. } = &mut self.core;
         if publications.is_empty() && !reached.contains(&true) {
             self.resume_publishers();
             return;
         }
         let mesh = mailbox.mesh();
-        let published = publications.publish(rooms, mesh, |shard| reached[shard.index()] = true);
+        let published = publications.publish(rooms, mesh, *now, |shard| reached[shard.index()] = true);
         tally.add(Counter::Publications, published);
         for (shard, was_reached) in reached.iter_mut().enumerate() {
             if std::mem::take(was_reached) && shard != id.index() {
@@ -289,6 +299,12 @@ impl<I: Io> Shard<I> {
 impl<S> Core<S> {
     fn connection_id(&self, key: Key) -> ConnectionId {
         ConnectionId { shard: self.id, key }
+    }
+
+    /// What serving a connection touches, and the plan for it.
+    fn serving<'a>(&'a mut self, outbound: &'a mut Outbound) -> (Serving<'a>, &'a mut Plan) {
+        let Core { rooms, arena, tally, plan, now, .. } = self;
+        (Serving { rooms, outbound, arena, tally, now: *now }, plan)
     }
 
     fn mark_dirty(&mut self, index: u32, session: &mut Session) {

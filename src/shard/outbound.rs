@@ -1,19 +1,24 @@
 //! What waits to be sent to one connection: a FIFO of byte ranges with a lane for control frames.
 //!
-//! The lists of all connections of a shard run through one [`SendArena`], so a queued message costs
-//! a 20-byte node and, per shard, one count on the shared buffer: nothing is allocated per receiver,
-//! and an idle connection owns nothing here.
+//! Only what is nobody else's waits here: replies, control frames, and the frame of a room that is half
+//! out. What a room has for its members stays in the room; see `serve.rs`.
+//!
+//! The lists of all connections of a shard run through one [`SendArena`], and an idle connection owns
+//! nothing here.
 //!
 //! Replies (echo, pong) of the current turn lie contiguous in the arena's scratch; what the kernel
 //! does not take by the end of the turn is copied out of it once ([`Outbound::settle`]).
 
 use std::io::IoSlice;
+use std::ops::Range;
+use std::sync::Arc;
 
-use crate::protocol::{CONTROL_FRAME_BYTES_MAX, FrameBuf, Opcode, push_server_frame};
+use crate::protocol::{CONTROL_FRAME_BYTES_MAX, Opcode, push_server_frame};
+use crate::rooms::{Batch, Encoding};
 use crate::slab::NONE;
-use arena::{Node, Purpose, SCRATCH};
+use arena::{Buffer, Node, Purpose, SCRATCH};
 
-pub use arena::{FrameIndex, SendArena};
+pub use arena::SendArena;
 
 mod arena;
 #[cfg(test)]
@@ -23,6 +28,8 @@ mod tests;
 pub const SLICES_PER_SEND: usize = 64;
 /// Longer replies get a buffer of their own, so a short write never copies them a second time.
 const SCRATCH_REPLY_BYTES_MAX: usize = 256 << 10;
+/// A rest of a message may pin so many times its own size.
+const PINNED_PER_REST: usize = 2;
 /// Pongs that one connection gets in one turn without a wait; of more, only the newest counts.
 const PONGS_PER_TURN: u8 = 16;
 
@@ -103,9 +110,9 @@ impl Outbound {
         let mut frame = Vec::with_capacity(CONTROL_FRAME_BYTES_MAX);
         encode(&mut frame);
         if self.pending_pong != NONE {
-            arena.release(FrameIndex(self.pending_pong));
+            arena.release(self.pending_pong);
         }
-        self.pending_pong = arena.hold(FrameBuf::new(frame)).0;
+        self.pending_pong = arena.hold(Buffer::Own(frame));
     }
 
     /// Queues a ping of ours: at most one waits, ahead of the data.
@@ -113,34 +120,36 @@ impl Outbound {
         self.ping_pending = true;
     }
 
-    /// Queues a range of a room's buffer, unless that pins more than `limit`. An empty queue takes
-    /// any range, so a limit below the message limit cuts nobody who keeps up.
-    ///
-    /// # Errors
-    ///
-    /// [`QueueFull`]; nothing was queued.
-    pub fn push_delivery(
+    /// Queues a range of a room's messages: the conversation ends, and these still come before its Close.
+    pub fn push_messages(
         &mut self,
         arena: &mut SendArena,
-        frame: FrameIndex,
-        (start, end): (u32, u32),
-        limit: usize,
-    ) -> Result<(), QueueFull> {
-        if self.tail != NONE {
-            let tail = &mut arena.nodes[self.tail as usize];
-            if tail.frame == frame.0 && tail.end == start {
-                tail.end = end;
-                return Ok(());
-            }
-        }
-        let node = Node { frame: frame.0, start, end, next: NONE, purpose: Purpose::Delivery };
+        (batch, encoding): (&Arc<Batch>, Encoding),
+        range: Range<usize>,
+    ) {
+        let buffer = arena.hold(Buffer::Batch(Arc::clone(batch), encoding));
+        let (start, end) = (range.start as u32, range.end as u32);
+        let node = Node { buffer, start, end, next: NONE, purpose: Purpose::Delivery };
         let cost = arena.cost(&node);
-        if self.head != NONE && self.pinned as usize + cost > limit {
-            return Err(QueueFull);
-        }
-        arena.add_reference(frame);
         self.append(arena, node, cost);
-        Ok(())
+    }
+
+    /// Takes over the rest of a room's message whose first bytes are out, when nothing else waits. A
+    /// small rest is copied rather than let it pin a large buffer.
+    pub fn push_begun(
+        &mut self,
+        arena: &mut SendArena,
+        (batch, encoding): (&Arc<Batch>, Encoding),
+        range: Range<usize>,
+    ) {
+        debug_assert!(self.head == NONE, "a room's messages come after what is the connection's own");
+        if range.len() * PINNED_PER_REST < batch.pinned_bytes() {
+            let rest = batch.bytes(encoding)[range].to_vec();
+            self.push_own(arena, rest, Purpose::Delivery);
+        } else {
+            self.push_messages(arena, (batch, encoding), range);
+        }
+        self.head_begun = true;
     }
 
     /// Drops all that has not begun to be sent. A frame whose first bytes are out stays whole.
@@ -174,11 +183,11 @@ impl Outbound {
     /// half out and the pongs before it, ahead of everything else.
     pub fn promote_control(&mut self, arena: &mut SendArena) {
         if self.pending_pong != NONE {
-            let frame = self.pending_pong;
+            let buffer = self.pending_pong;
             self.pending_pong = NONE;
-            let end = arena.shared(frame).len() as u32;
+            let end = arena.buffer(buffer).bytes().len() as u32;
             // The hold moves from `pending_pong` to the node.
-            let node = Node { frame, start: 0, end, next: NONE, purpose: Purpose::Pong };
+            let node = Node { buffer, start: 0, end, next: NONE, purpose: Purpose::Pong };
             let after = self.last_pong(arena).unwrap_or(self.begun_head());
             self.insert_after(arena, after, node);
         }
@@ -187,7 +196,7 @@ impl Outbound {
             let start = arena.scratch.len() as u32;
             push_server_frame(&mut arena.scratch, Opcode::Ping, &[]);
             let end = arena.scratch.len() as u32;
-            let node = Node { frame: SCRATCH, start, end, next: NONE, purpose: Purpose::Ping };
+            let node = Node { buffer: SCRATCH, start, end, next: NONE, purpose: Purpose::Ping };
             self.insert_after(arena, self.begun_head(), node);
         }
     }
@@ -237,13 +246,13 @@ impl Outbound {
         let mut at = self.head;
         while at != NONE {
             let node = arena.nodes[at as usize];
-            if node.frame == SCRATCH {
+            if node.buffer == SCRATCH {
                 let sent = if at == self.head { std::mem::take(&mut self.head_sent) } else { 0 };
                 let before = arena.cost(&node);
                 let bytes = arena.bytes(&node)[sent as usize..].to_vec();
                 let end = bytes.len() as u32;
-                let frame = arena.hold(FrameBuf::new(bytes)).0;
-                let settled = Node { frame, start: 0, end, ..node };
+                let buffer = arena.hold(Buffer::Own(bytes));
+                let settled = Node { buffer, start: 0, end, ..node };
                 arena.nodes[at as usize] = settled;
                 self.account(node.purpose, arena.cost(&settled) as i64 - before as i64);
             }
@@ -253,8 +262,8 @@ impl Outbound {
 
     fn push_own(&mut self, arena: &mut SendArena, bytes: Vec<u8>, purpose: Purpose) {
         let end = bytes.len() as u32;
-        let frame = arena.hold(FrameBuf::new(bytes)).0;
-        let node = Node { frame, start: 0, end, next: NONE, purpose };
+        let buffer = arena.hold(Buffer::Own(bytes));
+        let node = Node { buffer, start: 0, end, next: NONE, purpose };
         let cost = arena.cost(&node);
         self.append(arena, node, cost);
     }
@@ -262,13 +271,13 @@ impl Outbound {
     fn push_scratch(&mut self, arena: &mut SendArena, start: u32, end: u32, purpose: Purpose) {
         if self.tail != NONE && purpose == Purpose::Reply {
             let tail = &mut arena.nodes[self.tail as usize];
-            if tail.frame == SCRATCH && tail.end == start && tail.purpose == Purpose::Reply {
+            if tail.buffer == SCRATCH && tail.end == start && tail.purpose == Purpose::Reply {
                 tail.end = end;
                 self.account(purpose, i64::from(end - start));
                 return;
             }
         }
-        let node = Node { frame: SCRATCH, start, end, next: NONE, purpose };
+        let node = Node { buffer: SCRATCH, start, end, next: NONE, purpose };
         let cost = arena.cost(&node);
         self.append(arena, node, cost);
     }
@@ -360,7 +369,7 @@ impl Outbound {
 
     fn drop_pong(&mut self, arena: &mut SendArena) {
         if self.pending_pong != NONE {
-            arena.release(FrameIndex(self.pending_pong));
+            arena.release(self.pending_pong);
             self.pending_pong = NONE;
         }
     }
@@ -378,7 +387,3 @@ impl Outbound {
         }
     }
 }
-
-/// The queue of a connection would pin more than its limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueFull;

@@ -1,47 +1,44 @@
 //! This turn's publications: collected while connections are read, given their offsets and handed to
 //! the mailboxes once per room at the end of reading.
 //!
-//! Collecting first is what makes a burst cheap: the messages of one room become few buffers and one
-//! lock, however many they are.
+//! Collecting first is what makes a burst cheap: the messages of one room become few batches and one
+//! lock each, however many they are.
 
+use std::sync::Arc;
+
+use super::batch_pool::BatchPool;
 use super::mailbox::{Mail, Mesh, Publication};
 use super::membership::LocalRooms;
 use crate::id::{ConnectionId, ShardId};
-use crate::protocol::{FrameBuf, FramePool, Kind, Opcode, push_server_frame, server_frame_bytes};
-use crate::rooms::Room;
+use crate::protocol::{Kind, Opcode, push_server_frame, server_frame_bytes};
+use crate::rooms::{Batch, Published, Room, Route, Sender};
 use crate::slab::{Key, NONE};
+use crate::time::Time;
 
 #[cfg(test)]
 mod tests;
 
-/// One buffer gathers up to this much, so that what a slow receiver pins stays divisible.
+/// One batch gathers up to this much, so that what a slow receiver pins stays divisible.
 const BATCH_BYTES_MAX: usize = 64 << 10;
 
-/// Consecutive messages of one sender to one room, encoded.
+/// One message.
 #[derive(Debug)]
 struct Entry {
     sender: ConnectionId,
-    messages: u32,
-    source: Source,
+    /// The sender's membership in the room, if it has one.
+    membership: Option<Key>,
+    kind: Kind,
+    payload: Payload,
     /// The next entry of the same room.
     next: u32,
 }
 
 #[derive(Debug)]
-enum Source {
+enum Payload {
     /// A range of the queue's bytes.
     Collected { start: usize, end: usize },
-    /// A buffer of its own, for a message too big to be copied once more.
-    Own(FrameBuf),
-}
-
-impl Source {
-    fn len(&self) -> usize {
-        match self {
-            Source::Collected { start, end } => end - start,
-            Source::Own(frame) => frame.len(),
-        }
-    }
+    /// A batch of its own, for a message too big to be copied once more.
+    Alone(Arc<Batch>),
 }
 
 /// The publications of one turn.
@@ -52,7 +49,8 @@ pub struct PublishQueue {
     rooms: Vec<Key>,
     /// Who has published into an inbox over its limit.
     congesting: Vec<ConnectionId>,
-    pool: FramePool,
+    pool: BatchPool,
+    evicted: Vec<Arc<Batch>>,
 }
 
 impl PublishQueue {
@@ -71,47 +69,30 @@ impl PublishQueue {
         self.congesting.iter().copied()
     }
 
-    /// Notes a sender whose message [`publish_elsewhere`] put into an inbox over its limit.
+    /// Notes a sender whose message [`hand_out`] put into an inbox over its limit.
     pub fn add_congesting(&mut self, sender: ConnectionId) {
         self.congesting.push(sender);
     }
 
-    /// Collects one message for a room with members on this shard.
-    pub fn push(&mut self, rooms: &mut LocalRooms, room: Key, sender: ConnectionId, kind: Kind, data: &[u8]) {
+    /// Collects one message for a room with members on this shard; `membership` is the sender's in it.
+    pub fn push(
+        &mut self,
+        rooms: &mut LocalRooms,
+        (room, membership): (Key, Option<Key>),
+        sender: ConnectionId,
+        (kind, data): (Kind, &[u8]),
+    ) {
         let Some(local) = rooms.get_mut(room) else { return };
-        let encoded_bytes = server_frame_bytes(data.len());
-        if encoded_bytes > BATCH_BYTES_MAX {
-            let frame = encode_alone(kind, data);
-            let pending = &mut local.pending;
-            self.append(pending, room, Entry { sender, messages: 1, source: Source::Own(frame), next: NONE });
-            return;
-        }
-        let start = self.bytes.len();
-        push_server_frame(&mut self.bytes, Opcode::from(kind), data);
-        let end = self.bytes.len();
-        if let Some((_, last)) = local.pending
-            && last as usize + 1 == self.entries.len()
-            && let Entry {
-                sender: same,
-                messages,
-                source: Source::Collected { start: first, end: until },
-                ..
-            } = &mut self.entries[last as usize]
-            && *same == sender
-            && end - *first <= BATCH_BYTES_MAX
-        {
-            *until = end;
-            *messages += 1;
-            return;
-        }
-        let source = Source::Collected { start, end };
-        self.append(&mut local.pending, room, Entry { sender, messages: 1, source, next: NONE });
-    }
-
-    fn append(&mut self, pending: &mut Option<(u32, u32)>, room: Key, entry: Entry) {
+        let payload = if server_frame_bytes(data.len()) > BATCH_BYTES_MAX {
+            Payload::Alone(batch_of_one(Sender::Member(sender), kind, data))
+        } else {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(data);
+            Payload::Collected { start, end: self.bytes.len() }
+        };
         let index = self.entries.len() as u32;
-        self.entries.push(entry);
-        *pending = match *pending {
+        self.entries.push(Entry { sender, membership, kind, payload, next: NONE });
+        local.pending = match local.pending {
             Some((first, last)) => {
                 self.entries[last as usize].next = index;
                 Some((first, index))
@@ -130,11 +111,12 @@ impl PublishQueue {
         &mut self,
         rooms: &mut LocalRooms,
         mesh: &Mesh<S>,
+        now: Time,
         mut reached: impl FnMut(ShardId),
     ) -> u64 {
         let mut published = 0;
         for at in 0..self.rooms.len() {
-            published += self.publish_room(rooms, self.rooms[at], mesh, &mut reached);
+            published += self.publish_room(rooms, self.rooms[at], mesh, now, &mut reached);
         }
         published
     }
@@ -145,13 +127,26 @@ impl PublishQueue {
         rooms: &mut LocalRooms,
         room: Key,
         mesh: &Mesh<S>,
+        now: Time,
         mut reached: impl FnMut(ShardId),
     ) -> u64 {
         let Some(local) = rooms.get_mut(room) else { return 0 };
         let Some((mut next, _)) = local.pending.take() else { return 0 };
+        let shared = Arc::clone(&local.room);
         let mut published = 0;
         while next != NONE {
-            next = self.publish_batch(&local.room, next, mesh, &mut reached, &mut published);
+            let (batch, until) = self.build_batch(next);
+            published += u64::from(batch.len());
+            let (last_offset, congested) = self.publish_batch(&shared, batch, mesh, now, &mut reached);
+            for entry in entries_between(&self.entries, next, until) {
+                if let Some(membership) = entry.membership {
+                    rooms.note_own(membership, last_offset);
+                }
+                if congested {
+                    self.congesting.push(entry.sender);
+                }
+            }
+            next = until;
         }
         published
     }
@@ -165,75 +160,56 @@ impl PublishQueue {
         self.bytes.shrink_to(keep_bytes);
     }
 
-    /// Publishes the entries from `first` on that fit into one buffer, and returns the one after.
+    /// Publishes one batch; returns the offset of its last message, and whether an inbox is over its
+    /// limit now.
     fn publish_batch<S>(
         &mut self,
         room: &Room,
-        first: u32,
+        batch: Arc<Batch>,
         mesh: &Mesh<S>,
+        now: Time,
         reached: &mut impl FnMut(ShardId),
-        published: &mut u64,
-    ) -> u32 {
-        let (frame, until) = self.build_batch(first);
-        let PublishQueue { entries, congesting, .. } = self;
-        room.publish(|last_offset, routes| {
-            let mut offset_before = last_offset;
-            let mut start = 0;
-            for entry in entries_between(entries, first, until) {
-                let end = start + entry.source.len() as u32;
-                for route in routes {
-                    let publication = Publication {
-                        local_room: route.local_room,
-                        offset_before,
-                        messages: entry.messages,
-                        range: (start, end),
-                        frame: frame.clone(),
-                        sender: entry.sender,
-                    };
-                    mesh.send(route.shard, Mail::Publication(publication));
-                }
-                start = end;
-                offset_before += u64::from(entry.messages);
-            }
-            for route in routes {
-                reached(route.shard);
-            }
-            if routes.iter().any(|route| mesh.is_over_limit(route.shard)) {
-                congesting.extend(entries_between(entries, first, until).map(|entry| entry.sender));
-            }
-            *published += offset_before - last_offset;
-            offset_before - last_offset
+    ) -> (u64, bool) {
+        let mut congested = false;
+        let published = room.publish(now, Arc::clone(&batch), None, &mut self.evicted, |offset, routes| {
+            congested = hand_out(mesh, &batch, offset, routes, reached);
         });
-        until
+        for evicted in self.evicted.drain(..) {
+            self.pool.recycle(evicted);
+        }
+        let Ok(Published::Entered(position)) = published else {
+            unreachable!("a room with members is not forgotten, and there was no key")
+        };
+        (position.offset, congested)
     }
 
-    /// One buffer with the entries from `first` on that fit, and the entry after them.
-    fn build_batch(&mut self, first: u32) -> (FrameBuf, u32) {
-        if let Entry { source: Source::Own(frame), next, .. } = &self.entries[first as usize] {
-            return (frame.clone(), *next);
+    /// One batch with the entries from `first` on that fit, and the entry after them.
+    fn build_batch(&mut self, first: u32) -> (Arc<Batch>, u32) {
+        if let Entry { payload: Payload::Alone(batch), next, .. } = &self.entries[first as usize] {
+            return (Arc::clone(batch), *next);
         }
-        let mut until = first;
-        let mut bytes = 0;
+        let (mut until, mut bytes) = (first, 0);
         while until != NONE {
-            let Entry { source: source @ Source::Collected { .. }, next, .. } = &self.entries[until as usize]
+            let Entry { payload: Payload::Collected { start, end }, next, .. } = self.entries[until as usize]
             else {
                 break;
             };
-            if until != first && bytes + source.len() > BATCH_BYTES_MAX {
+            let encoded_bytes = server_frame_bytes(end - start);
+            if until != first && bytes + encoded_bytes > BATCH_BYTES_MAX {
                 break;
             }
-            bytes += source.len();
-            until = *next;
+            bytes += encoded_bytes;
+            until = next;
         }
         let PublishQueue { bytes: collected, entries, pool, .. } = self;
-        let frame = pool.build(bytes, |buffer| {
+        let batch = pool.build(bytes, |batch| {
             for entry in entries_between(entries, first, until) {
-                if let Source::Collected { start, end } = entry.source {
-                    buffer.extend_from_slice(&collected[start..end]);
+                if let Payload::Collected { start, end } = entry.payload {
+                    push_message(batch, Sender::Member(entry.sender), entry.kind, &collected[start..end]);
                 }
             }
         });
-        (frame, until)
+        (batch, until)
     }
 }
 
@@ -249,39 +225,34 @@ fn entries_between(entries: &[Entry], first: u32, until: u32) -> impl Iterator<I
     })
 }
 
-/// Publishes one message at once, for a room without members on this shard. Says whether an inbox is
-/// over its limit now.
-pub fn publish_elsewhere<S>(
-    room: &Room,
+/// Hands a batch to the mailboxes of its room's shards; called while the room gives it its offset, so
+/// that the order stands. `reached` is told each shard. Returns whether an inbox is over its limit now.
+pub fn hand_out<S>(
     mesh: &Mesh<S>,
-    sender: ConnectionId,
-    (kind, data): (Kind, &[u8]),
+    batch: &Arc<Batch>,
+    offset_before: u64,
+    routes: &[Route],
     mut reached: impl FnMut(ShardId),
 ) -> bool {
-    let frame = encode_alone(kind, data);
-    let range = (0, frame.len() as u32);
     let mut congested = false;
-    room.publish(|offset_before, routes| {
-        for route in routes {
-            let publication = Publication {
-                local_room: route.local_room,
-                offset_before,
-                messages: 1,
-                range,
-                frame: frame.clone(),
-                sender,
-            };
-            mesh.send(route.shard, Mail::Publication(publication));
-            reached(route.shard);
-            congested |= mesh.is_over_limit(route.shard);
-        }
-        1
-    });
+    for route in routes {
+        let batch = Arc::clone(batch);
+        let publication = Publication { local_room: route.local_room, offset_before, batch };
+        mesh.send(route.shard, Mail::Publication(publication));
+        reached(route.shard);
+        congested |= mesh.is_over_limit(route.shard);
+    }
     congested
 }
 
-fn encode_alone(kind: Kind, data: &[u8]) -> FrameBuf {
-    let mut bytes = Vec::with_capacity(server_frame_bytes(data.len()));
-    push_server_frame(&mut bytes, Opcode::from(kind), data);
-    FrameBuf::new(bytes)
+/// A batch of one message.
+pub fn batch_of_one(sender: Sender, kind: Kind, data: &[u8]) -> Arc<Batch> {
+    let mut batch = Batch::with_capacity(server_frame_bytes(data.len()));
+    push_message(&mut batch, sender, kind, data);
+    Arc::new(batch)
+}
+
+fn push_message(batch: &mut Batch, sender: Sender, kind: Kind, data: &[u8]) {
+    let text = kind == Kind::Text;
+    batch.push(text, sender, data.len(), |out| push_server_frame(out, Opcode::from(kind), data));
 }

@@ -210,7 +210,8 @@ impl<S> Core<S> {
         let headers: Vec<(&str, &str)> =
             answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES + answer.body.len(), |out| {
-            push_http_response(out, answer.status, &headers, answer.content_type, &answer.body, false);
+            let (kind, body) = (answer.content_type, &answer.body);
+            push_http_response(out, answer.status, &headers, kind, body, false, Persistence::Close);
         });
         Step::Finish(CloseCause::HttpAnswered(answer.status))
     }

@@ -33,7 +33,14 @@ counters! {
     BytesOut => "bytes_out_total", "Bytes that the kernel took.";
     Sends => "sends_total", "Send calls that took something.";
     Publications => "publications_total", "Messages that entered a room.";
-    Deliveries => "deliveries_total", "Messages queued to a member.";
+    Deliveries => "deliveries_total", "Messages given to a member's socket.";
+    CutOutOfWindow => "lag_cut_out_of_window_total", "Members disconnected because their cursor fell out of the room's window (policy `disconnect`).";
+    CutStalled => "lag_cut_stalled_total", "Members disconnected behind in a room without progress (policy `disconnect`).";
+    CutStalledSkip => "lag_cut_stalled_skip_total", "The same in a room of policy `skip`.";
+    CutStalledLatest => "lag_cut_stalled_latest_total", "The same in a room of policy `latest`.";
+    SkippedOutOfWindow => "lag_skips_total", "Skips of members whose cursor fell out of the window (policy `skip`).";
+    SkippedLatest => "lag_latest_skips_total", "Skips of members that had more than one message to get (policy `latest`).";
+    SkippedMessages => "lag_skipped_messages_total", "Messages that members were not given for it.";
     ReplyPauses => "reply_pauses_total", "Pauses of reading because own replies were not taken.";
     PublisherPauses => "publisher_pauses_total", "Pauses of reading because a shard's inbox was full.";
     Memberships => "memberships", "Memberships now.";

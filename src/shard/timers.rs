@@ -1,10 +1,12 @@
 //! The timer phase: what is due is done, and everything that expired is armed anew.
 
-use crate::endpoint::CloseCause;
+use crate::endpoint::{Behind, CloseCause};
 use crate::reactor::Io;
+use crate::rooms::{LagPolicy, Position};
 
-use super::session::Due;
-use super::{Shard, TIMERS_PER_TURN};
+use super::session::{Due, Session};
+use super::stats::Counter;
+use super::{Core, Shard, TIMERS_PER_TURN};
 
 impl<I: Io> Shard<I> {
     pub(super) fn run_timers(&mut self) {
@@ -43,7 +45,8 @@ impl<I: Io> Shard<I> {
                 }
                 Due::WriteTimeout => {
                     let limit = settings.write_timeout;
-                    core.finish(key, slot, CloseCause::WriteTimeout { limit });
+                    let behind = core.count_stalled(&slot.session);
+                    core.finish(key, slot, CloseCause::WriteTimeout { limit, behind });
                 }
                 Due::TransportEnd => core.kill(index, slot),
             }
@@ -51,5 +54,22 @@ impl<I: Io> Shard<I> {
         if let Some(slot) = connections.at(index) {
             core.arm(index, slot);
         }
+    }
+}
+
+impl<S> Core<S> {
+    /// Counts a member that makes no progress, by its room's policy, and says where it is.
+    fn count_stalled(&mut self, session: &Session) -> Option<Behind> {
+        let (room, offset) = self.rooms.behind(session.memberships)?;
+        self.tally.add(
+            match room.policy() {
+                LagPolicy::Disconnect => Counter::CutStalled,
+                LagPolicy::Skip => Counter::CutStalledSkip,
+                LagPolicy::Latest => Counter::CutStalledLatest,
+            },
+            1,
+        );
+        let position = Position { epoch: room.epoch(), offset };
+        Some(Behind { room: room.name().clone(), position })
     }
 }

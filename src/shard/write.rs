@@ -1,14 +1,16 @@
 //! The flush phase: each dirty connection is sent what waits for it, once.
 
-use std::io::IoSlice;
+use std::io::{ErrorKind, IoSlice};
 
+use crate::endpoint::{Behind, CloseCause};
 use crate::reactor::Io;
+use crate::slab::Key;
 
 use super::outbound::SLICES_PER_SEND;
 use super::read::is_later;
 use super::session::Slot;
 use super::stats::Counter;
-use super::{Core, Shard, TURN_BYTES_HIGH};
+use super::{Core, Shard, TURN_BYTES_HIGH, mark_dirty};
 
 impl<I: Io> Shard<I> {
     pub(super) fn flush_dirty(&mut self) {
@@ -29,11 +31,15 @@ impl<I: Io> Shard<I> {
         let Some(slot) = connections.at_mut(index) else { return };
         slot.session.dirty = false;
         let was_waiting = slot.session.waiting;
-        if !slot.session.dead
-            && !slot.session.blocked
-            && let Err(error) = send_all(io, slot, core)
-        {
-            core.transport_failed(key, slot, error.kind());
+        if !slot.session.dead && !slot.session.blocked {
+            match send_all(io, key, slot, core) {
+                Ok(()) => {}
+                Err(SendError::Transport(kind)) => core.transport_failed(key, slot, kind),
+                Err(SendError::OutOfWindow(behind)) => {
+                    core.tally.add(Counter::CutOutOfWindow, 1);
+                    core.finish(key, slot, CloseCause::OutOfWindow { behind });
+                }
+            }
         }
         let session = &mut slot.session;
         if session.dead {
@@ -56,31 +62,47 @@ impl<I: Io> Shard<I> {
     }
 }
 
-/// Sends until the queue is empty or the kernel takes no more.
+/// Why sending to a connection ends it.
+enum SendError {
+    Transport(ErrorKind),
+    OutOfWindow(Behind),
+}
+
+/// Sends until nothing waits, the kernel takes no more, or one that catches up has had its share.
 fn send_all<I: Io>(
     io: &mut I,
+    key: Key,
     slot: &mut Slot<I::Stream>,
     core: &mut Core<I::Socket>,
-) -> std::io::Result<()> {
+) -> Result<(), SendError> {
+    let id = core.connection_id(key);
     let session = &mut slot.session;
+    let mut caught_up = 0;
     loop {
+        let (mut serving, plan) = core.serving(&mut session.outbound);
+        plan.make(&mut serving, id, session.memberships).map_err(SendError::OutOfWindow)?;
         session.outbound.promote_control(&mut core.arena);
         let mut slices = [IoSlice::new(&[]); SLICES_PER_SEND];
-        let filled = session.outbound.gather(&core.arena, &mut slices);
-        if filled == 0 {
-            session.waiting = false;
-            return Ok(());
-        }
+        let own = session.outbound.gather(&core.arena, &mut slices);
+        let own_bytes: usize = slices[..own].iter().map(|slice| slice.len()).sum();
+        let filled = core.plan.gather(&core.rooms, &mut slices, own);
         let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
-        let sent = match io.send(&slot.stream, &slices[..filled]) {
-            Ok(sent) => sent,
-            Err(error) if is_later(error.kind()) => 0,
-            Err(error) => return Err(error),
+        let sent = match filled {
+            0 => 0,
+            _ => match io.send(&slot.stream, &slices[..filled]) {
+                Ok(sent) => sent,
+                Err(error) if is_later(error.kind()) => 0,
+                Err(error) => return Err(SendError::Transport(error.kind())),
+            },
         };
         if sent > 0 {
             core.tally.add(Counter::Sends, 1);
             core.tally.add(Counter::BytesOut, sent as u64);
-            session.outbound.advance(&mut core.arena, sent);
+            session.outbound.advance(&mut core.arena, sent.min(own_bytes));
+        }
+        if sent >= own_bytes {
+            let (mut serving, plan) = core.serving(&mut session.outbound);
+            plan.advance(&mut serving, sent - own_bytes);
         }
         if sent < offered {
             if sent > 0 || !session.waiting {
@@ -88,6 +110,16 @@ fn send_all<I: Io>(
             }
             session.waiting = true;
             session.blocked = true;
+            return Ok(());
+        }
+        let (all_seen, all_fit) = (!core.plan.reads_window(), filled < SLICES_PER_SEND);
+        if filled == 0 || (all_seen && all_fit && session.outbound.is_empty()) {
+            session.waiting = false;
+            return Ok(());
+        }
+        caught_up += if all_seen { 0 } else { sent };
+        if caught_up > TURN_BYTES_HIGH {
+            mark_dirty(&mut core.dirty, key.index(), session);
             return Ok(());
         }
     }

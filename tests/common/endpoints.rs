@@ -46,7 +46,7 @@ impl Record {
     }
 }
 
-/// Obeys: `echo …`, `close <code> <reason>`, `join <room>`, `own <room>`, `leave <room>`,
+/// Obeys: `echo …`, `echoes <count>`, `close <code> <reason>`, `join <room>`, `own <room>`, `leave <room>`,
 /// `to <room> <text>`, `all <text>`, `joins <count>`, `panic`. Query: `?panic`, `?refuse`,
 /// `?panic-close`, `?close`.
 #[derive(Debug, Default)]
@@ -96,6 +96,11 @@ impl Endpoint for Obedient {
         let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
         match verb {
             "echo" => effects.send(rest),
+            "echoes" => {
+                for _ in 0..rest.parse::<usize>().expect("a count") {
+                    effects.send("x".repeat(1000));
+                }
+            }
             "close" => {
                 let (number, reason) = rest.split_once(' ').unwrap_or((rest, ""));
                 effects.close(code(number), reason.to_owned());

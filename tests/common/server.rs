@@ -11,6 +11,7 @@ use fanfare::config::Config;
 use fanfare::endpoint::{CloseKind, Echo, Endpoint, Relay, RouterPlan};
 use fanfare::id::ShardId;
 use fanfare::reactor::{PeerAddress, Wake};
+use fanfare::rooms::{Registry, RoomSettings};
 use fanfare::shard::{Admission, Adopt, Counter, Mail, Mesh, Progress, Settings, Shard, ShardStats, Shared};
 use fanfare::time::Time;
 
@@ -61,7 +62,18 @@ impl Server {
     }
 
     /// Adds `/echo` and `/rooms/{room}` to the plan.
-    pub fn with(shards: usize, settings: Settings, mailbox_bytes: usize, mut plan: RouterPlan) -> Server {
+    pub fn with(shards: usize, settings: Settings, mailbox_bytes: usize, plan: RouterPlan) -> Server {
+        Server::with_rooms(shards, settings, mailbox_bytes, plan, Config::default().room_settings())
+    }
+
+    /// The same with other histories.
+    pub fn with_rooms(
+        shards: usize,
+        settings: Settings,
+        mailbox_bytes: usize,
+        mut plan: RouterPlan,
+        rooms: RoomSettings,
+    ) -> Server {
         plan.add_endpoint("/echo", Arc::new(|_| Box::new(Echo)));
         plan.add_endpoint("/rooms/{room}", Arc::new(|_| Box::new(Relay)));
         let net = Rc::new(RefCell::new(Net::default()));
@@ -70,7 +82,7 @@ impl Server {
         let (mesh, mailboxes) = Mesh::new(boxed, mailbox_bytes);
         let connections = Arc::new(AtomicUsize::new(0));
         let shared = Shared {
-            registry: Arc::default(),
+            registry: Arc::new(Registry::new(rooms)),
             plan: Arc::new(plan),
             settings: Arc::new(settings),
             connections: Arc::clone(&connections),

@@ -76,11 +76,17 @@ const ENDS: &[End] = &[
         assert!(!s.is_closed(c));
     }),
     ("slow consumer: queue", CloseKind::QueueOverflow, |s, c| {
+        s.socket(c).room = 0;
+        feed(s, c, &text("echoes 400"));
+    }),
+    ("slow consumer: history", CloseKind::OutOfWindow, |s, c| {
         feed(s, c, &text("own a"));
         s.socket(c).room = 0;
-        for _ in 0..100 {
-            feed(s, c, &text(&format!("all {}", "x".repeat(900))));
+        for _ in 0..=1024 {
+            feed(s, c, &text("all x"));
         }
+        s.socket(c).room = usize::MAX;
+        s.settle();
     }),
     ("slow consumer: stalled", CloseKind::WriteTimeout, |s, c| {
         s.socket(c).room = 0;

@@ -1,64 +1,58 @@
 //! Limits at one below, exactly at, and one above.
 
-use fanfare::endpoint::CloseKind;
+use fanfare::Config;
+use fanfare::endpoint::{CloseKind, RouterPlan};
 use fanfare::shard::{Counter, Settings};
 
 use crate::common::endpoints::{Obedient, Record};
 use crate::common::server::TICK;
 use crate::common::{Client, Server, binary, settings, text};
 
-/// What one delivery pins, overhead included, as the shard counts it.
-fn pinned_by_one_delivery(message: &[u8]) -> usize {
-    let mut server = Server::new(1, settings());
-    let slow = server.connect(0, "/rooms/a");
-    let sender = server.connect(0, "/rooms/a");
-    server.socket(slow).room = 0;
-    let before = server.counter(Counter::QueuePinnedMax);
-    server.feed(sender, message);
-    server.turn(0);
-    let pinned = server.counter(Counter::QueuePinnedMax);
-    assert_eq!(before, 0, "nothing was pinned before");
-    server.finish();
-    pinned as usize
+/// One shard whose rooms hold so many messages.
+fn remembering(messages: u64) -> Server {
+    let config = Config { history_messages: messages, ..Config::default() };
+    let rooms = config.room_settings();
+    Server::with_rooms(1, settings(), config.mailbox_bytes, RouterPlan::default(), rooms)
 }
 
 #[test]
-fn a_queue_is_cut_when_it_would_pin_more_than_its_limit_and_the_others_do_not_notice() {
+fn a_member_is_cut_when_the_window_has_left_it_behind_and_the_others_do_not_notice() {
     let message = text("a small message");
-    let one = pinned_by_one_delivery(&message);
-    assert!(one > message.len() + 100, "the overhead counts: {one}");
-    for (limit, fit) in [(10 * one - 1, 9), (10 * one, 10), (10 * one + 1, 10)] {
-        let mut server = Server::new(1, Settings { queue_bytes_max: limit, ..settings() });
+    for (held, cut) in [(9, true), (10, false), (11, false)] {
+        let mut server = remembering(held);
         let slow = server.connect(0, "/rooms/a");
         let fast = server.connect(0, "/rooms/a");
         let sender = server.connect(0, "/rooms/a");
         server.socket(slow).room = 0;
-        for number in 1..=12 {
+        for _ in 0..10 {
             server.feed(sender, &message);
             server.turn(0);
-            let cut = server.closes(CloseKind::QueueOverflow) == 1;
-            assert_eq!(cut, number > fit, "limit {limit}, message {number}");
         }
+        assert_eq!(server.counter(Counter::QueuePinnedMax), 0, "what it has not got is not its own");
         server.socket(slow).room = usize::MAX;
         server.settle();
-        let (code, reason) = server.take_close(slow);
-        assert_eq!(code, 1008);
-        assert!(reason.contains("slow consumer") && reason.contains(&limit.to_string()), "{reason}");
-        assert_eq!(server.take_texts(fast), vec!["a small message"; 12]);
+        assert_eq!(server.closes(CloseKind::OutOfWindow), u64::from(cut), "{held}");
+        assert_eq!(server.counter(Counter::CutOutOfWindow), u64::from(cut));
+        if cut {
+            let (code, reason) = server.take_close(slow);
+            assert_eq!(code, 1008);
+            assert!(reason.contains("slow consumer") && reason.ends_with(":0 in room a"), "{reason}");
+        } else {
+            assert_eq!(server.take_texts(slow), vec!["a small message"; 10]);
+        }
+        assert_eq!(server.take_texts(fast), vec!["a small message"; 10]);
         server.finish();
     }
 }
 
 #[test]
-fn a_frame_whose_first_bytes_are_out_is_finished_before_the_close_of_a_cut_queue() {
-    let message = text("a small message");
-    let one = pinned_by_one_delivery(&message);
-    let mut server = Server::new(1, Settings { queue_bytes_max: 3 * one, ..settings() });
+fn a_frame_whose_first_bytes_are_out_is_finished_before_the_close() {
+    let mut server = remembering(3);
     let slow = server.connect(0, "/rooms/a");
     let sender = server.connect(0, "/rooms/a");
     server.socket(slow).room = 5;
-    for _ in 0..4 {
-        server.feed(sender, &message);
+    for _ in 0..5 {
+        server.feed(sender, &text("a small message"));
         server.turn(0);
     }
     server.socket(slow).room = usize::MAX;
@@ -66,22 +60,33 @@ fn a_frame_whose_first_bytes_are_out_is_finished_before_the_close_of_a_cut_queue
     let frames = server.take_frames(slow);
     assert_eq!(frames.len(), 2, "{frames:?}");
     assert_eq!(frames[0].payload, b"a small message");
-    assert_eq!(frames[1].close().unwrap().0, 1008);
+    let (code, reason) = frames[1].close().unwrap();
+    assert_eq!(code, 1008);
+    assert!(reason.ends_with(":1 in room a"), "the whole frame counts as sent: {reason}");
     server.finish();
 }
 
 #[test]
-fn an_empty_queue_takes_one_message_bigger_than_the_limit() {
-    let mut server = Server::new(1, Settings { queue_bytes_max: 4096, ..settings() });
+fn a_message_bigger_than_the_window_waits_for_a_slow_member() {
+    let config = Config { history_bytes: 4096, ..Config::default() };
+    let rooms = config.room_settings();
+    let plan = RouterPlan::default();
+    let mut server = Server::with_rooms(1, settings(), config.mailbox_bytes, plan, rooms);
     let slow = server.connect(0, "/rooms/a");
     let sender = server.connect(0, "/rooms/a");
-    server.socket(slow).room = 0;
-    server.feed(sender, &binary(&[9; 100_000]));
-    server.settle();
-    assert_eq!(server.closes(CloseKind::QueueOverflow), 0);
-    server.feed(sender, &text("one too many"));
-    server.settle();
-    assert_eq!(server.closes(CloseKind::QueueOverflow), 1);
+    for (next, cut) in [("the newest stays", 0), ("one too many", 1)] {
+        server.socket(slow).room = 0;
+        server.feed(sender, &binary(&[9; 100_000]));
+        server.turn(0);
+        if cut > 0 {
+            server.feed(sender, &text(next));
+            server.turn(0);
+        }
+        server.socket(slow).room = usize::MAX;
+        server.settle();
+        assert_eq!(server.closes(CloseKind::OutOfWindow), cut, "{next}");
+    }
+    assert_eq!(server.take_frames(slow)[0].payload, [9; 100_000]);
     server.finish();
 }
 

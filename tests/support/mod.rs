@@ -25,6 +25,12 @@ pub fn config() -> Config {
     Config { listen, workers: Some(2), pin: Pin::Off, ..Config::default() }
 }
 
+/// The same with rooms that forget nothing in the time of a test.
+pub fn remembering(config: Config) -> Config {
+    let history_bytes = 1 << 30;
+    Config { history_bytes, history_memory: history_bytes, history_messages: 1 << 20, ..config }
+}
+
 /// A server that is shut down when it goes out of scope.
 pub struct TestServer(Option<Server>);
 
@@ -50,6 +56,12 @@ impl TestServer {
     pub fn pinned_max(&self) -> usize {
         let of_shard = |stats: &ShardStats| stats.get(Counter::QueuePinnedMax);
         self.shard_stats().iter().map(of_shard).max().unwrap_or_default() as usize
+    }
+
+    /// Messages that `members` members of the one room have not been given yet, or a little less.
+    pub fn undelivered(&self, members: u64) -> u64 {
+        let published = self.counter(Counter::Publications);
+        (published * members).saturating_sub(self.counter(Counter::Deliveries))
     }
 
     /// Shuts it down and returns its last numbers.

@@ -1,11 +1,13 @@
-//! The storage behind the outbound queues of a shard: nodes, shared buffers and the turn's scratch.
+//! The storage behind the outbound queues of a shard: nodes, buffers and the turn's scratch.
 //!
 //! Knows neither order nor limits; those are the queue's.
 
-use crate::protocol::FrameBuf;
+use std::sync::Arc;
+
+use crate::rooms::{Batch, Encoding};
 use crate::slab::NONE;
 
-/// The frame index that means "in this turn's scratch".
+/// The buffer index that means "in this turn's scratch".
 pub(super) const SCRATCH: u32 = NONE - 1;
 /// What a node adds to what a connection pins.
 const NODE_BYTES: usize = size_of::<Node>();
@@ -25,31 +27,48 @@ pub(super) enum Purpose {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
-    pub(super) frame: u32,
+    pub(super) buffer: u32,
     pub(super) start: u32,
     pub(super) end: u32,
     pub(super) next: u32,
     pub(super) purpose: Purpose,
 }
 
+/// What an allocation costs beside its bytes: the vector's words and the allocator's header.
+const OWN_OVERHEAD_BYTES: usize = 40;
+
+/// A buffer that one node refers to.
 #[derive(Debug)]
-struct SharedFrame {
-    frame: FrameBuf,
-    /// Nodes of this shard that refer to it: a plain count, so receivers cost no atomic operation.
-    references: u32,
+pub(super) enum Buffer {
+    /// The connection's own bytes.
+    Own(Vec<u8>),
+    /// A room's messages, shared with everybody.
+    Batch(Arc<Batch>, Encoding),
 }
 
-/// Names a shared buffer inside one shard's arena.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameIndex(pub(super) u32);
+impl Buffer {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Buffer::Own(bytes) => bytes,
+            Buffer::Batch(batch, encoding) => batch.bytes(*encoding),
+        }
+    }
+
+    fn pinned_bytes(&self) -> usize {
+        match self {
+            Buffer::Own(bytes) => bytes.capacity() + OWN_OVERHEAD_BYTES,
+            Buffer::Batch(batch, _) => batch.pinned_bytes(),
+        }
+    }
+}
 
 /// The storage behind all outbound queues of a shard.
 #[derive(Debug)]
 pub struct SendArena {
     pub(super) nodes: Vec<Node>,
     free_node: u32,
-    frames: Vec<Option<SharedFrame>>,
-    free_frames: Vec<u32>,
+    buffers: Vec<Option<Buffer>>,
+    free_buffers: Vec<u32>,
     pub(super) scratch: Vec<u8>,
 }
 
@@ -58,42 +77,37 @@ impl Default for SendArena {
         SendArena {
             nodes: Vec::new(),
             free_node: NONE,
-            frames: Vec::new(),
-            free_frames: Vec::new(),
+            buffers: Vec::new(),
+            free_buffers: Vec::new(),
             scratch: Vec::new(),
         }
     }
 }
 
 impl SendArena {
-    /// Takes a buffer in, held once by the caller until [`SendArena::release`].
-    pub fn hold(&mut self, frame: FrameBuf) -> FrameIndex {
-        let shared = Some(SharedFrame { frame, references: 1 });
-        match self.free_frames.pop() {
+    /// Takes a buffer in, until [`SendArena::release`].
+    pub(super) fn hold(&mut self, buffer: Buffer) -> u32 {
+        match self.free_buffers.pop() {
             Some(index) => {
-                self.frames[index as usize] = shared;
-                FrameIndex(index)
+                self.buffers[index as usize] = Some(buffer);
+                index
             }
             None => {
-                self.frames.push(shared);
-                FrameIndex(self.frames.len() as u32 - 1)
+                self.buffers.push(Some(buffer));
+                self.buffers.len() as u32 - 1
             }
         }
     }
 
-    /// Gives one hold back; the last one lets go of the buffer.
-    pub fn release(&mut self, index: FrameIndex) {
-        let slot = &mut self.frames[index.0 as usize];
-        let shared = slot.as_mut().expect("a held frame is present");
-        shared.references -= 1;
-        if shared.references == 0 {
-            *slot = None;
-            self.free_frames.push(index.0);
-        }
+    /// Lets go of a buffer.
+    pub(super) fn release(&mut self, index: u32) {
+        let held = self.buffers[index as usize].take();
+        debug_assert!(held.is_some(), "a buffer is released once");
+        self.free_buffers.push(index);
     }
 
-    pub(super) fn shared(&self, index: u32) -> &FrameBuf {
-        &self.frames[index as usize].as_ref().expect("a node's frame is present").frame
+    pub(super) fn buffer(&self, index: u32) -> &Buffer {
+        self.buffers[index as usize].as_ref().expect("a node's buffer is present")
     }
 
     /// Replies of this turn, in bytes.
@@ -115,12 +129,7 @@ impl SendArena {
             free += 1;
             at = self.nodes[at as usize].next;
         }
-        (self.nodes.len() - free, self.frames.len() - self.free_frames.len())
-    }
-
-    /// One more node of a shared buffer.
-    pub(super) fn add_reference(&mut self, index: FrameIndex) {
-        self.frames[index.0 as usize].as_mut().expect("the caller holds the frame").references += 1;
+        (self.nodes.len() - free, self.buffers.len() - self.free_buffers.len())
     }
 
     pub(super) fn new_node(&mut self, node: Node) -> u32 {
@@ -134,28 +143,28 @@ impl SendArena {
         index
     }
 
-    /// Frees a node with its hold, and returns what it pinned.
+    /// Frees a node with its buffer, and returns what it was.
     pub(super) fn free_node(&mut self, index: u32) -> Node {
         let node = self.nodes[index as usize];
         self.nodes[index as usize].next = self.free_node;
         self.free_node = index;
-        if node.frame != SCRATCH {
-            self.release(FrameIndex(node.frame));
+        if node.buffer != SCRATCH {
+            self.release(node.buffer);
         }
         node
     }
 
     pub(super) fn bytes(&self, node: &Node) -> &[u8] {
-        let source = if node.frame == SCRATCH { &self.scratch } else { self.shared(node.frame).as_slice() };
+        let source = if node.buffer == SCRATCH { &self.scratch } else { self.buffer(node.buffer).bytes() };
         &source[node.start as usize..node.end as usize]
     }
 
     /// What a node pins. A range pins its whole buffer: a peer must not pin much by small ranges.
     pub(super) fn cost(&self, node: &Node) -> usize {
-        let bytes = if node.frame == SCRATCH {
+        let bytes = if node.buffer == SCRATCH {
             (node.end - node.start) as usize
         } else {
-            self.shared(node.frame).pinned_bytes()
+            self.buffer(node.buffer).pinned_bytes()
         };
         bytes + NODE_BYTES
     }

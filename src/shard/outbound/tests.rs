@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::protocol::push_close_frame;
+use crate::rooms::Sender;
 
 /// One node of the naive queue: bytes that nothing may interrupt once some are out.
 #[derive(Debug)]
@@ -11,9 +12,8 @@ struct Item {
     bytes: Vec<u8>,
     sent: usize,
     purpose: Purpose,
-    /// What the next push must continue to become a part of it: a place in the scratch, or in a buffer.
+    /// What the next push must continue to become a part of it.
     scratch_end: Option<usize>,
-    delivery_end: Option<(usize, usize)>,
 }
 
 #[derive(Debug, Default)]
@@ -37,27 +37,7 @@ impl Model {
             last.scratch_end = scratch_end;
             return;
         }
-        self.items.push(Item { bytes: bytes.to_vec(), sent: 0, purpose, scratch_end, delivery_end: None });
-    }
-
-    fn deliver(&mut self, buffer: usize, (start, end): (usize, usize), bytes: &[u8]) {
-        let delivery_end = Some((buffer, end));
-        match self.items.last_mut() {
-            Some(last) if last.delivery_end == Some((buffer, start)) => {
-                last.bytes.extend_from_slice(bytes);
-                last.delivery_end = delivery_end;
-            }
-            _ => {
-                let purpose = Purpose::Delivery;
-                self.items.push(Item {
-                    bytes: bytes.to_vec(),
-                    sent: 0,
-                    purpose,
-                    scratch_end: None,
-                    delivery_end,
-                });
-            }
-        }
+        self.items.push(Item { bytes: bytes.to_vec(), sent: 0, purpose, scratch_end });
     }
 
     /// Returns whether the pong went into the scratch.
@@ -83,7 +63,7 @@ impl Model {
                 Some(last) if purpose == Purpose::Pong => last + 1,
                 _ => at,
             };
-            let item = Item { bytes, sent: 0, purpose, scratch_end: None, delivery_end: None };
+            let item = Item { bytes, sent: 0, purpose, scratch_end: None };
             self.items.insert(at, item);
         }
         let mut out = Vec::new();
@@ -160,7 +140,7 @@ struct Pair {
     models: [Model; 3],
     blocked: [bool; 3],
     out: [Vec<u8>; 3],
-    buffers: Vec<FrameBuf>,
+    batches: Vec<Arc<Batch>>,
 }
 
 impl Pair {
@@ -180,29 +160,24 @@ impl Pair {
         assert_eq!(self.arena.scratch_bytes() > start, scratch);
     }
 
-    /// Three frames in one buffer; `skip` is the receiver that does not get the second.
+    /// Three frames in one batch; `skip` is the receiver that does not get the second.
     fn deliver(&mut self, tag: usize, size: usize, skip: usize) {
-        let mut bytes = Vec::new();
-        let mut ends = vec![0];
+        let mut batch = Batch::default();
         for part in 0..3 {
-            bytes.extend(frame(Opcode::Text, tag + part, size));
-            ends.push(bytes.len());
+            let bytes = frame(Opcode::Text, tag + part, size);
+            let sender = Sender::Api { exclude: None };
+            batch.push(true, sender, size, |out| out.extend_from_slice(&bytes));
         }
-        let buffer = FrameBuf::new(bytes.clone());
-        self.buffers.push(buffer.clone());
-        let index = self.arena.hold(buffer);
-        for (part, range) in ends.windows(2).enumerate() {
-            for at in 0..3 {
-                if part == 1 && at == skip {
-                    continue;
-                }
-                let (start, end) = (range[0] as u32, range[1] as u32);
-                self.queues[at].push_delivery(&mut self.arena, index, (start, end), usize::MAX).unwrap();
-                let bytes = &bytes[range[0]..range[1]];
-                self.models[at].deliver(self.buffers.len(), (range[0], range[1]), bytes);
+        let batch = Arc::new(batch);
+        self.batches.push(Arc::clone(&batch));
+        for part in 0..3 {
+            for at in (0..3).filter(|at| part != 1 || *at != skip) {
+                let frames = (&batch, Encoding::Frames);
+                let range = batch.start_of(frames.1, part)..batch.start_of(frames.1, part + 1);
+                self.models[at].push(&batch.bytes(frames.1)[range.clone()], Purpose::Delivery, None);
+                self.queues[at].push_messages(&mut self.arena, frames, range);
             }
         }
-        self.arena.release(index);
     }
 
     fn end_turn(&mut self, rooms: [usize; 3]) {
@@ -300,27 +275,31 @@ proptest! {
             pair.out.iter().for_each(|out| assert_whole_frames(out));
         }
         prop_assert_eq!(pair.arena.in_use(), (0, 0));
-        prop_assert!(pair.buffers.iter().all(|buffer| buffer.holders() == 1), "only the test holds them");
+        prop_assert!(pair.batches.iter().all(|batch| Arc::strong_count(batch) == 1), "only the test holds them");
     }
 }
 
 #[test]
-fn a_delivery_is_refused_over_the_limit_and_taken_by_an_empty_queue() {
-    let mut arena = SendArena::default();
-    let mut queue = Outbound::default();
-    let buffers: Vec<FrameIndex> = (0..3).map(|_| arena.hold(FrameBuf::new(vec![0; 100]))).collect();
-    assert_eq!(queue.push_delivery(&mut arena, buffers[0], (0, 10), 0), Ok(()));
-    let one = queue.pinned_bytes();
-    assert!(one >= 100 + size_of::<Node>(), "ten bytes of it pin the whole buffer");
-    assert_eq!(queue.push_delivery(&mut arena, buffers[0], (10, 20), 0), Ok(()), "pinned already");
-    assert_eq!(queue.pinned_bytes(), one);
-    assert_eq!(queue.push_delivery(&mut arena, buffers[1], (0, 10), 2 * one - 1), Err(QueueFull));
-    assert_eq!(queue.pinned_bytes(), one, "nothing was queued");
-    assert_eq!(queue.push_delivery(&mut arena, buffers[1], (0, 10), 2 * one), Ok(()));
-    assert_eq!(queue.push_delivery(&mut arena, buffers[2], (0, 10), 3 * one + 1), Ok(()));
-    queue.clear(&mut arena);
-    buffers.into_iter().for_each(|buffer| arena.release(buffer));
-    assert_eq!(arena.in_use(), (0, 0));
+fn the_rest_of_a_message_goes_first_and_pins_little() {
+    let mut batch = Batch::default();
+    let small = frame(Opcode::Text, 1, 100);
+    let large = frame(Opcode::Text, 2, 60_000);
+    for bytes in [&small, &large] {
+        batch.push(true, Sender::Api { exclude: None }, 0, |out| out.extend_from_slice(bytes));
+    }
+    let batch = Arc::new(batch);
+    let end = batch.start_of(Encoding::Frames, 2);
+    for (range, shares) in [(1..small.len(), false), (small.len() + 1..end, true)] {
+        let (mut arena, mut queue) = (SendArena::default(), Outbound::default());
+        queue.push_begun(&mut arena, (&batch, Encoding::Frames), range.clone());
+        assert_eq!(Arc::strong_count(&batch) == 2, shares);
+        assert!(queue.pinned_bytes() <= PINNED_PER_REST * range.len().max(200) + 1000);
+        queue.push_ping();
+        queue.push_reply(&mut arena, 0, |out| out.extend_from_slice(b"reply"));
+        let rest = &batch.bytes(Encoding::Frames)[range];
+        assert_eq!(send(&mut queue, &mut arena, usize::MAX), [rest, b"\x89\0", b"reply"].concat());
+        assert_eq!(arena.in_use(), (0, 0));
+    }
 }
 
 #[test]

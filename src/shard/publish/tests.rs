@@ -1,6 +1,7 @@
 //! The publish queue: order, buffers, and what the mailboxes get.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -8,9 +9,10 @@ use super::*;
 use crate::endpoint::OwnMessages;
 use crate::protocol::{Decoded, Role, decode_header};
 use crate::reactor::Wake;
-use crate::rooms::{Registry, RoomName};
+use crate::rooms::{Encoding, HistoryLimits, Registry, RoomName, RoomSettings, Start};
 use crate::shard::Mailbox;
-use crate::shard::membership::NO_MEMBERSHIP;
+use crate::shard::batch_pool::frame_bytes;
+use crate::shard::membership::{NO_MEMBERSHIP, Wish};
 
 const ROOMS: usize = 3;
 
@@ -31,14 +33,17 @@ struct Setup {
 
 fn setup() -> Setup {
     let (mesh, mailboxes) = Mesh::new(vec![Box::new(NoWake), Box::new(NoWake)], usize::MAX);
-    let registry: Arc<Registry> = Arc::default();
+    let history = HistoryLimits { bytes_max: 1 << 20, messages_max: 100, age_max: Duration::from_secs(60) };
+    let settings = RoomSettings { history, memory_max: usize::MAX, lag: Vec::new() };
+    let registry = Arc::new(Registry::new(settings));
     let names: Vec<RoomName> = (0..ROOMS).map(|room| RoomName::new(&format!("{room}")).unwrap()).collect();
     let mut shards: Vec<LocalRooms> =
         (0..2).map(|shard| LocalRooms::new(ShardId::new(shard), Arc::clone(&registry))).collect();
     for rooms in &mut shards {
         let mut first = NO_MEMBERSHIP;
         for name in &names {
-            rooms.join(0, &mut first, name, OwnMessages::Skip, ROOMS).unwrap();
+            let wish = Wish { own: OwnMessages::Skip, start: Start::Live, encoding: Encoding::Frames };
+            rooms.join((0, &mut first), name, wish, ROOMS, Time::ZERO).unwrap();
         }
     }
     Setup { mesh, mailboxes, shards, names, queue: PublishQueue::default() }
@@ -52,17 +57,19 @@ fn sender(number: usize) -> ConnectionId {
 type Message = (ConnectionId, Opcode, Vec<u8>);
 
 fn messages(publication: &Publication) -> Vec<Message> {
-    let mut bytes = &publication.frame.as_slice()[publication.range.0 as usize..publication.range.1 as usize];
+    let batch = &publication.batch;
+    let mut bytes = batch.bytes(Encoding::Frames);
     let mut found = Vec::new();
-    while !bytes.is_empty() {
+    for (index, entry) in (0..).zip(batch.entries()) {
         let Ok(Decoded::Done { header, size }) = decode_header(bytes, Role::Client) else {
-            panic!("a range holds whole frames");
+            panic!("a batch holds whole frames");
         };
         let (payload, rest) = bytes[size..].split_at(header.payload_bytes as usize);
-        found.push((publication.sender, header.opcode, payload.to_vec()));
+        assert_eq!((payload, entry.text), (batch.payload(index), header.opcode == Opcode::Text));
+        found.push((entry.sender.member().unwrap(), header.opcode, payload.to_vec()));
         bytes = rest;
     }
-    assert_eq!(found.len(), publication.messages as usize);
+    assert!(bytes.is_empty() && !found.is_empty(), "a batch holds its messages and nothing else");
     found
 }
 
@@ -73,14 +80,16 @@ impl Setup {
 
     fn push(&mut self, room: usize, from: usize, payload: &[u8]) -> Message {
         let key = self.key(0, room);
-        self.queue.push(&mut self.shards[0], key, sender(from), Kind::Binary, payload);
+        let message = (Kind::Binary, payload);
+        self.queue.push(&mut self.shards[0], (key, None), sender(from), message);
         (sender(from), Opcode::Binary, payload.to_vec())
     }
 
     fn publish(&mut self) -> u64 {
         let mut reached = [0; 2];
-        let published =
-            self.queue.publish(&mut self.shards[0], &self.mesh, |shard| reached[shard.index()] += 1);
+        let published = self
+            .queue
+            .publish(&mut self.shards[0], &self.mesh, Time::ZERO, |shard| reached[shard.index()] += 1);
         self.queue.clear(0);
         assert!(self.queue.is_empty() && self.queue.collected_bytes() == 0);
         assert_eq!(reached[0] > 0, published > 0);
@@ -98,34 +107,17 @@ impl Setup {
     }
 }
 
-/// Ranges follow each other within a buffer, which is full enough and never over its bound, unless
-/// one message is.
+/// A batch is full enough and never over its bound, unless one message is.
 fn assert_batches(publications: &[Publication]) {
-    let mut batches: Vec<Vec<&Publication>> = Vec::new();
     for publication in publications {
-        match batches.last_mut() {
-            Some(batch) if batch[0].frame.is_same(&publication.frame) => batch.push(publication),
-            _ => batches.push(vec![publication]),
-        }
+        let alone = publication.batch.len() == 1;
+        assert!(alone || frame_bytes(&publication.batch) <= BATCH_BYTES_MAX, "a big message is alone");
     }
-    for batch in &batches {
-        let mut start = 0;
-        for publication in batch {
-            assert_eq!(publication.range.0, start);
-            start = publication.range.1;
-        }
-        let bytes = batch[0].frame.len();
-        assert_eq!(start as usize, bytes, "the buffer has nothing else");
-        if bytes > BATCH_BYTES_MAX {
-            assert_eq!((batch.len(), batch[0].messages), (1, 1), "a big message is alone");
-        }
-    }
-    for pair in batches.windows(2) {
-        let (first, second) = (pair[0][0].frame.len(), &pair[1][0]);
-        let next = (second.range.1 - second.range.0) as usize;
-        let same_room = pair[0][0].local_room == second.local_room;
-        let big = first > BATCH_BYTES_MAX || second.frame.len() > BATCH_BYTES_MAX;
-        assert!(!same_room || big || first + next > BATCH_BYTES_MAX, "what fits into a buffer is in it");
+    for pair in publications.windows(2) {
+        let (first, second) = (frame_bytes(&pair[0].batch), &pair[1].batch);
+        let next = second.start_of(Encoding::Frames, 1);
+        let big = first > BATCH_BYTES_MAX || frame_bytes(second) > BATCH_BYTES_MAX;
+        assert!(big || first + next > BATCH_BYTES_MAX, "what fits into a batch is in it");
     }
 }
 
@@ -160,7 +152,7 @@ proptest! {
                     let mut offset = offsets[room];
                     for publication in &of_room {
                         prop_assert_eq!(publication.offset_before, offset);
-                        offset += u64::from(publication.messages);
+                        offset += u64::from(publication.batch.len());
                     }
                     let got: Vec<Message> = of_room.iter().flat_map(messages).collect();
                     prop_assert_eq!(&got, expected);
@@ -185,23 +177,7 @@ fn a_message_alone_is_one_whose_frame_is_over_the_bound() {
         assert_eq!(setup.queue.collected_bytes() == 0, alone, "{over}: {frame}");
         setup.publish();
         let [publication] = &setup.take(0)[..] else { panic!("one publication") };
-        assert_eq!(publication.frame.len(), frame);
-    }
-}
-
-#[test]
-fn a_run_of_one_sender_is_one_publication_until_the_buffer_is_full() {
-    let payload = vec![1; 1024 - 4];
-    for (count, publications, buffers) in [(63, 1, 1), (64, 1, 1), (65, 2, 2)] {
-        let mut setup = setup();
-        for _ in 0..count {
-            setup.push(0, 0, &payload);
-        }
-        assert_eq!(setup.publish(), count);
-        let taken = setup.take(1);
-        assert_eq!(taken.len(), publications, "{count}");
-        let different = 1 + taken.windows(2).filter(|pair| !pair[0].frame.is_same(&pair[1].frame)).count();
-        assert_eq!(different, buffers, "{count}");
+        assert_eq!(frame_bytes(&publication.batch), frame);
     }
 }
 
@@ -212,7 +188,7 @@ fn a_room_that_is_emptied_publishes_what_is_pending_once() {
     setup.push(1, 0, b"b");
     setup.push(0, 1, b"c");
     let key = setup.key(0, 0);
-    assert_eq!(setup.queue.publish_room(&mut setup.shards[0], key, &setup.mesh, |_| {}), 2);
+    assert_eq!(setup.queue.publish_room(&mut setup.shards[0], key, &setup.mesh, Time::ZERO, |_| {}), 2);
     assert_eq!(setup.publish(), 1);
     let sent: Vec<Message> = setup.take(1).iter().flat_map(messages).collect();
     let payloads: Vec<&[u8]> = sent.iter().map(|(_, _, payload)| &payload[..]).collect();
@@ -220,16 +196,13 @@ fn a_room_that_is_emptied_publishes_what_is_pending_once() {
 }
 
 #[test]
-fn senders_in_turns_share_a_buffer_until_it_is_exactly_full() {
-    for (count, buffers) in [(63, 1), (64, 1), (65, 2)] {
+fn messages_share_a_batch_until_it_is_exactly_full() {
+    for (count, batches) in [(63, 1), (64, 1), (65, 2)] {
         let mut setup = setup();
         for number in 0..count {
             setup.push(0, number % 2, &[1; 1024 - 4]);
         }
         assert_eq!(setup.publish(), count as u64);
-        let taken = setup.take(1);
-        assert_eq!(taken.len(), count);
-        let different = 1 + taken.windows(2).filter(|pair| !pair[0].frame.is_same(&pair[1].frame)).count();
-        assert_eq!(different, buffers, "{count}");
+        assert_eq!(setup.take(1).len(), batches, "{count}");
     }
 }

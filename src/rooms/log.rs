@@ -1,0 +1,219 @@
+//! A room's messages in order, and the window of the latest that it still holds.
+//!
+//! The window is bounded by bytes, messages and age at once. Bytes are those really pinned, so a batch
+//! counts whole until its last message is out; the newest batch always stays, whatever its size (a
+//! message is bounded by its own limit).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::idempotency::Keys;
+use super::{Batch, Epoch, Position, Start};
+use crate::time::Time;
+
+/// What one room may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryLimits {
+    /// Bytes of memory, overhead included.
+    pub bytes_max: usize,
+    /// Messages.
+    pub messages_max: u64,
+    /// Time since a message entered.
+    pub age_max: Duration,
+}
+
+/// Some messages of a batch, read from the window.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// Where they lie.
+    pub batch: Arc<Batch>,
+    /// The first of them.
+    pub first: u32,
+    /// The one behind the last of them.
+    pub end: u32,
+    /// The offset before the first of them.
+    pub offset_before: u64,
+    /// When they entered.
+    pub time: Time,
+}
+
+/// What the window reaches over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The room's life.
+    pub epoch: Epoch,
+    /// The offset before the oldest message held.
+    pub start: u64,
+    /// The offset of the latest message.
+    pub last: u64,
+}
+
+impl Extent {
+    /// The position behind the latest message.
+    pub fn position(&self) -> Position {
+        Position { epoch: self.epoch, offset: self.last }
+    }
+}
+
+/// What was asked for is not held in full any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfWindow(pub Extent);
+
+#[derive(Debug)]
+struct Held {
+    batch: Arc<Batch>,
+    offset_before: u64,
+    time: Time,
+    /// What the batch counts for in [`Log::bytes`].
+    counted: usize,
+}
+
+impl Held {
+    fn last_offset(&self) -> u64 {
+        self.offset_before + u64::from(self.batch.len())
+    }
+}
+
+/// What a place in the window costs beside its batch.
+const HELD_BYTES: usize = size_of::<Held>();
+
+/// One room's log.
+#[derive(Debug)]
+pub(super) struct Log {
+    epoch: Epoch,
+    last_offset: u64,
+    window: VecDeque<Held>,
+    /// Messages up to this offset are out, by count or bytes.
+    trimmed: u64,
+    bytes: usize,
+    pub(super) keys: Keys,
+}
+
+impl Log {
+    pub(super) fn new(epoch: Epoch) -> Log {
+        Log { epoch, last_offset: 0, window: VecDeque::new(), trimmed: 0, bytes: 0, keys: Keys::default() }
+    }
+
+    pub(super) fn last_offset(&self) -> u64 {
+        self.last_offset
+    }
+
+    /// Bytes that the window and the remembered keys pin.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes + self.keys.bytes()
+    }
+
+    /// Adds a batch behind the latest message and takes out what the limits do not allow any more.
+    pub(super) fn append(
+        &mut self,
+        now: Time,
+        batch: Arc<Batch>,
+        limits: &HistoryLimits,
+        evicted: &mut Vec<Arc<Batch>>,
+    ) {
+        // The shards' clocks are read once per turn: one may come a moment late.
+        let time = self.window.back().map_or(now, |latest| latest.time.max(now));
+        let counted = batch.pinned_bytes() + HELD_BYTES;
+        self.bytes += counted;
+        let offset_before = self.last_offset;
+        self.last_offset += u64::from(batch.len());
+        self.window.push_back(Held { batch, offset_before, time, counted });
+        self.trim(now, limits, evicted);
+    }
+
+    /// Counts what another encoding of a batch has added.
+    pub(super) fn add_encoded(&mut self, offset_before: u64, added: usize) {
+        let at = self.window.partition_point(|held| held.offset_before < offset_before);
+        if let Some(held) = self.window.get_mut(at)
+            && held.offset_before == offset_before
+        {
+            held.counted += added;
+            self.bytes += added;
+        }
+    }
+
+    /// Takes out what the limits do not allow.
+    pub(super) fn trim(&mut self, now: Time, limits: &HistoryLimits, evicted: &mut Vec<Arc<Batch>>) {
+        self.trimmed = self.trimmed.max(self.last_offset.saturating_sub(limits.messages_max));
+        self.trimmed = self.trimmed.max(self.start(now, limits));
+        while let Some(oldest) = self.window.front() {
+            let over = self.bytes() > limits.bytes_max && self.window.len() > 1;
+            if !over && oldest.last_offset() > self.trimmed {
+                break;
+            }
+            self.evict_oldest(evicted);
+        }
+    }
+
+    /// Takes out everything, and gives the memory back.
+    pub(super) fn evict_all(&mut self, evicted: &mut Vec<Arc<Batch>>) {
+        while !self.window.is_empty() {
+            self.evict_oldest(evicted);
+        }
+        self.window = VecDeque::new();
+        self.trimmed = self.last_offset;
+        self.keys = Keys::default();
+    }
+
+    fn evict_oldest(&mut self, evicted: &mut Vec<Arc<Batch>>) {
+        let Some(oldest) = self.window.pop_front() else { return };
+        self.bytes -= oldest.counted;
+        self.trimmed = self.trimmed.max(oldest.last_offset());
+        self.keys.forget_until(self.trimmed);
+        evicted.push(oldest.batch);
+    }
+
+    /// The offset before the oldest message that the limits allow to be read now.
+    fn start(&self, now: Time, limits: &HistoryLimits) -> u64 {
+        let aged = self.window.partition_point(|held| held.time + limits.age_max <= now);
+        let by_age = self.window.get(aged).map_or(self.last_offset, |held| held.offset_before);
+        by_age.max(self.trimmed)
+    }
+
+    pub(super) fn extent(&self, now: Time, limits: &HistoryLimits) -> Extent {
+        Extent { epoch: self.epoch, start: self.start(now, limits), last: self.last_offset }
+    }
+
+    /// The offset behind which a member begins that wants to start there.
+    pub(super) fn begin(&self, start: Start, extent: &Extent) -> Result<u64, OutOfWindow> {
+        match start {
+            Start::Live => Ok(extent.last),
+            Start::Last(count) => Ok(extent.last.saturating_sub(count).max(extent.start)),
+            Start::Since(position) => {
+                let held = (extent.start..=extent.last).contains(&position.offset);
+                let ours = position.epoch == extent.epoch;
+                if held && ours { Ok(position.offset) } else { Err(OutOfWindow(*extent)) }
+            }
+        }
+    }
+
+    /// Reads what follows the offset `after`: whole batches until `bytes` of frames or `messages` are
+    /// reached, at least one if there is one.
+    pub(super) fn read_after(
+        &self,
+        after: u64,
+        extent: &Extent,
+        (bytes, messages): (usize, u64),
+        pieces: &mut Vec<Piece>,
+    ) -> Result<(), OutOfWindow> {
+        if after < extent.start {
+            return Err(OutOfWindow(*extent));
+        }
+        let (mut bytes_read, mut messages_read) = (0, 0);
+        let from = self.window.partition_point(|held| held.last_offset() <= after);
+        for held in self.window.range(from..) {
+            if bytes_read >= bytes || messages_read >= messages {
+                break;
+            }
+            let first = after.saturating_sub(held.offset_before) as u32;
+            let left = messages - messages_read;
+            let end = held.batch.len().min(first.saturating_add(left.min(u64::from(u32::MAX)) as u32));
+            bytes_read += held.batch.bytes(super::Encoding::Frames).len();
+            messages_read += u64::from(end - first);
+            let offset_before = held.offset_before + u64::from(first);
+            pieces.push(Piece { batch: Arc::clone(&held.batch), first, end, offset_before, time: held.time });
+        }
+        Ok(())
+    }
+}

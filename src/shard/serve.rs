@@ -1,0 +1,316 @@
+//! Serves a connection's memberships: each is a cursor, and what lies behind it is sent straight from
+//! the room's batches. A member that keeps up is served from what arrived in this turn, one that fell
+//! behind from the room's window; neither owns a queue. What the kernel did not take of a message that
+//! it has begun to take goes into the connection's own queue.
+
+use std::io::IoSlice;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::endpoint::events::{push_event, push_gap};
+use crate::endpoint::{Behind, OwnMessages};
+use crate::id::ConnectionId;
+use crate::rooms::{Batch, Encoded, Encoding, Entry, LagPolicy, OutOfWindow, Piece, Position, Room, Sender};
+use crate::slab::Key;
+use crate::time::Time;
+
+use super::membership::{LocalRooms, Membership};
+use super::outbound::{Outbound, SendArena};
+use super::stats::{Counter, Tally};
+
+/// What one read of a room's window brings at most: several sends of a fast reader, a short lock.
+const WINDOW_READ_BYTES: usize = 256 << 10;
+
+/// A range of a batch that is to be sent to one member, or that it is to be spared.
+#[derive(Debug)]
+struct Part {
+    membership: u32,
+    encoding: Encoding,
+    source: Source,
+    /// The bytes of the encoding; empty if the member gets none of these messages.
+    bytes: Range<usize>,
+    /// The messages of the batch.
+    messages: Range<u32>,
+    /// The cursor once all is sent.
+    offset_after: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// The room's arrived publication with this number.
+    Arrived(Key, u32),
+    /// The piece read from a window with this number.
+    Window(u32),
+}
+
+/// What a connection is sent next of its rooms.
+#[derive(Debug, Default)]
+pub struct Plan {
+    parts: Vec<Part>,
+    window: Vec<Piece>,
+}
+
+/// What planning touches beside the plan.
+pub struct Serving<'a> {
+    pub rooms: &'a mut LocalRooms,
+    pub outbound: &'a mut Outbound,
+    pub arena: &'a mut SendArena,
+    pub tally: &'a mut Tally,
+    pub now: Time,
+}
+
+impl Plan {
+    /// Plans what to send next to a connection whose list of memberships starts at `first`. Notices of
+    /// gaps go into its own queue.
+    ///
+    /// # Errors
+    ///
+    /// [`Behind`] if the connection has to be closed.
+    pub fn make(&mut self, serving: &mut Serving<'_>, id: ConnectionId, first: u32) -> Result<(), Behind> {
+        self.parts.clear();
+        self.window.clear();
+        let mut at = first;
+        while let Some(membership) = serving.rooms.membership(at) {
+            let next = membership.next;
+            self.plan_membership(serving, id, at)?;
+            at = next;
+        }
+        Ok(())
+    }
+
+    /// Whether a room's window was read, which may hold more.
+    pub fn reads_window(&self) -> bool {
+        !self.window.is_empty()
+    }
+
+    /// Whether there is nothing to send or to pass over.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Fills `slices` from `filled` on, and says how many are filled then.
+    pub fn gather<'a>(&'a self, rooms: &'a LocalRooms, slices: &mut [IoSlice<'a>], filled: usize) -> usize {
+        let free = slices.get_mut(filled..).unwrap_or_default();
+        let bytes = |part: &'a Part| &self.batch(rooms, part).bytes(part.encoding)[part.bytes.clone()];
+        let parts = self.parts.iter().filter(|part| !part.bytes.is_empty());
+        let mut used = 0;
+        for (slice, part) in free.iter_mut().zip(parts) {
+            *slice = IoSlice::new(bytes(part));
+            used += 1;
+        }
+        filled + used
+    }
+
+    /// Moves the cursors over the first `sent` bytes of the plan. A message that is half out goes into
+    /// the connection's own queue.
+    pub fn advance(&self, serving: &mut Serving<'_>, sent: usize) {
+        let mut sent = sent;
+        for part in &self.parts {
+            if sent < part.bytes.len() {
+                self.advance_within(serving, part, sent);
+                return;
+            }
+            sent -= part.bytes.len();
+            if !part.bytes.is_empty() {
+                serving.tally.add(Counter::Deliveries, part.messages.len() as u64);
+            }
+            set_cursor(serving.rooms, part.membership, part.offset_after);
+        }
+    }
+
+    /// Puts all of the plan into the connection's own queue.
+    pub fn queue(&self, serving: &mut Serving<'_>) {
+        for part in &self.parts {
+            if !part.bytes.is_empty() {
+                serving.tally.add(Counter::Deliveries, part.messages.len() as u64);
+                let batch = self.batch(serving.rooms, part);
+                serving.outbound.push_messages(serving.arena, (batch, part.encoding), part.bytes.clone());
+            }
+            set_cursor(serving.rooms, part.membership, part.offset_after);
+        }
+    }
+
+    fn batch<'a>(&'a self, rooms: &'a LocalRooms, part: &Part) -> &'a Arc<Batch> {
+        match part.source {
+            Source::Window(at) => &self.window[at as usize].batch,
+            Source::Arrived(room, at) => {
+                let local = rooms.get(room).expect("a planned room has a member");
+                &local.arrived[at as usize].batch
+            }
+        }
+    }
+
+    fn advance_within(&self, serving: &mut Serving<'_>, part: &Part, sent: usize) {
+        let batch = self.batch(serving.rooms, part);
+        let at = part.bytes.start + sent;
+        let cut = batch.message_at(part.encoding, at);
+        let begun = batch.start_of(part.encoding, cut) < at;
+        if begun {
+            let rest = at..batch.start_of(part.encoding, cut + 1);
+            serving.outbound.push_begun(serving.arena, (batch, part.encoding), rest);
+        }
+        let until = cut + u32::from(begun);
+        serving.tally.add(Counter::Deliveries, u64::from(until - part.messages.start));
+        let cursor = part.offset_after - u64::from(part.messages.end - until);
+        set_cursor(serving.rooms, part.membership, cursor);
+    }
+
+    fn plan_membership(
+        &mut self,
+        serving: &mut Serving<'_>,
+        id: ConnectionId,
+        index: u32,
+    ) -> Result<(), Behind> {
+        let Some(membership) = serving.rooms.membership(index) else { return Ok(()) };
+        let Some(local) = serving.rooms.get(membership.room) else { return Ok(()) };
+        if membership.cursor >= local.seen {
+            return Ok(());
+        }
+        if local.room.policy() == LagPolicy::Latest && membership.cursor + 1 < local.seen {
+            let newest = local.seen - 1;
+            skip(serving, index, newest, Counter::SkippedLatest);
+        }
+        if self.plan_arrived(serving.rooms, id, index) {
+            return Ok(());
+        }
+        self.plan_window(serving, id, index)
+    }
+
+    /// Plans what arrived in this turn, if that is all that the member has not got.
+    fn plan_arrived(&mut self, rooms: &LocalRooms, id: ConnectionId, index: u32) -> bool {
+        let Some(membership) = rooms.membership(index) else { return true };
+        let Some(local) = rooms.get(membership.room) else { return true };
+        let cursor = membership.cursor;
+        if local.arrived.first().is_none_or(|first| cursor < first.offset_before) {
+            return false;
+        }
+        let from = local.arrived.partition_point(|arrived| arrived.last_offset() <= cursor);
+        for (at, arrived) in local.arrived.iter().enumerate().skip(from) {
+            if membership.encoding == Encoding::Events {
+                make_events(&local.room, &arrived.batch, arrived.offset_before);
+            }
+            let first = cursor.saturating_sub(arrived.offset_before) as u32;
+            let source = Source::Arrived(membership.room, at as u32);
+            let messages = first..arrived.batch.len();
+            self.add((membership, index, id), source, &arrived.batch, messages, arrived.last_offset());
+        }
+        true
+    }
+
+    /// Plans what a member that fell behind has not got, from the room's window.
+    fn plan_window(&mut self, serving: &mut Serving<'_>, id: ConnectionId, index: u32) -> Result<(), Behind> {
+        let from = self.window.len();
+        let mut pieces = std::mem::take(&mut self.window);
+        let read = read_window(serving, index, &mut pieces);
+        let (Some(membership), Ok(Some(room))) = (serving.rooms.membership(index), &read) else {
+            self.window = pieces;
+            return read.map(|_| ());
+        };
+        for (at, piece) in pieces.iter().enumerate().skip(from) {
+            if membership.encoding == Encoding::Events {
+                make_events(room, &piece.batch, piece.offset_before - u64::from(piece.first));
+            }
+            let offset_after = piece.offset_before + u64::from(piece.end - piece.first);
+            let source = Source::Window(at as u32);
+            self.add((membership, index, id), source, &piece.batch, piece.first..piece.end, offset_after);
+        }
+        self.window = pieces;
+        Ok(())
+    }
+
+    /// Plans some messages of a batch for a member, in as few parts as what it is spared allows.
+    fn add(
+        &mut self,
+        (membership, index, id): (&Membership, u32, ConnectionId),
+        source: Source,
+        batch: &Batch,
+        messages: Range<u32>,
+        offset_after: u64,
+    ) {
+        let encoding = membership.encoding;
+        let part = |messages: Range<u32>, spared: bool, offset_after| {
+            let start = batch.start_of(encoding, messages.start);
+            let end = if spared { start } else { batch.start_of(encoding, messages.end) };
+            Part { membership: index, encoding, source, bytes: start..end, messages, offset_after }
+        };
+        let offset_before = offset_after - messages.len() as u64;
+        let some_own = membership.own == OwnMessages::Skip && offset_before < membership.own_until;
+        if !some_own && !batch.excludes() {
+            self.parts.push(part(messages, false, offset_after));
+            return;
+        }
+        let entries = &batch.entries()[messages.start as usize..messages.end as usize];
+        let mut first = messages.start;
+        for run in entries.chunk_by(|a, b| is_spared(membership, id, a) == is_spared(membership, id, b)) {
+            let end = first + run.len() as u32;
+            let offset = offset_after - u64::from(messages.end - end);
+            self.parts.push(part(first..end, is_spared(membership, id, &run[0]), offset));
+            first = end;
+        }
+    }
+}
+
+/// Whether a member does not get a message: its own, or one that a back end has spared it.
+fn is_spared(membership: &Membership, id: ConnectionId, entry: &Entry) -> bool {
+    match entry.sender {
+        Sender::Member(sender) => sender == id && membership.own == OwnMessages::Skip,
+        Sender::Api { exclude } => exclude == Some(id),
+    }
+}
+
+/// Reads the window behind a member's cursor. Where the window has left it behind, the room's policy
+/// decides.
+fn read_window(
+    serving: &mut Serving<'_>,
+    index: u32,
+    pieces: &mut Vec<Piece>,
+) -> Result<Option<Arc<Room>>, Behind> {
+    loop {
+        let Some(membership) = serving.rooms.membership(index) else { return Ok(None) };
+        let Some(local) = serving.rooms.get(membership.room) else { return Ok(None) };
+        let (room, cursor) = (Arc::clone(&local.room), membership.cursor);
+        let limits = (WINDOW_READ_BYTES, u64::MAX);
+        let Err(OutOfWindow(extent)) = room.read_after(cursor, serving.now, limits, pieces) else {
+            return Ok(Some(room));
+        };
+        if room.policy() == LagPolicy::Disconnect {
+            let position = Position { epoch: extent.epoch, offset: cursor };
+            return Err(Behind { room: room.name().clone(), position });
+        }
+        let newest = extent.last.saturating_sub(1).max(extent.start);
+        skip(serving, index, newest, Counter::SkippedOutOfWindow);
+    }
+}
+
+/// Moves a member's cursor over messages that it will not get, and says so where the door can.
+fn skip(serving: &mut Serving<'_>, index: u32, to: u64, counter: Counter) {
+    let Some(membership) = serving.rooms.membership_mut(index) else { return };
+    let from = std::mem::replace(&mut membership.cursor, to);
+    serving.tally.add(counter, 1);
+    serving.tally.add(Counter::SkippedMessages, to - from);
+    if membership.encoding == Encoding::Events {
+        serving.outbound.push_reply(serving.arena, 0, |out| push_gap(out, from + 1, to));
+    }
+}
+
+fn set_cursor(rooms: &mut LocalRooms, membership: u32, cursor: u64) {
+    if let Some(membership) = rooms.membership_mut(membership) {
+        membership.cursor = cursor;
+    }
+}
+
+/// Makes the server-sent events of a batch, for everybody who needs them.
+fn make_events(room: &Room, batch: &Batch, offset_before: u64) {
+    let added = batch.make_events(|batch| {
+        let mut events = Encoded::default();
+        for (index, entry) in (0..).zip(batch.entries()) {
+            let offset = offset_before + u64::from(index) + 1;
+            let payload = batch.payload(index);
+            events.push(|out| push_event(out, room.epoch(), offset, entry.text, payload));
+        }
+        events
+    });
+    if added > 0 {
+        room.add_encoded(offset_before, added);
+    }
+}
