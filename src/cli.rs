@@ -1,11 +1,12 @@
 //! The flags of the `fanfare` binary. Each is in the environment too, as `FANFARE_` and its name.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::builder::styling::Styles;
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use fanfare::Config;
 use fanfare::endpoint::OriginRule;
@@ -20,7 +21,9 @@ use fanfare::server::{ListenAddress, Pin};
     styles = Styles::plain(),
     after_help = "Sizes are written 64KiB, 1MiB or in bytes; durations 500ms, 30s, 5m, 1h.\n\
         Each flag can be given in the environment instead, as shown; a flag wins.\n\n\
-        Paths: / (a page to try it), /healthz, /echo, /rooms/{room} (?echo=true: own messages too).\n\
+        Paths: / (a page to try it), /healthz, /echo, /rooms/{room} (WebSocket; ?echo=true: own messages too,\n\
+        ?last=N or ?since=EPOCH:OFFSET: past ones first; POST publishes, GET reads), /rooms (GET lists,\n\
+        POST publishes to many), /rooms/{room}/events (server-sent events).\n\
         Exit status: 0 after a shutdown, 1 if it could not start or was told twice to stop, 2 for bad flags."
 )]
 pub struct Cli {
@@ -44,6 +47,13 @@ pub struct Cli {
         help_heading = "Listening"
     )]
     pub allow_origin: Vec<OriginRule>,
+    /// File with the bearer keys of those who may publish and list over HTTP, one a line; without it they
+    /// may on loopback addresses and unix sockets, and nowhere else
+    #[arg(long, env = "FANFARE_API_KEY_FILE", value_name = "FILE", help_heading = "Listening")]
+    pub api_key_file: Option<PathBuf>,
+    /// Whether the members of a room may publish over their WebSockets: on or off
+    #[arg(long, env = "FANFARE_MEMBER_PUBLISH", value_name = "SWITCH", default_value = "on", value_parser = switch, action = ArgAction::Set, help_heading = "Listening")]
+    pub member_publish: bool,
     /// Connections at a time; more get a 503 [default: what the descriptor limit allows]
     #[arg(long, env = "FANFARE_MAX_CONNECTIONS", value_name = "COUNT", value_parser = number::<usize>, allow_hyphen_values = true, help_heading = "Listening")]
     pub max_connections: Option<usize>,
@@ -129,7 +139,10 @@ pub struct Cli {
     /// From accept to the whole request head; over it: 408
     #[arg(long, env = "FANFARE_HANDSHAKE_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = duration, allow_hyphen_values = true, help_heading = "Deadlines")]
     pub handshake_timeout: Duration,
-    /// From the first byte of a message to its last; over it: close 1008
+    /// Between an HTTP response and the next request
+    #[arg(long, env = "FANFARE_HTTP_IDLE_TIMEOUT", value_name = "DURATION", default_value = "75s", value_parser = duration, allow_hyphen_values = true, help_heading = "Deadlines")]
+    pub http_idle_timeout: Duration,
+    /// From the first byte of a message, or of a request's body, to its last; over it: close 1008 or 408
     #[arg(long, env = "FANFARE_MESSAGE_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration, allow_hyphen_values = true, help_heading = "Deadlines")]
     pub message_timeout: Duration,
     /// Silence after which a ping is sent
@@ -163,12 +176,15 @@ impl Cli {
             pin: self.pin,
             max_connections: self.max_connections,
             allow_origin: self.allow_origin,
+            api_key_file: self.api_key_file,
+            member_publish: self.member_publish,
             max_head: self.max_head,
             max_headers: self.max_headers,
             max_message: self.max_message,
             max_fragments: self.max_fragments,
             max_memberships: self.max_memberships,
             handshake_timeout: self.handshake_timeout,
+            http_idle_timeout: self.http_idle_timeout,
             message_timeout: self.message_timeout,
             ping_interval: self.ping_interval,
             pong_timeout: self.pong_timeout,
@@ -203,6 +219,14 @@ pub fn parse() -> Result<Cli, clap::Error> {
         command = command.mut_arg(id, |flag| flag.env(clap::builder::Resettable::Reset));
     }
     Cli::from_arg_matches(&command.try_get_matches()?)
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("expected on or off".to_owned()),
+    }
 }
 
 fn number<T: FromStr>(text: &str) -> Result<T, String> {

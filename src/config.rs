@@ -2,6 +2,7 @@
 //!
 //! All of them are on by default, and none can be switched off: there is no "0 = unlimited".
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::endpoint::OriginRule;
@@ -27,6 +28,11 @@ pub struct Config {
     pub max_connections: Option<usize>,
     /// `--allow-origin`: pages that may connect beside those of the same host. Default: none.
     pub allow_origin: Vec<OriginRule>,
+    /// `--api-key-file`: a file with the keys of those who may publish and list over HTTP, one a line.
+    /// Default: none; then it is open on loopback addresses and unix sockets, and nowhere else.
+    pub api_key_file: Option<PathBuf>,
+    /// `--member-publish`: whether the members of a room may publish over their WebSockets. Default on.
+    pub member_publish: bool,
     /// `--max-head`: bytes of a request head. Default 8 KiB, as common servers and proxies have it;
     /// it bounds what a peer can make us keep before it has said what it wants.
     pub max_head: usize,
@@ -43,6 +49,9 @@ pub struct Config {
     /// `--handshake-timeout`: from accept to the whole request head. Default 5 s, enough for three
     /// lost packets on a bad line.
     pub handshake_timeout: Duration,
+    /// `--http-idle-timeout`: between an HTTP response and the next request. Default 75 s: longer than
+    /// common proxies keep a connection of theirs, so that theirs is the side that closes.
+    pub http_idle_timeout: Duration,
     /// `--message-timeout`: from the first byte of a message to its last. Default 30 s: 1 MiB at
     /// 280 kbit/s.
     pub message_timeout: Duration,
@@ -97,12 +106,15 @@ impl Default for Config {
             pin: Pin::Auto,
             max_connections: None,
             allow_origin: Vec::new(),
+            api_key_file: None,
+            member_publish: true,
             max_head: limits.head_bytes_max,
             max_headers: limits.headers_max,
             max_message: limits.message_bytes_max,
             max_fragments: limits.fragments_max,
             max_memberships: 128,
             handshake_timeout: Duration::from_secs(5),
+            http_idle_timeout: Duration::from_secs(75),
             message_timeout: Duration::from_secs(30),
             ping_interval: Duration::from_secs(30),
             pong_timeout: Duration::from_secs(10),
@@ -175,6 +187,7 @@ impl Config {
         for (flag, value) in [
             ("--history-age", self.history_age),
             ("--handshake-timeout", self.handshake_timeout),
+            ("--http-idle-timeout", self.http_idle_timeout),
             ("--message-timeout", self.message_timeout),
             ("--ping-interval", self.ping_interval),
             ("--pong-timeout", self.pong_timeout),
@@ -206,6 +219,7 @@ impl Config {
                 fragments_max: self.max_fragments,
             },
             handshake_timeout: self.handshake_timeout,
+            http_idle_timeout: self.http_idle_timeout,
             message_timeout: self.message_timeout,
             ping_interval: self.ping_interval,
             pong_timeout: self.pong_timeout,
@@ -290,6 +304,7 @@ mod tests {
             Config { reply_bytes: 0, ..Config::default() },
             Config { mailbox_bytes: 0, ..Config::default() },
             Config { handshake_timeout: zero, ..Config::default() },
+            Config { http_idle_timeout: zero, ..Config::default() },
             Config { message_timeout: zero, ..Config::default() },
             Config { pong_timeout: zero, ..Config::default() },
             Config { close_timeout: zero, ..Config::default() },

@@ -333,6 +333,10 @@ fn banned_calls(source: &Source) -> Vec<String> {
             if source.path == "src/main.rs" && line.contains("eprintln!(\"{line}\")") {
                 continue;
             }
+            // The one file that reads a clock.
+            if source.path == "src/reactor/clock.rs" && *call == "SystemTime" {
+                continue;
+            }
             found.push(format!("{}:{number}: {call}: {instead}", source.path));
         }
     }

@@ -61,7 +61,12 @@ pub enum CloseCause {
     Refused(u16),
     /// The path is an HTTP resource, which was answered with this status.
     HttpAnswered(u16),
-    /// The whole handshake did not arrive in time.
+    /// No further request came after an HTTP response.
+    HttpIdle {
+        /// How long one is waited for.
+        limit: Duration,
+    },
+    /// A whole request head did not arrive in time.
     HandshakeTimeout {
         /// How long it may take.
         limit: Duration,
@@ -125,6 +130,7 @@ close_kinds! {
     Shutdown => "shutdown",
     Refused => "refused",
     HttpAnswered => "http_answered",
+    HttpIdle => "http_idle",
     HandshakeTimeout => "handshake_timeout",
     ServerFull => "server_full",
 }
@@ -149,6 +155,7 @@ impl CloseCause {
             CloseCause::Shutdown => CloseKind::Shutdown,
             CloseCause::Refused(_) => CloseKind::Refused,
             CloseCause::HttpAnswered(_) => CloseKind::HttpAnswered,
+            CloseCause::HttpIdle { .. } => CloseKind::HttpIdle,
             CloseCause::HandshakeTimeout { .. } => CloseKind::HandshakeTimeout,
             CloseCause::ServerFull { .. } => CloseKind::ServerFull,
         }
@@ -172,6 +179,7 @@ impl CloseCause {
             | CloseCause::TransportFailed(_)
             | CloseCause::Refused(_)
             | CloseCause::HttpAnswered(_)
+            | CloseCause::HttpIdle { .. }
             | CloseCause::HandshakeTimeout { .. }
             | CloseCause::ServerFull { .. } => None,
         }
@@ -211,8 +219,11 @@ impl fmt::Display for CloseCause {
             CloseCause::Shutdown => f.write_str("the server is shutting down"),
             CloseCause::Refused(status) => write!(f, "the upgrade was refused with {status}"),
             CloseCause::HttpAnswered(status) => write!(f, "an HTTP request was answered with {status}"),
+            CloseCause::HttpIdle { limit } => {
+                write!(f, "no further request within {limit:?} (--http-idle-timeout)")
+            }
             CloseCause::HandshakeTimeout { limit } => {
-                write!(f, "no whole request within {limit:?} of the accept (--handshake-timeout)")
+                write!(f, "no whole request head within {limit:?} (--handshake-timeout)")
             }
             CloseCause::ServerFull { limit } => {
                 write!(f, "the server has all of its {limit} connections (--max-connections)")

@@ -1,14 +1,18 @@
 //! `/rooms/{room}`: connecting joins, and every message goes to the room's members as it is.
 
+use super::http::start_from_query;
 use super::{Accept, Effects, Endpoint, OpenRequest, OwnMessages};
 use crate::id::ConnectionId;
-use crate::protocol::{Message, Refusal};
+use crate::protocol::{CloseCode, Message, Refusal};
 use crate::rooms::RoomName;
 
 /// Relays every message to all other members of the room that the path names; with `?echo=true` to
-/// its sender too.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Relay;
+/// its sender too. `?last=N` and `?since=EPOCH:OFFSET` begin with messages of the past.
+#[derive(Clone, Copy, Debug)]
+pub struct Relay {
+    /// Whether members may publish; if not, a message closes its connection with 1008.
+    pub member_publish: bool,
+}
 
 impl Endpoint for Relay {
     fn open<'m>(
@@ -19,12 +23,18 @@ impl Endpoint for Relay {
     ) -> Result<Accept, Refusal> {
         let room = RoomName::new(request.parameter("room").unwrap_or_default())
             .map_err(|error| Refusal::new(400, error.to_string()))?;
-        effects.join(room, own_messages(request)?);
+        let start = start_from_query(request.query("since")?.as_deref(), request.query("last")?.as_deref())?;
+        effects.join_from(room, own_messages(request)?, start);
         Ok(Accept::default())
     }
 
     fn message<'m>(&mut self, _: ConnectionId, message: Message<'m>, effects: &mut Effects<'m>) {
-        effects.publish(message);
+        if self.member_publish {
+            effects.publish(message);
+        } else {
+            let reason = "members may not publish here, only read (--member-publish)";
+            effects.close(CloseCode::POLICY_VIOLATION, reason);
+        }
     }
 }
 

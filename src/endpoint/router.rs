@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::http::{self, Routed};
 use super::query::decode;
-use super::{Endpoint, OriginPolicy, query_value};
+use super::{ApiKeys, Endpoint, OriginPolicy, query_value};
 use crate::id::ShardId;
 use crate::protocol::{Refusal, Request, Upgrade, shown};
 
@@ -38,6 +38,8 @@ pub struct RouterPlan {
     rooms_door: bool,
     /// Which pages may connect.
     pub origins: OriginPolicy,
+    /// Who may publish and list over HTTP.
+    pub api_keys: Option<Arc<ApiKeys>>,
 }
 
 impl fmt::Debug for RouterPlan {
@@ -288,7 +290,7 @@ mod tests {
     #[test]
     fn the_door_takes_its_paths_but_no_upgrade() {
         let mut plan = RouterPlan::default();
-        plan.add_endpoint("/rooms/{room}", Arc::new(|_| Box::new(Relay)));
+        plan.add_endpoint("/rooms/{room}", Arc::new(|_| Box::new(Relay { member_publish: true })));
         let call = request("GET /rooms/a HTTP/1.1");
         assert_eq!(plan.resolve(&call).unwrap_err().status, 426, "a closed door leaves all to the endpoint");
         assert_eq!(plan.resolve(&request("GET /rooms HTTP/1.1")).unwrap_err().status, 404);
@@ -315,7 +317,7 @@ mod tests {
     #[test]
     fn the_404_lists_the_doors_paths_once() {
         let mut plan = RouterPlan::default();
-        plan.add_endpoint("/rooms/{room}", Arc::new(|_| Box::new(Relay)));
+        plan.add_endpoint("/rooms/{room}", Arc::new(|_| Box::new(Relay { member_publish: true })));
         plan.add_resource("/", Resource::default());
         plan.add_rooms_door();
         let body = plan.resolve(&request("GET /rooms/ HTTP/1.1")).unwrap_err().body;

@@ -1,6 +1,6 @@
 //! The only place that reads the operating system's clock.
 
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::time::Time;
 
@@ -21,5 +21,11 @@ impl MonotonicClock {
     pub fn now(&self) -> Time {
         let nanoseconds = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         Time::from_nanos(nanoseconds)
+    }
+
+    /// The time since 1970-01-01T00:00:00Z; it may jump.
+    #[allow(clippy::disallowed_methods)] // the one caller
+    pub fn unix_time(&self) -> Duration {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
     }
 }

@@ -1,6 +1,7 @@
 //! What a shard asks of the operating system, as a trait.
 
 use std::io::{self, IoSlice};
+use std::time::Duration;
 
 use crate::slab::Key;
 use crate::time::Time;
@@ -36,6 +37,9 @@ pub trait Io {
 
     /// The monotonic time now. A shard asks once per turn.
     fn now(&self) -> Time;
+
+    /// The time since 1970-01-01T00:00:00Z, for what others read; it may jump.
+    fn unix_time(&self) -> Duration;
 
     /// Starts to watch a socket for readability under `key`.
     ///

@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use polling::{Event, Events, PollMode, Poller};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
@@ -82,6 +83,10 @@ impl Io for PollIo {
 
     fn now(&self) -> Time {
         self.clock.now()
+    }
+
+    fn unix_time(&self) -> Duration {
+        self.clock.unix_time()
     }
 
     #[allow(unsafe_code)]

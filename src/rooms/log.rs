@@ -50,6 +50,11 @@ pub struct Extent {
 }
 
 impl Extent {
+    /// The offset of the oldest message held, 0 if there is none.
+    pub fn first(&self) -> u64 {
+        if self.start < self.last { self.start + 1 } else { 0 }
+    }
+
     /// The position behind the latest message.
     pub fn position(&self) -> Position {
         Position { epoch: self.epoch, offset: self.last }

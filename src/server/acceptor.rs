@@ -55,6 +55,8 @@ pub(super) struct AdmissionLimits {
 
 struct Watched {
     stream: PollStream,
+    /// Only this machine can reach it.
+    trusted: bool,
     /// Dropped with the acceptor: removes the path of a unix socket.
     _listener: Listener,
 }
@@ -83,11 +85,12 @@ impl Acceptor {
             full: false,
         };
         for mut listener in listeners {
+            let trusted = listener.address().is_local();
             let Some(socket) = listener.take_socket() else { continue };
             let key = acceptor.listeners.insert(None);
             let stream = acceptor.io.register(socket, key)?;
             if let Some(watched) = acceptor.listeners.get_mut(key) {
-                *watched = Some(Watched { stream, _listener: listener });
+                *watched = Some(Watched { stream, trusted, _listener: listener });
             }
         }
         Ok(acceptor)
@@ -125,7 +128,8 @@ impl Acceptor {
                         tracing::info!("descriptors are free again");
                     }
                     let peer = address.map_or(PeerAddress::Unix, PeerAddress::from);
-                    self.admit(socket, peer, now);
+                    let trusted = listener.trusted;
+                    self.admit(socket, (peer, trusted), now);
                 }
                 Err(Errno::WOULDBLOCK) => return,
                 // The kernel looks for a descriptor before it looks whether anybody waits.
@@ -148,7 +152,7 @@ impl Acceptor {
         }
     }
 
-    fn admit(&mut self, socket: OwnedFd, peer: PeerAddress, now: Time) {
+    fn admit(&mut self, socket: OwnedFd, (peer, trusted): (PeerAddress, bool), now: Time) {
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
         let limit = self.max_connections;
         let was_full = std::mem::replace(&mut self.full, before >= limit);
@@ -167,7 +171,8 @@ impl Acceptor {
         let shard = self.next_shard;
         self.next_shard = (shard + 1) % self.mesh.shards();
         self.reached[shard] = true;
-        self.mesh.send(ShardId::new(shard), Mail::Adopt(Adopt { socket, peer, accepted: now, admission }));
+        let adopt = Adopt { socket, peer, trusted, accepted: now, admission };
+        self.mesh.send(ShardId::new(shard), Mail::Adopt(adopt));
     }
 
     fn wake_reached(&mut self) {

@@ -58,6 +58,16 @@ impl fmt::Display for ListenAddress {
 /// Where a listener really is.
 pub type BoundAddress = ListenAddress;
 
+impl ListenAddress {
+    /// Whether only this machine can reach it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            ListenAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            ListenAddress::Unix(_) => true,
+        }
+    }
+}
+
 /// An open listener. A unix socket's path is removed with it.
 #[derive(Debug)]
 pub struct Listener {

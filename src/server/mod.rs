@@ -8,12 +8,13 @@ mod placement;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use crate::config::{Config, ConfigError};
-use crate::endpoint::{CloseKind, Echo, Endpoint, Relay, Resource, RouterPlan, page};
+use crate::endpoint::{ApiKeys, ApiKeysError, CloseKind, Echo, Endpoint, Relay, Resource, RouterPlan, page};
 use crate::id::ShardId;
 use crate::reactor::{MonotonicClock, PollIo, PollWaker, Wake};
 use crate::rooms::Registry;
@@ -39,6 +40,14 @@ pub enum StartError {
         address: ListenAddress,
         /// What the operating system said.
         error: io::Error,
+    },
+    /// The file with the keys cannot be read or breaks its rules.
+    #[error("--api-key-file {}: {error}", path.display())]
+    ApiKeys {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: String,
     },
     /// More connections were asked for than there are descriptors.
     #[error(
@@ -75,14 +84,18 @@ impl ServerBuilder {
         ServerBuilder { config, plan: RouterPlan::default() }
     }
 
-    /// A server with the paths of the `fanfare` binary: `/`, `/healthz`, `/echo`, `/rooms/{room}`.
+    /// A server with the paths of the `fanfare` binary: `/`, `/healthz`, `/echo`, `/rooms/{room}` and the
+    /// HTTP door to the rooms.
     pub fn standard(config: Config) -> ServerBuilder {
         let healthz = Resource { content_type: "text/plain", body: b"ok\n".into(), ..Resource::default() };
-        ServerBuilder::new(config)
+        let member_publish = config.member_publish;
+        let mut builder = ServerBuilder::new(config)
             .resource("/", page::resource())
             .resource("/healthz", healthz)
             .endpoint("/echo", |_| Echo)
-            .endpoint("/rooms/{room}", |_| Relay)
+            .endpoint("/rooms/{room}", move |_| Relay { member_publish });
+        builder.plan.add_rooms_door();
+        builder
     }
 
     /// Adds a WebSocket endpoint; `make` is called once per shard. A segment in braces, as in
@@ -110,6 +123,8 @@ impl ServerBuilder {
     pub fn start(mut self) -> Result<Server, StartError> {
         self.config.validate()?;
         self.plan.origins.allowed.clone_from(&self.config.allow_origin);
+        self.plan.api_keys =
+            self.config.api_key_file.as_deref().map(read_api_keys).transpose()?.map(Arc::new);
         let placement = Placement::new(self.config.workers, &self.config.pin);
         let descriptors = descriptors::raise_limit();
         let max_connections =
@@ -146,6 +161,12 @@ impl ServerBuilder {
         log_start(&self.config, &placement, &addresses, descriptors, max_connections);
         Ok(Server { addresses, stats, stop, threads: threads.keep() })
     }
+}
+
+fn read_api_keys(path: &Path) -> Result<ApiKeys, StartError> {
+    let bad = |error: String| StartError::ApiKeys { path: path.to_owned(), error };
+    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    text.parse().map_err(|error: ApiKeysError| bad(error.to_string()))
 }
 
 fn resources(what: &'static str) -> impl Fn(io::Error) -> StartError {

@@ -110,30 +110,40 @@ impl<S> Core<S> {
         published
     }
 
-    /// Makes a connection a member of a room.
-    pub(super) fn join(
+    /// Makes a connection a member of a room, or says why it has to be closed.
+    fn join(
         &mut self,
         key: Key,
         session: &mut Session,
         name: &RoomName,
         wish: Wish,
     ) -> Result<Joined, CloseCause> {
+        self.try_join(key, session, name, wish).map_err(|error| match error {
+            JoinError::TooManyMemberships => {
+                CloseCause::TooManyMemberships { limit: self.settings.memberships_max }
+            }
+            JoinError::OutOfWindow(OutOfWindow(extent)) => {
+                let behind = Behind { room: name.clone(), position: extent.position() };
+                CloseCause::OutOfWindow { behind }
+            }
+        })
+    }
+
+    /// Makes a connection a member of a room.
+    pub(super) fn try_join(
+        &mut self,
+        key: Key,
+        session: &mut Session,
+        name: &RoomName,
+        wish: Wish,
+    ) -> Result<Joined, JoinError> {
         let limit = self.settings.memberships_max;
         let joining = (key.index(), &mut session.memberships);
-        let joined = self.rooms.join(joining, name, wish, limit, self.now);
-        match joined {
-            Ok(joined) => {
-                if joined.from < joined.extent.last {
-                    mark_dirty(&mut self.dirty, key.index(), session);
-                }
-                Ok(joined)
-            }
-            Err(JoinError::TooManyMemberships) => Err(CloseCause::TooManyMemberships { limit }),
-            Err(JoinError::OutOfWindow(OutOfWindow(extent))) => {
-                let behind = Behind { room: name.clone(), position: extent.position() };
-                Err(CloseCause::OutOfWindow { behind })
-            }
+        let joined = self.rooms.join(joining, name, wish, limit, self.now)?;
+        if joined.from < joined.extent.last {
+            mark_dirty(&mut self.dirty, key.index(), session);
         }
+        Ok(joined)
     }
 
     fn reply(&mut self, key: Key, session: &mut Session, payload: &Payload<'_>) -> Option<CloseCause> {

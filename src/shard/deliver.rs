@@ -73,7 +73,7 @@ impl<I: Io> Shard<I> {
             }
         };
         let deadline = adopt.accepted + core.settings.handshake_timeout;
-        let session = Session::new(adopt.peer, core.now, deadline);
+        let session = Session::new(adopt.peer, adopt.trusted, core.now, deadline);
         let inserted = connections.insert(Slot { stream, protocol: Connection::accepting(), session });
         debug_assert_eq!(inserted, key);
         let Some(slot) = connections.get_mut(key) else { return };

@@ -8,6 +8,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::endpoint::events::push_close;
 use crate::endpoint::{CloseCause, CloseKind};
 use crate::protocol::{Failure, Persistence, Refusal, State, push_close_frame};
 use crate::slab::Key;
@@ -69,11 +70,25 @@ impl<S> Core<S> {
 
     fn say_goodbye<T>(&mut self, slot: &mut Slot<T>, cause: &CloseCause) {
         let session = &mut slot.session;
+        if session.streams {
+            if is_slow_consumer(cause) {
+                session.outbound.drop_unstarted(&mut self.arena);
+            }
+            if let Some(code) = cause.close_code() {
+                let reason = cause.to_string();
+                session
+                    .outbound
+                    .push_reply(&mut self.arena, 0, |out| push_close(out, code.as_u16(), &reason));
+            }
+            return;
+        }
         match (slot.protocol.state(), cause) {
             (_, CloseCause::PeerGone | CloseCause::TransportFailed(_)) => slot.protocol.transport_lost(),
             (State::Handshaking, _) => {
                 let some_bytes_came = slot.protocol.heap_bytes() > 0;
-                if let Some(refusal) = refusal_for(cause, some_bytes_came) {
+                // Between two requests nothing is asked, and so nothing answered.
+                let asked = some_bytes_came || !session.served;
+                if let Some(refusal) = refusal_for(cause, some_bytes_came).filter(|_| asked) {
                     session.outbound.push_reply(&mut self.arena, 0, |out| {
                         refusal.push_response(out, false, Persistence::Close);
                     });
@@ -142,6 +157,7 @@ fn deserves_the_rest(cause: &CloseCause) -> bool {
 fn refusal_for(cause: &CloseCause, some_bytes_came: bool) -> Option<Refusal> {
     let (status, retry) = match cause {
         CloseCause::HandshakeTimeout { .. } if some_bytes_came => (408, false),
+        CloseCause::MessageTimeout { .. } => (408, false),
         CloseCause::EndpointPanic => (500, false),
         CloseCause::Shutdown | CloseCause::ServerFull { .. } => (503, true),
         _ => return None,

@@ -44,6 +44,9 @@ pub struct Adopt<S> {
     pub socket: S,
     /// Who is at its other end.
     pub peer: PeerAddress,
+    /// Whether it came over a listener that only this machine can reach: a loopback address or a unix
+    /// socket.
+    pub trusted: bool,
     /// When it was accepted; the handshake's deadline runs from here.
     pub accepted: Time,
     /// What to do with it.
@@ -125,6 +128,11 @@ impl<S> Mesh<S> {
         };
         let mailboxes = receivers.into_iter().enumerate().map(mailbox).collect();
         (mesh, mailboxes)
+    }
+
+    /// Bytes of publications that may be in flight to one shard before its publishers pause.
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
     }
 
     /// How many shards there are.

@@ -21,8 +21,10 @@ mod apply;
 mod batch_pool;
 mod deliver;
 mod ending;
+mod http;
 mod mailbox;
 mod membership;
+mod open;
 mod outbound;
 mod publish;
 mod read;
@@ -36,6 +38,7 @@ mod write;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::endpoint::{CloseCause, Effects, Router, RouterPlan};
 use crate::id::{ConnectionId, ShardId};
@@ -104,6 +107,8 @@ pub struct Shard<I: Io> {
 struct Core<S> {
     id: ShardId,
     now: Time,
+    /// The same as others write it: the time since 1970.
+    unix_time: Duration,
     settings: Arc<Settings>,
     connections: Arc<AtomicUsize>,
     router: Router,
@@ -125,6 +130,8 @@ struct Core<S> {
     dead: Vec<u32>,
     /// Shards that got publications in this turn.
     reached: Vec<bool>,
+    /// Connections whose answers are taken, so that the requests they had sent behind can go on.
+    resumed: Vec<Key>,
     /// Connections that are not read from until the inboxes have drained.
     paused_publishers: Vec<Key>,
     /// Set by [`Mail::Drain`].
@@ -142,6 +149,7 @@ impl<I: Io> Shard<I> {
         let core = Core {
             id,
             now,
+            unix_time: io.unix_time(),
             router: Router::new(shared.plan, id),
             settings: shared.settings,
             connections: shared.connections,
@@ -157,6 +165,7 @@ impl<I: Io> Shard<I> {
             tally: Tally::new(stats),
             dirty: Vec::new(),
             dead: Vec::new(),
+            resumed: Vec::new(),
             paused_publishers: Vec::new(),
             drain_deadline: None,
         };
@@ -179,6 +188,7 @@ impl<I: Io> Shard<I> {
         let deadline = self.wait_deadline();
         self.io.wait(&mut self.ready, deadline)?;
         self.core.now = self.io.now();
+        self.core.unix_time = self.io.unix_time();
         self.read_ready();
         self.run_timers();
         self.enforce_drain_deadline();
@@ -197,7 +207,8 @@ impl<I: Io> Shard<I> {
     }
 
     fn wait_deadline(&self) -> Option<Time> {
-        if self.core.mailbox.has_mail() || !self.expired.is_empty() || !self.core.dirty.is_empty() {
+        let Core { mailbox, dirty, resumed, .. } = &self.core;
+        if mailbox.has_mail() || !self.expired.is_empty() || !dirty.is_empty() || !resumed.is_empty() {
             return Some(Time::ZERO);
         }
         let history = Some(self.core.rooms.registry().due()).filter(|due| *due != Time::NEVER);
@@ -337,5 +348,20 @@ enum Step {
     Continue,
     /// The handshake is accepted; the endpoint may have closed at once.
     Accept(Option<CloseCause>),
+    /// A request is answered, and another one may follow.
+    Answered,
+    /// The body of a request is wanted.
+    ReadBody {
+        /// Bytes that it may have.
+        limit: usize,
+    },
+    /// A request is answered by a stream that goes on until the connection ends.
+    Stream,
     Finish(CloseCause),
+}
+
+impl Step {
+    fn is_answered(&self) -> bool {
+        matches!(self, Step::Answered)
+    }
 }

@@ -3,20 +3,23 @@
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::endpoint::http::{Answer, Routed};
-use crate::endpoint::{CloseCause, Effects, Resolved, Resource};
-use crate::protocol::{
-    Event, Input, Message, Opcode, Persistence, Refusal, Request, push_http_response, push_server_frame,
-};
+use crate::endpoint::{CloseCause, Effects};
+use crate::protocol::{Event, Input, Message, Opcode, push_server_frame};
 use crate::reactor::{Io, Ready};
 use crate::slab::Key;
 
 use super::session::{Session, Slot};
 use super::stats::Counter;
-use super::{Core, RECEIVE_BYTES, Shard, Step, TURN_BYTES_HIGH};
+use super::{Core, Shard, Step, TURN_BYTES_HIGH};
 
 impl<I: Io> Shard<I> {
     pub(super) fn read_ready(&mut self) {
+        let Shard { connections, core, .. } = self;
+        for key in std::mem::take(&mut core.resumed) {
+            if let Some(slot) = connections.get_mut(key) {
+                core.resume_requests(key, slot);
+            }
+        }
         for at in 0..self.ready.len() {
             self.stream_ready(self.ready[at]);
             if self.core.arena.scratch_bytes() > TURN_BYTES_HIGH {
@@ -75,6 +78,15 @@ impl<S> Core<S> {
         self.kill(key.index(), slot);
     }
 
+    /// Goes on with the requests of a connection whose answers have been taken.
+    fn resume_requests<T>(&mut self, key: Key, slot: &mut Slot<T>) {
+        slot.session.holds_requests = false;
+        self.mark_dirty(key.index(), &mut slot.session);
+        if let Some(mut held) = slot.protocol.take_held() {
+            self.parse(key, slot, &mut held);
+        }
+    }
+
     fn bytes_received<T>(&mut self, key: Key, slot: &mut Slot<T>, bytes: &mut [u8]) {
         self.tally.add(Counter::BytesIn, bytes.len() as u64);
         slot.session.received_at = self.now;
@@ -91,11 +103,24 @@ impl<S> Core<S> {
             // The timer stands at the pong's deadline, which may be later than the next ping.
             self.arm(key.index(), slot);
         }
+        self.parse(key, slot, bytes);
+    }
+
+    /// Handles every event in the bytes.
+    fn parse<T>(&mut self, key: Key, slot: &mut Slot<T>, bytes: &mut [u8]) {
         let limits = self.settings.limits;
         let mut input = Input::new(bytes);
         while let Some(event) = slot.protocol.next_event(self.now, &mut input, &limits) {
             let step = self.on_event(key, &mut slot.session, event);
+            let answered = step.is_answered();
             self.carry_out(key, slot, step);
+            if answered && slot.session.outbound.pinned_reply_bytes() > self.settings.reply_bytes_high {
+                // The requests behind it wait until the answers so far are taken.
+                slot.protocol.hold_rest(&mut input);
+                slot.session.holds_requests = true;
+                self.mark_dirty(key.index(), &mut slot.session);
+                break;
+            }
         }
         if slot.protocol.message_started().is_some() {
             self.arm(key.index(), slot);
@@ -115,12 +140,8 @@ impl<S> Core<S> {
             Event::Pong(_) => Step::Continue,
             Event::Close { code, .. } => Step::Finish(CloseCause::PeerClosed(code)),
             Event::Failed(failure) => Step::Finish(CloseCause::Failed(failure)),
-            Event::Request(request) => self.on_request(key, session, &request),
-            // Nobody asks for a body yet.
-            Event::Body { .. } => {
-                let body = "no path here takes a body; requests without one are allowed";
-                self.refuse(session, &Refusal::new(405, body))
-            }
+            Event::Request(request) => self.on_request(key, session, &request, None),
+            Event::Body { request, body } => self.on_request(key, session, &request, Some(body)),
             Event::BadRequest(refusal) => self.refuse(session, &refusal),
         }
     }
@@ -137,40 +158,25 @@ impl<S> Core<S> {
                     self.finish(key, slot, cause);
                 }
             }
-            Step::Finish(cause) => self.finish(key, slot, cause),
-        }
-    }
-
-    fn on_request(&mut self, key: Key, session: &mut Session, request: &Request<'_>) -> Step {
-        let plan = self.router.plan();
-        match plan.resolve(request) {
-            Ok(Resolved::WebSocket { endpoint, open }) => {
-                let id = self.connection_id(key);
-                let mut effects = std::mem::take(&mut self.effects).recycle();
-                let instance = self.router.endpoint(endpoint).expect("the plan made the router");
-                let opened = catch_unwind(AssertUnwindSafe(|| instance.open(id, &open, &mut effects)));
-                let accept = match opened {
-                    Ok(Ok(accept)) => accept,
-                    Ok(Err(refusal)) => return self.refuse(session, &refusal),
-                    Err(_) => return Step::Finish(CloseCause::EndpointPanic),
-                };
-                let chosen = accept.subprotocol.as_deref();
-                if chosen.is_some_and(|chosen| !open.subprotocols().any(|offered| offered == chosen)) {
-                    tracing::error!(path = %open.path().escape_debug(), "the endpoint chose a subprotocol that was not offered");
-                    return self.refuse(session, &Refusal::new(500, "internal error".to_owned()));
-                }
-                session.endpoint = endpoint;
-                session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES, |out| {
-                    open.upgrade().push_response(out, chosen, &[]);
-                });
-                self.mark_dirty(key.index(), session);
-                Step::Accept(self.apply(key, session, effects))
+            Step::Answered => {
+                slot.protocol.answered();
+                slot.session.served = true;
+                slot.session.deadline = self.now + self.settings.http_idle_timeout;
+                self.arm(key.index(), slot);
             }
-            Ok(Resolved::Http { resource, head_only }) => self.answer(session, resource, head_only),
-            Ok(Resolved::Rooms { routed: Routed::Answer(answer) }) => self.answer_rooms(session, &answer),
-            Ok(Resolved::Rooms { routed: Routed::Call { .. } }) => self
-                .refuse(session, &Refusal::new(501, "rooms have no HTTP door yet; a WebSocket is allowed")),
-            Err(refusal) => self.refuse(session, &refusal),
+            Step::ReadBody { limit } => {
+                slot.protocol.read_body(limit);
+                self.arm(key.index(), slot);
+            }
+            Step::Stream => {
+                // Nothing that it may still send means anything.
+                slot.protocol.refuse();
+                slot.session.streams = true;
+                slot.session.deadline = self.now + self.settings.ping_interval;
+                self.tally.add(Counter::Opened, 1);
+                self.arm(key.index(), slot);
+            }
+            Step::Finish(cause) => self.finish(key, slot, cause),
         }
     }
 
@@ -188,35 +194,4 @@ impl<S> Core<S> {
             None => Step::Continue,
         }
     }
-
-    fn refuse(&mut self, session: &mut Session, refusal: &Refusal) -> Step {
-        session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES, |out| {
-            refusal.push_response(out, false, Persistence::Close);
-        });
-        Step::Finish(CloseCause::Refused(refusal.status))
-    }
-
-    fn answer(&mut self, session: &mut Session, resource: &Resource, head_only: bool) -> Step {
-        let headers: Vec<(&str, &str)> =
-            resource.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES + resource.body.len(), |out| {
-            let (content_type, body) = (resource.content_type, &resource.body);
-            push_http_response(out, 200, &headers, content_type, body, head_only, Persistence::Close);
-        });
-        Step::Finish(CloseCause::HttpAnswered(200))
-    }
-
-    fn answer_rooms(&mut self, session: &mut Session, answer: &Answer) -> Step {
-        let headers: Vec<(&str, &str)> =
-            answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES + answer.body.len(), |out| {
-            let (kind, body) = (answer.content_type, &answer.body);
-            push_http_response(out, answer.status, &headers, kind, body, false, Persistence::Close);
-        });
-        Step::Finish(CloseCause::HttpAnswered(answer.status))
-    }
 }
-
-/// About what the head of a response takes.
-const RESPONSE_BYTES: usize = 512;
-const _: () = assert!(RESPONSE_BYTES < RECEIVE_BYTES);

@@ -27,7 +27,7 @@ pub struct Session {
     pub resumed_at: Time,
     /// While [`Session::waiting`]: when the kernel last took bytes.
     pub progress_at: Time,
-    /// The one fixed deadline: of the handshake at first, of the pong while a ping is unanswered, of
+    /// The one fixed deadline: of the handshake at first, of the next request or heartbeat, of the pong while a ping is unanswered, of
     /// the transport's end once the conversation has ended.
     pub deadline: Time,
     /// Bytes read after the end of the conversation and, once we have sent everything, after that.
@@ -39,6 +39,14 @@ pub struct Session {
     pub interest: Interest,
     /// The endpoint accepted it; it will be told of the end.
     pub opened: bool,
+    /// It came over a listener that only this machine can reach.
+    pub trusted: bool,
+    /// It has been answered an HTTP request.
+    pub served: bool,
+    /// It is sent server-sent events.
+    pub streams: bool,
+    /// The protocol holds requests back until answers are taken.
+    pub holds_requests: bool,
     /// Its cause of close is known and acted upon.
     pub ended: bool,
     /// A ping of ours is unanswered.
@@ -68,8 +76,10 @@ pub struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {
     HandshakeTimeout,
+    HttpIdle,
     MessageTimeout,
     Ping,
+    EventsHeartbeat,
     HeartbeatTimeout,
     WriteTimeout,
     TransportEnd,
@@ -77,7 +87,7 @@ pub enum Due {
 
 impl Session {
     /// A session at its accept.
-    pub fn new(peer: PeerAddress, now: Time, handshake_deadline: Time) -> Session {
+    pub fn new(peer: PeerAddress, trusted: bool, now: Time, handshake_deadline: Time) -> Session {
         Session {
             outbound: Outbound::default(),
             peer,
@@ -90,6 +100,10 @@ impl Session {
             endpoint: 0,
             interest: Interest { readable: true, writable: false },
             opened: false,
+            trusted,
+            served: false,
+            streams: false,
+            holds_requests: false,
             ended: false,
             ping_sent: false,
             dirty: false,
@@ -106,7 +120,7 @@ impl Session {
 
     /// Whether we have stopped reading by our own choice; silence is not the peer's fault then.
     pub fn is_paused(&self) -> bool {
-        self.paused_replies || self.paused_publisher
+        self.paused_replies || self.paused_publisher || self.holds_requests
     }
 
     /// What the stream should be watched for.
@@ -124,7 +138,7 @@ impl<T> Slot<T> {
             return (session.deadline, Due::TransportEnd);
         }
         if !session.opened {
-            return (session.deadline, Due::HandshakeTimeout);
+            return self.next_http_deadline(settings);
         }
         let mut earliest = (Time::NEVER, Due::Ping);
         if session.waiting {
@@ -146,5 +160,29 @@ impl<T> Slot<T> {
             earliest = earliest.min((counts_from + settings.message_timeout, Due::MessageTimeout));
         }
         earliest
+    }
+
+    /// The same before a WebSocket is open, or without one.
+    fn next_http_deadline(&self, settings: &Settings) -> (Time, Due) {
+        let session = &self.session;
+        if session.waiting {
+            return (session.progress_at + settings.write_timeout, Due::WriteTimeout);
+        }
+        if session.streams {
+            return (session.deadline, Due::EventsHeartbeat);
+        }
+        if session.is_paused() {
+            return (Time::NEVER, Due::HttpIdle);
+        }
+        match self.protocol.message_started() {
+            Some(started) if self.protocol.reads_body() => {
+                (started.max(session.resumed_at) + settings.message_timeout, Due::MessageTimeout)
+            }
+            Some(started) if session.served => {
+                (started.max(session.resumed_at) + settings.handshake_timeout, Due::HandshakeTimeout)
+            }
+            _ if session.served => (session.deadline, Due::HttpIdle),
+            _ => (session.deadline, Due::HandshakeTimeout),
+        }
     }
 }

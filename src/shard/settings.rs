@@ -12,6 +12,8 @@ pub struct Settings {
     pub limits: Limits,
     /// From accept to the end of the request head.
     pub handshake_timeout: Duration,
+    /// Between an HTTP response and the next request.
+    pub http_idle_timeout: Duration,
     /// From the first byte of a message to its last.
     pub message_timeout: Duration,
     /// Silence after which a ping is sent.

@@ -27,7 +27,8 @@ macro_rules! counters {
 counters! {
     Connections => "connections", "Connections now, in any state.";
     Accepted => "accepted_total", "Sockets taken over from the acceptor.";
-    Opened => "opened_total", "Handshakes that were completed.";
+    Opened => "opened_total", "Handshakes that were completed, and streams of events.";
+    HttpRequests => "http_requests_total", "HTTP requests, upgrades among them.";
     MessagesIn => "messages_in_total", "Messages received.";
     BytesIn => "bytes_in_total", "Bytes received, of any kind.";
     BytesOut => "bytes_out_total", "Bytes that the kernel took.";

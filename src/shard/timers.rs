@@ -1,5 +1,6 @@
 //! The timer phase: what is due is done, and everything that expired is armed anew.
 
+use crate::endpoint::events::push_heartbeat;
 use crate::endpoint::{Behind, CloseCause};
 use crate::reactor::Io;
 use crate::rooms::{LagPolicy, Position};
@@ -34,6 +35,15 @@ impl<I: Io> Shard<I> {
                 Due::HandshakeTimeout => {
                     let limit = settings.handshake_timeout;
                     core.finish(key, slot, CloseCause::HandshakeTimeout { limit });
+                }
+                Due::HttpIdle => {
+                    let limit = settings.http_idle_timeout;
+                    core.finish(key, slot, CloseCause::HttpIdle { limit });
+                }
+                Due::EventsHeartbeat => {
+                    slot.session.deadline = core.now + settings.ping_interval;
+                    slot.session.outbound.push_reply(&mut core.arena, 0, push_heartbeat);
+                    core.mark_dirty(index, &mut slot.session);
                 }
                 Due::MessageTimeout => {
                     let limit = settings.message_timeout;

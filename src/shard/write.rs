@@ -51,7 +51,7 @@ impl<I: Io> Shard<I> {
         if was_waiting && !slot.session.waiting {
             core.caught_up(index, slot);
         }
-        core.after_flush(io, index, slot);
+        core.after_flush(io, key, slot);
         let wanted = slot.session.wanted_interest();
         if wanted != slot.session.interest && !slot.session.dead {
             slot.session.interest = wanted;
@@ -129,6 +129,9 @@ impl<S> Core<S> {
     /// All that waited is sent: the heartbeat counts again. A ping that went out with the rest gets
     /// its whole time.
     fn caught_up<T>(&mut self, index: u32, slot: &mut Slot<T>) {
+        if slot.session.served && !slot.session.opened && !slot.session.ended {
+            slot.session.deadline = self.now + self.settings.http_idle_timeout;
+        }
         if slot.session.ping_sent && !slot.session.ended {
             slot.session.deadline = self.now + self.settings.pong_timeout;
         }
@@ -137,7 +140,8 @@ impl<S> Core<S> {
 
     /// Acts on what a flush has reached: reading pauses or resumes, an ended connection goes on to
     /// the end of its transport, deadlines are set.
-    fn after_flush<I: Io<Socket = S>>(&mut self, io: &mut I, index: u32, slot: &mut Slot<I::Stream>) {
+    fn after_flush<I: Io<Socket = S>>(&mut self, io: &mut I, key: Key, slot: &mut Slot<I::Stream>) {
+        let index = key.index();
         let high = self.settings.reply_bytes_high;
         let session = &mut slot.session;
         let replies = session.outbound.pinned_reply_bytes();
@@ -149,6 +153,9 @@ impl<S> Core<S> {
             self.reading_resumed(index, slot);
         }
         let session = &mut slot.session;
+        if session.holds_requests && !session.paused_replies && !session.ended {
+            self.resumed.push(key);
+        }
         if session.ended && session.outbound.is_empty() {
             if !session.write_closed {
                 session.write_closed = true;

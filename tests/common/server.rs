@@ -74,8 +74,9 @@ impl Server {
         mut plan: RouterPlan,
         rooms: RoomSettings,
     ) -> Server {
+        plan.add_rooms_door();
         plan.add_endpoint("/echo", Arc::new(|_| Box::new(Echo)));
-        plan.add_endpoint("/rooms/{room}", Arc::new(|_| Box::new(Relay)));
+        plan.add_endpoint("/rooms/{room}", Arc::new(|_| Box::new(Relay { member_publish: true })));
         let net = Rc::new(RefCell::new(Net::default()));
         let wakers: Vec<SimWaker> = (0..shards).map(|_| SimWaker::default()).collect();
         let boxed = wakers.iter().map(|waker| Box::new(waker.clone()) as Box<dyn Wake>).collect();
@@ -105,7 +106,7 @@ impl Server {
     pub fn adopt_socket(&mut self, shard: usize, socket: SocketId, admission: Admission) -> Client {
         self.connections.fetch_add(1, Ordering::Relaxed);
         let accepted = self.net.borrow().now;
-        let adopt = Adopt { socket, peer: PeerAddress::Unix, accepted, admission };
+        let adopt = Adopt { socket, peer: PeerAddress::Unix, trusted: true, accepted, admission };
         self.mesh.send(ShardId::new(shard), Mail::Adopt(adopt));
         self.mesh.wake(ShardId::new(shard));
         Client { socket, shard }

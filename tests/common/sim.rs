@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use fanfare::reactor::{Interest, Io, Ready, Wake};
 use fanfare::slab::Key;
@@ -206,6 +207,11 @@ impl Io for SimIo {
 
     fn now(&self) -> Time {
         self.net.borrow().now
+    }
+
+    /// The simulated clock starts in 2026.
+    fn unix_time(&self) -> Duration {
+        Duration::from_secs(1_767_225_600) + self.now().since(Time::ZERO)
     }
 
     fn register(&mut self, socket: SocketId, key: Key) -> io::Result<SocketId> {

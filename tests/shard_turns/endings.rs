@@ -138,8 +138,13 @@ fn every_end_is_told_once_and_counter_cause_and_close_frame_agree() {
 
 #[test]
 fn every_kind_of_end_of_an_open_connection_is_in_the_table() {
-    let unopened =
-        [CloseKind::Refused, CloseKind::HttpAnswered, CloseKind::HandshakeTimeout, CloseKind::ServerFull];
+    let unopened = [
+        CloseKind::Refused,
+        CloseKind::HttpAnswered,
+        CloseKind::HttpIdle,
+        CloseKind::HandshakeTimeout,
+        CloseKind::ServerFull,
+    ];
     for kind in CloseKind::ALL {
         let listed = ENDS.iter().any(|(_, listed, _)| listed == kind);
         assert_ne!(listed, unopened.contains(kind), "{kind:?}");
@@ -160,7 +165,11 @@ fn what_is_refused_is_never_told_to_the_endpoint() {
         (request("/test?panic"), 500, CloseKind::EndpointPanic),
         (request("/nowhere"), 404, CloseKind::Refused),
         (b"nonsense\r\n\r\n".to_vec(), 400, CloseKind::Refused),
-        (b"GET /page HTTP/1.1\r\nHost: test\r\n\r\n".to_vec(), 200, CloseKind::HttpAnswered),
+        (
+            b"GET /page HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".to_vec(),
+            200,
+            CloseKind::HttpAnswered,
+        ),
     ] {
         let before = server.closes(kind);
         let client = server.adopt(0);

@@ -314,15 +314,16 @@ impl Raw {
         Head::parse(&String::from_utf8(self.take(end)).expect("a head is UTF-8"))
     }
 
-    /// A whole response to the end of the stream; its length must be the announced one.
+    /// A whole response with the body that it announces; one that says so is the last of the stream.
     pub fn response(&mut self) -> (Head, String) {
         let head = self.head();
-        let body = String::from_utf8(self.rest()).expect("a body is UTF-8");
-        assert_eq!(head.header("content-length"), Some(body.len().to_string().as_str()));
-        (head, body)
+        let length = head.header("content-length").map_or(0, |length| length.parse().expect("a length"));
+        let body = if head.has_token("connection", "close") { self.rest() } else { self.take(length) };
+        assert_eq!(body.len(), length);
+        (head, String::from_utf8(body).expect("a body is UTF-8"))
     }
 
-    /// A whole refusal to the end of the stream, and the sentence in its JSON.
+    /// A whole refusal, and the sentence in its JSON.
     pub fn refusal(&mut self) -> (Head, String) {
         let (head, body) = self.response();
         assert_eq!(head.header("content-type"), Some("application/json"), "{body}");

@@ -1,0 +1,375 @@
+//! HTTP requests that open no WebSocket: resources, and the rooms' door. Answers leave in the order of
+//! the requests, each before the next request is looked at; a request with a body is looked at twice,
+//! so that what will not be served is refused before its body is read.
+
+use crate::endpoint::events::{EVENTS_CONTENT_TYPE, EVENTS_HEAD, push_position};
+use crate::endpoint::http::{
+    Answer, History, HistoryItem, RoomEntry, RoomsCall, Routed, check_payload, gone, list_answer,
+    parse_publish_many, publish_answer, publish_many_answer,
+};
+use crate::endpoint::{CloseCause, OwnMessages, Resolved, Resource, authorize};
+use crate::protocol::{
+    BodyLength, Persistence, Refusal, Request, body_too_large, push_continue, push_http_response,
+    push_stream_head, server_frame_bytes,
+};
+use crate::rooms::{Encoding, Extent, OutOfWindow, Piece, Position, Published, RoomName, Sender, Start};
+use crate::slab::Key;
+use crate::time::Time;
+
+use super::membership::{JoinError, Wish};
+use super::open::position_headers;
+use super::publish::batch_of_one;
+use super::session::Session;
+use super::stats::Counter;
+use super::{Core, RECEIVE_BYTES, Step};
+
+/// About what the head of a response takes.
+pub(super) const RESPONSE_BYTES: usize = 512;
+const _: () = assert!(RESPONSE_BYTES < RECEIVE_BYTES);
+/// Bytes of messages over which an answer with history ends and says that there is more.
+const HISTORY_ANSWER_BYTES: usize = 256 << 10;
+
+type Headers = Vec<(&'static str, String)>;
+
+/// A request that is being answered.
+struct Exchange<'r> {
+    request: &'r Request<'r>,
+    /// Its body, empty if it has none; absent while it is still to be read.
+    body: Option<&'r [u8]>,
+}
+
+impl Exchange<'_> {
+    /// Whether another request may follow: not behind a body that was not read.
+    fn persistence(&self) -> Persistence {
+        let read = self.body.is_some() || self.request.body_length() == BodyLength::None;
+        if self.request.keeps_alive() && read { Persistence::KeepAlive } else { Persistence::Close }
+    }
+
+    fn head_only(&self) -> bool {
+        self.request.method() == "HEAD"
+    }
+}
+
+impl<S> Core<S> {
+    /// Handles a request head, or with `body` a whole request.
+    pub(super) fn on_request(
+        &mut self,
+        key: Key,
+        session: &mut Session,
+        request: &Request<'_>,
+        body: Option<&[u8]>,
+    ) -> Step {
+        if body.is_none() {
+            self.tally.add(Counter::HttpRequests, 1);
+        }
+        let plan = self.router.plan();
+        let exchange = Exchange { request, body };
+        match plan.resolve(request) {
+            Ok(Resolved::WebSocket { endpoint, open }) => self.open(key, session, endpoint, &open),
+            Err(refusal) if request.is_upgrade() => self.refuse(session, &refusal),
+            Err(refusal) => self.refuse_request(key, session, &exchange, &refusal),
+            Ok(resolved) => {
+                if let Err(refusal) = self.authorize(session, request, &resolved) {
+                    return self.refuse_request(key, session, &exchange, &refusal);
+                }
+                if let Some(step) = self.before_the_body(key, session, &exchange) {
+                    return step;
+                }
+                self.answer_resolved(key, session, &exchange, resolved)
+            }
+        }
+    }
+
+    fn answer_resolved(
+        &mut self,
+        key: Key,
+        session: &mut Session,
+        exchange: &Exchange<'_>,
+        resolved: Resolved<'_>,
+    ) -> Step {
+        match resolved {
+            Resolved::Http { resource, .. } => self.answer_resource(key, session, exchange, resource),
+            Resolved::Rooms { routed: Routed::Answer(answer) } => {
+                self.answer(key, session, exchange, &answer)
+            }
+            Resolved::Rooms {
+                routed: Routed::Call { call: RoomsCall::Events { room, start }, headers, .. },
+            } => self.stream_events(key, session, exchange, (&room, start), headers),
+            Resolved::Rooms { routed: Routed::Call { call, headers, .. } } => {
+                let body = exchange.body.unwrap_or_default();
+                match self.carry_out_call(key, call, body) {
+                    Ok(answer) => self.answer(key, session, exchange, &answer.with_headers(headers)),
+                    Err(refusal) => {
+                        self.refuse_request(key, session, exchange, &with_headers(refusal, headers))
+                    }
+                }
+            }
+            Resolved::WebSocket { .. } => unreachable!("opened by the caller"),
+        }
+    }
+
+    fn authorize(
+        &self,
+        session: &Session,
+        request: &Request<'_>,
+        resolved: &Resolved<'_>,
+    ) -> Result<(), Refusal> {
+        let Resolved::Rooms { routed: Routed::Call { call, headers, .. } } = resolved else { return Ok(()) };
+        if !call.needs_key() {
+            return Ok(());
+        }
+        let plan = self.router.plan();
+        let decided = authorize(plan.api_keys.as_deref(), session.trusted, request);
+        decided.map_err(|refusal| with_headers(refusal, headers.clone()))
+    }
+
+    /// Has the body read, or refused by its announced length, if it is not there yet.
+    fn before_the_body(&mut self, key: Key, session: &mut Session, exchange: &Exchange<'_>) -> Option<Step> {
+        let limit = self.settings.limits.message_bytes_max;
+        match exchange.request.body_length() {
+            _ if exchange.body.is_some() => return None,
+            BodyLength::None => return None,
+            BodyLength::Length(length) if length > limit as u64 => {
+                let refusal = body_too_large(Some(length), limit);
+                return Some(self.refuse_request(key, session, exchange, &refusal));
+            }
+            BodyLength::Length(_) | BodyLength::Chunked => {}
+        }
+        match exchange.request.expects_continue() {
+            Ok(true) => {
+                session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES, push_continue);
+                self.mark_dirty(key.index(), session);
+            }
+            Ok(false) => {}
+            Err(refusal) => return Some(self.refuse_request(key, session, exchange, &refusal)),
+        }
+        Some(Step::ReadBody { limit })
+    }
+
+    fn carry_out_call(&mut self, key: Key, call: RoomsCall, body: &[u8]) -> Result<Answer, Refusal> {
+        match call {
+            RoomsCall::Publish { room, exclude, idempotency_key, kind } => {
+                check_payload(kind, body)?;
+                let batch = batch_of_one(Sender::Api { exclude }, kind, body);
+                let sender = self.connection_id(key);
+                let published = self.publish_at_once(&room, &batch, sender, idempotency_key.as_deref());
+                Ok(match published {
+                    Published::Entered(position) => publish_answer(&room, position, false),
+                    Published::Repeat(position) => publish_answer(&room, position, true),
+                })
+            }
+            RoomsCall::PublishMany => self.publish_many(key, body),
+            RoomsCall::History { room, since, limit } => self.history(&room, since, limit),
+            RoomsCall::List { after, limit } => Ok(self.list(after.as_ref(), limit)),
+            RoomsCall::Events { .. } => unreachable!("streamed by the caller"),
+        }
+    }
+
+    fn publish_many(&mut self, key: Key, body: &[u8]) -> Result<Answer, Refusal> {
+        let many = parse_publish_many(body, self.settings.limits.message_bytes_max)?;
+        let (each, limit) = (server_frame_bytes(many.data.len()), self.mailbox.mesh().bytes_max());
+        // Each room keeps a copy of its own.
+        if each * many.rooms.len() > limit {
+            let message = format!(
+                "{} rooms times {each} bytes are more than one request may publish; up to {limit} bytes are \
+                 allowed (--mailbox-bytes)",
+                many.rooms.len()
+            );
+            return Err(Refusal::new(413, message));
+        }
+        let (sender, from) = (self.connection_id(key), Sender::Api { exclude: many.exclude });
+        let mut results = Vec::with_capacity(many.rooms.len());
+        for room in many.rooms {
+            let batch = batch_of_one(from, many.kind, &many.data);
+            let (Published::Entered(position) | Published::Repeat(position)) =
+                self.publish_at_once(&room, &batch, sender, None);
+            results.push((room, position));
+        }
+        Ok(publish_many_answer(&results))
+    }
+
+    fn history(&self, name: &RoomName, since: Option<Position>, limit: usize) -> Result<Answer, Refusal> {
+        let Some(room) = self.rooms.registry().find(name) else { return Err(unknown(name, since)) };
+        let start = since.map_or(Start::Last(u64::MAX), Start::Since);
+        let out_of_window = |OutOfWindow(extent): OutOfWindow| {
+            gone(name, since.unwrap_or(extent.position()), extent.position(), extent.first())
+        };
+        let (after, _) = room.begin(start, self.now).map_err(out_of_window)?;
+        let mut pieces = Vec::new();
+        let limits = (HISTORY_ANSWER_BYTES, limit as u64);
+        let extent = room.read_after(after, self.now, limits, &mut pieces).map_err(out_of_window)?;
+        let items: Vec<HistoryItem<'_>> = pieces.iter().flat_map(|piece| self.items_of(piece)).collect();
+        let read_until = items.last().map_or(after, |item| item.offset);
+        let Extent { epoch, last: offset, .. } = extent;
+        let (first, more) = (extent.first(), read_until < offset);
+        Ok(History { room: name, epoch, offset, first, more, items: &items }.answer())
+    }
+
+    fn items_of<'p>(&self, piece: &'p Piece) -> impl Iterator<Item = HistoryItem<'p>> {
+        let time_unix_ms = self.unix_ms(piece.time);
+        (piece.first..piece.end).map(move |index| {
+            let entry = &piece.batch.entries()[index as usize];
+            HistoryItem {
+                offset: piece.offset_before + 1 + u64::from(index - piece.first),
+                time_unix_ms,
+                text: entry.text,
+                payload: piece.batch.payload(index),
+                sender: entry.sender.member(),
+            }
+        })
+    }
+
+    /// A time of ours as others write it.
+    fn unix_ms(&self, time: Time) -> u64 {
+        let ago = self.now.since(time);
+        u64::try_from(self.unix_time.saturating_sub(ago).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn list(&self, after: Option<&RoomName>, limit: usize) -> Answer {
+        let (rooms, more) = self.rooms.registry().list(after, limit, self.now);
+        let next = rooms.last().filter(|_| more).map(|room| room.name.clone());
+        let entries: Vec<RoomEntry> = rooms
+            .into_iter()
+            .map(|room| RoomEntry {
+                name: room.name,
+                members: room.members,
+                epoch: room.extent.epoch,
+                offset: room.extent.last,
+                bytes: room.bytes,
+                messages: room.extent.last - room.extent.start,
+            })
+            .collect();
+        list_answer(&entries, next.as_ref())
+    }
+
+    /// Joins the room as a reader of server-sent events; the response ends with the connection.
+    fn stream_events(
+        &mut self,
+        key: Key,
+        session: &mut Session,
+        exchange: &Exchange<'_>,
+        (name, start): (&RoomName, Start),
+        headers: Headers,
+    ) -> Step {
+        let wish = Wish { own: OwnMessages::Receive, start, encoding: Encoding::Events };
+        let joined = match self.try_join(key, session, name, wish) {
+            Ok(joined) => joined,
+            Err(JoinError::OutOfWindow(OutOfWindow(extent))) => {
+                let wanted = if let Start::Since(wanted) = start { wanted } else { extent.position() };
+                let refusal = gone(name, wanted, extent.position(), extent.first());
+                return self.refuse_request(key, session, exchange, &with_headers(refusal, headers));
+            }
+            Err(JoinError::TooManyMemberships) => {
+                let limit = self.settings.memberships_max;
+                return Step::Finish(CloseCause::TooManyMemberships { limit });
+            }
+        };
+        let mut all: Headers = position_headers(&joined).into();
+        all.extend(headers);
+        let mut fields: Vec<(&str, &str)> = EVENTS_HEAD.to_vec();
+        fields.extend(all.iter().map(|(name, value)| (*name, value.as_str())));
+        let position = Position { epoch: joined.extent.epoch, offset: joined.from };
+        let head_only = exchange.head_only();
+        session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES, |out| {
+            push_stream_head(out, 200, &fields, EVENTS_CONTENT_TYPE);
+            if !head_only {
+                // One that breaks before the first message can come back to here.
+                push_position(out, position);
+            }
+        });
+        self.mark_dirty(key.index(), session);
+        if head_only {
+            self.leave_rooms(session);
+            return Step::Finish(CloseCause::HttpAnswered(200));
+        }
+        Step::Stream
+    }
+
+    /// Refuses a request that the connection outlives, if it can.
+    fn refuse_request(
+        &mut self,
+        key: Key,
+        session: &mut Session,
+        exchange: &Exchange<'_>,
+        refusal: &Refusal,
+    ) -> Step {
+        let (head_only, persistence) = (exchange.head_only(), self.persistence(exchange));
+        session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES, |out| {
+            refusal.push_response(out, head_only, persistence);
+        });
+        self.mark_dirty(key.index(), session);
+        match persistence {
+            Persistence::KeepAlive => Step::Answered,
+            Persistence::Close => Step::Finish(CloseCause::Refused(refusal.status)),
+        }
+    }
+
+    /// Refuses what the connection ends with.
+    pub(super) fn refuse(&mut self, session: &mut Session, refusal: &Refusal) -> Step {
+        session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES, |out| {
+            refusal.push_response(out, false, Persistence::Close);
+        });
+        Step::Finish(CloseCause::Refused(refusal.status))
+    }
+
+    fn answer_resource(
+        &mut self,
+        key: Key,
+        session: &mut Session,
+        exchange: &Exchange<'_>,
+        resource: &Resource,
+    ) -> Step {
+        let head = (200, &resource.headers[..], resource.content_type);
+        self.respond(key, session, exchange, head, &resource.body)
+    }
+
+    fn answer(&mut self, key: Key, session: &mut Session, exchange: &Exchange<'_>, answer: &Answer) -> Step {
+        let head = (answer.status, &answer.headers[..], answer.content_type);
+        self.respond(key, session, exchange, head, &answer.body)
+    }
+
+    fn respond(
+        &mut self,
+        key: Key,
+        session: &mut Session,
+        exchange: &Exchange<'_>,
+        (status, headers, content_type): (u16, &[(&'static str, String)], &str),
+        body: &[u8],
+    ) -> Step {
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let (head_only, persistence) = (exchange.head_only(), self.persistence(exchange));
+        session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES + body.len(), |out| {
+            push_http_response(out, status, &headers, content_type, body, head_only, persistence);
+        });
+        self.mark_dirty(key.index(), session);
+        match persistence {
+            Persistence::KeepAlive => Step::Answered,
+            Persistence::Close => Step::Finish(CloseCause::HttpAnswered(status)),
+        }
+    }
+
+    /// In a shutdown no further request is waited for.
+    fn persistence(&self, exchange: &Exchange<'_>) -> Persistence {
+        if self.drain_deadline.is_some() { Persistence::Close } else { exchange.persistence() }
+    }
+}
+
+fn with_headers(mut refusal: Refusal, headers: Headers) -> Refusal {
+    refusal.headers.extend(headers);
+    refusal
+}
+
+/// The refusal of a room that is not there: with a position it may have been.
+fn unknown(name: &RoomName, since: Option<Position>) -> Refusal {
+    let shown = name.as_str().escape_debug();
+    match since {
+        None => Refusal::new(404, format!("room {shown} has no member and no history")),
+        Some(wanted) => Refusal::new(
+            410,
+            format!(
+                "room {shown} holds nothing behind {wanted}: it has no member and no history; begin without since"
+            ),
+        ),
+    }
+}
