@@ -45,18 +45,23 @@
 //! acceptor thread ── Adopt(socket), round robin ──▶ shard 0 … N-1   one pinned thread each
 //!                                                     │   Poller + slab of connections + local rooms
 //!   bytes ─▶ protocol::Connection ─▶ Message ─▶ endpoint ─▶ effects ─┬─▶ publish queue ─▶ room gives offsets
-//!   bytes ◀─ one send per turn ◀─ outbound queue ◀── mailbox ◀───────┴── crossbeam channel: Arc frames
+//!   bytes ◀─ one send per turn ◀─ own queue, then cursors ◀─ mailbox ◀┴── crossbeam channel: Arc batches
 //! ```
 //!
 //! One way in, one way out, nothing calls back up. The protocol sees no socket and no clock. The
 //! endpoint sees neither poller nor frames. The reactor sees bytes and readiness, no room.
+//!
+//! A room is an ordered log, and the log is the send queue ([`rooms`]): its window of the latest messages
+//! is the history, the source for who comes back, and what a slow member is served from. A membership is a
+//! cursor into it. What arrived in a turn is sent to all members that are in step from the very same
+//! batches; a connection owns only its answers and the frame that is half out.
 //!
 //! | layer | module | knows | never names |
 //! |---|---|---|---|
 //! | 0 base | [`time`], [`slab`], [`id`] | – | everything else |
 //! | 1 protocol | [`protocol`] | RFC 6455 over byte slices, both roles | sockets, `std::io`, threads, clocks, rooms |
 //! | 2 reactor | [`reactor`] | sockets, readiness, timers, wake-ups: [`reactor::Io`] | frames, rooms, endpoints |
-//! | 2 rooms | [`rooms`] | a room's order and where it goes | sockets, pollers, frames |
+//! | 2 rooms | [`rooms`] | a room's log, its window, and where it goes | sockets, pollers, frames |
 //! | 3 endpoint | [`endpoint`] | what a path means | sockets, pollers, threads |
 //! | 4 shard | [`shard`] | joins the above: the turn, the mailbox, effects, outbound queues | listeners, affinity, signals |
 //! | 5 server | [`server`], [`config`], the binary | listeners, cores, signals, start and stop | – |
@@ -67,7 +72,8 @@
 //! # Invariants
 //!
 //! 1. A member of a room receives every message of the room once, in offset order, the same on every
-//!    shard, from its join until its connection is closed with a code that says why.
+//!    shard, from where it begins until its connection is closed with a code that says why; unless the
+//!    room's lag policy lets it skip, which is counted. A position is honoured in full or not at all.
 //! 2. Limits are checked before allocating and before queueing, against the bytes that are really
 //!    pinned, overhead included. Every limit is on; none can be switched off.
 //! 3. `close` of an endpoint runs exactly once per accepted `open`; every close has one cause
@@ -76,9 +82,9 @@
 //! 5. No thread is created per connection or message. On the steady path a message allocates nothing
 //!    per receiver, and an idle connection owns no heap beside its slab slot
 //!    ([`shard::Shard::CONNECTION_BYTES`]).
-//! 6. Below the server only [`rooms`] locks: a room's own lock to give offsets, and a stripe of the
-//!    registry when a shard's first member joins a room or its last one leaves. Both are short, and
-//!    nothing blocks under them.
+//! 6. Below the server only [`rooms`] locks: a room's own lock to give offsets and to read its window, a
+//!    stripe of the registry when a room is looked up by name, and the queue of idle rooms when one is
+//!    made or ended. All are short, and nothing blocks under them.
 
 #![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 

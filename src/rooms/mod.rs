@@ -1,9 +1,12 @@
 //! Layer 2: rooms. A room gives its messages one order for everybody; it knows no socket and no
 //! frame on the wire.
 //!
-//! Two short locks exist here and nowhere else below the server: a registry stripe's (taken when a
-//! shard's first member joins or its last one leaves) and a room's own (taken to give offsets). A
-//! stripe's lock may be held while a room's is taken, never the other way round.
+//! A room is an ordered log with a window of its latest messages ([`Room`]); all rooms together are the
+//! [`Registry`], which forgets them when they are old or hold too much.
+//!
+//! Three short locks exist here and nowhere else below the server: a room's own (to give offsets and to
+//! read the window), a registry stripe's (to find a room by name), and that of the queue of idle rooms (when
+//! one is made or ended). They are taken in the order idle, stripe, room.
 
 mod batch;
 mod idempotency;

@@ -64,7 +64,7 @@ pub const RECEIVE_BYTES: usize = 128 << 10;
 /// Replies or publications of a turn over which they are flushed before reading goes on: they should
 /// still be in the cache when they are sent.
 const TURN_BYTES_HIGH: usize = 1 << 20;
-/// Deliveries put into outbound queues per turn, and their bytes: what a hot room may take of a turn
+/// Deliveries that the mail of a turn may mean, and their bytes: what a hot room may take of a turn
 /// before everybody else is read from again. One publication is never divided.
 const DELIVERIES_PER_TURN: usize = 32 << 10;
 const DELIVERED_BYTES_PER_TURN: usize = 4 << 20;
