@@ -67,8 +67,7 @@ impl Plan {
     ///
     /// [`Behind`] if the connection has to be closed.
     pub fn make(&mut self, serving: &mut Serving<'_>, id: ConnectionId, first: u32) -> Result<(), Behind> {
-        self.parts.clear();
-        self.window.clear();
+        self.clear();
         let mut at = first;
         while let Some(membership) = serving.rooms.membership(at) {
             let next = membership.next;
@@ -76,6 +75,12 @@ impl Plan {
             at = next;
         }
         Ok(())
+    }
+
+    /// Lets go of everything that it refers to.
+    pub fn clear(&mut self) {
+        self.parts.clear();
+        self.window.clear();
     }
 
     /// Whether a room's window was read, which may hold more.

@@ -21,6 +21,7 @@ impl<I: Io> Shard<I> {
         // A connection that failed in its flush may have marked itself again.
         dirty.append(&mut self.core.dirty);
         self.core.dirty = dirty;
+        self.core.plan.clear();
         self.core.arena.clear_scratch(TURN_BYTES_HIGH);
     }
 
@@ -112,8 +113,9 @@ fn send_all<I: Io>(
             session.blocked = true;
             return Ok(());
         }
+        // A window may hold more than one read of it, even where all of that was spared the member.
         let (all_seen, all_fit) = (!core.plan.reads_window(), filled < SLICES_PER_SEND);
-        if filled == 0 || (all_seen && all_fit && session.outbound.is_empty()) {
+        if all_seen && (filled == 0 || (all_fit && session.outbound.is_empty())) {
             session.waiting = false;
             return Ok(());
         }

@@ -186,3 +186,26 @@ fn what_comes_after_our_close_is_dropped_up_to_the_linger_limit() {
         }
     }
 }
+
+#[test]
+fn a_member_behind_more_messages_of_its_own_than_one_read_of_the_window_gets_what_follows() {
+    let config = Config { history_bytes: 16 << 20, ..Config::default() };
+    let rooms = config.room_settings();
+    let plan = RouterPlan::default();
+    let mut server = Server::with_rooms(1, settings(), config.mailbox_bytes, plan, rooms);
+    let slow = server.connect(0, "/rooms/a");
+    let other = server.connect(0, "/rooms/a");
+    server.socket(slow).room = 0;
+    server.feed(other, &text("blocks"));
+    server.settle();
+    for _ in 0..10 {
+        server.feed(slow, &binary(&[1; 100_000]));
+        server.settle();
+    }
+    server.feed(other, &text("follows"));
+    server.settle();
+    server.socket(slow).room = usize::MAX;
+    server.settle();
+    assert_eq!(server.take_texts(slow), ["blocks", "follows"]);
+    server.finish();
+}
