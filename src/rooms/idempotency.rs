@@ -40,9 +40,12 @@ impl Keys {
         while let Some((oldest, _)) = remembered.in_order.front()
             && *oldest <= offset
         {
-            let Some((_, key)) = remembered.in_order.pop_front() else { return };
+            let Some((forgotten, key)) = remembered.in_order.pop_front() else { return };
             remembered.bytes -= key.len() + OVERHEAD_BYTES;
-            remembered.offsets.remove(&key);
+            // The key may have been used again since, when its message was too old but still in memory.
+            if remembered.offsets.get(&key) == Some(&forgotten) {
+                remembered.offsets.remove(&key);
+            }
         }
         if remembered.in_order.is_empty() {
             self.0 = None;
@@ -57,6 +60,17 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_is_used_again_outlives_its_first_message() {
+        let mut keys = Keys::default();
+        keys.remember("a", 1);
+        keys.remember("a", 2);
+        keys.forget_until(1);
+        assert_eq!((keys.offset_of("a"), keys.bytes()), (Some(2), 1 + OVERHEAD_BYTES));
+        keys.forget_until(2);
+        assert_eq!((keys.offset_of("a"), keys.bytes()), (None, 0));
+    }
 
     #[test]
     fn a_key_is_known_as_long_as_its_message_is_held() {
