@@ -212,6 +212,10 @@ impl Room {
     pub(super) fn remove_route(&self, shard: ShardId, now: Time) {
         let mut state = self.state.lock();
         state.routes.retain(|route| route.shard != shard);
+        if state.routes.is_empty() {
+            // A room without members counts as owning nothing for them.
+            state.routes = Vec::new();
+        }
         state.active_at = state.active_at.max(now);
         self.settle(&mut state);
     }
