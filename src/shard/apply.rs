@@ -137,6 +137,10 @@ impl<S> Core<S> {
         name: &RoomName,
         wish: Wish,
     ) -> Result<Joined, JoinError> {
+        // What was said in this turn before the join has its offset before it.
+        if let Some(room) = self.rooms.find(name) {
+            self.publish_pending(room);
+        }
         let limit = self.settings.memberships_max;
         let joining = (key.index(), &mut session.memberships);
         let joined = self.rooms.join(joining, name, wish, limit, self.now)?;
@@ -168,14 +172,20 @@ impl<S> Core<S> {
     /// Forgets a room without members here. What it published in this turn goes out first, as other
     /// shards may have members, and the order must stand.
     fn forget_room(&mut self, emptied: Emptied) {
-        let Emptied(room) = &emptied;
-        if self.rooms.get(*room).is_some_and(|room| room.pending.is_some()) {
-            let Core { publications, rooms, mailbox, reached, tally, now, .. } = self;
-            let mesh = mailbox.mesh();
-            let published =
-                publications.publish_room(rooms, *room, mesh, *now, |shard| reached[shard.index()] = true);
-            tally.add(Counter::Publications, published);
-        }
+        let Emptied(room) = emptied;
+        self.publish_pending(room);
         self.rooms.forget(emptied, self.now);
+    }
+
+    /// Publishes what was said in a room in this turn so far.
+    fn publish_pending(&mut self, room: Key) {
+        if self.rooms.get(room).is_none_or(|room| room.pending.is_none()) {
+            return;
+        }
+        let Core { publications, rooms, mailbox, reached, tally, now, .. } = self;
+        let mesh = mailbox.mesh();
+        let published =
+            publications.publish_room(rooms, room, mesh, *now, |shard| reached[shard.index()] = true);
+        tally.add(Counter::Publications, published);
     }
 }
