@@ -171,7 +171,7 @@ impl<S> Core<S> {
 
     /// Forgets a room without members here. What it published in this turn goes out first, as other
     /// shards may have members, and the order must stand.
-    fn forget_room(&mut self, emptied: Emptied) {
+    pub(super) fn forget_room(&mut self, emptied: Emptied) {
         let Emptied(room) = emptied;
         self.publish_pending(room);
         self.rooms.forget(emptied, self.now);

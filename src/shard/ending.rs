@@ -56,15 +56,22 @@ impl<S> Core<S> {
         }
     }
 
-    /// Puts what its rooms still have for a connection before its Close.
+    /// Puts what its rooms still have for a connection before its Close. A room that has left it behind
+    /// takes nothing away from the others.
     fn queue_rest(&mut self, key: Key, session: &mut Session) {
-        let (id, first) = (self.connection_id(key), session.memberships);
+        let id = self.connection_id(key);
         loop {
+            let first = session.memberships;
             let (mut serving, plan) = self.serving(&mut session.outbound);
-            if plan.make(&mut serving, id, first).is_err() || plan.is_empty() {
-                return;
+            match plan.make(&mut serving, id, first) {
+                Ok(()) if plan.is_empty() => return,
+                Ok(()) => plan.queue(&mut serving),
+                Err(behind) => {
+                    if let Some(emptied) = self.rooms.leave(&mut session.memberships, &behind.room) {
+                        self.forget_room(emptied);
+                    }
+                }
             }
-            plan.queue(&mut serving);
         }
     }
 
