@@ -38,6 +38,23 @@ pub struct Piece {
     pub time: Time,
 }
 
+/// How much is read from a window at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimits {
+    /// Bytes of frames after which no further batch is read.
+    pub bytes_max: usize,
+    /// Messages, at least one.
+    pub messages_max: u64,
+    /// Batches, at least one.
+    pub batches_max: usize,
+}
+
+impl ReadLimits {
+    /// All that the window holds, which is bounded by itself.
+    pub const NONE: ReadLimits =
+        ReadLimits { bytes_max: usize::MAX, messages_max: u64::MAX, batches_max: usize::MAX };
+}
+
 /// What the window reaches over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
@@ -193,13 +210,12 @@ impl Log {
         }
     }
 
-    /// Reads what follows the offset `after`: whole batches until `bytes` of frames or `messages` are
-    /// reached, at least one if there is one.
+    /// Reads what follows the offset `after`, up to the limits, at least one message if there is one.
     pub(super) fn read_after(
         &self,
         after: u64,
         extent: &Extent,
-        (bytes, messages): (usize, u64),
+        limits: ReadLimits,
         pieces: &mut Vec<Piece>,
     ) -> Result<(), OutOfWindow> {
         if after < extent.start {
@@ -207,12 +223,12 @@ impl Log {
         }
         let (mut bytes_read, mut messages_read) = (0, 0);
         let from = self.window.partition_point(|held| held.last_offset() <= after);
-        for held in self.window.range(from..) {
-            if bytes_read >= bytes || messages_read >= messages {
+        for held in self.window.range(from..).take(limits.batches_max) {
+            if bytes_read >= limits.bytes_max || messages_read >= limits.messages_max {
                 break;
             }
             let first = after.saturating_sub(held.offset_before) as u32;
-            let left = messages - messages_read;
+            let left = limits.messages_max - messages_read;
             let end = held.batch.len().min(first.saturating_add(left.min(u64::from(u32::MAX)) as u32));
             bytes_read += held.batch.bytes(super::Encoding::Frames).len();
             messages_read += u64::from(end - first);

@@ -20,7 +20,7 @@ mod room;
 pub use batch::{Batch, Encoded, Encoding, Entry, Sender};
 pub use idempotency::IDEMPOTENCY_KEY_BYTES_MAX;
 pub use lag::{LagPolicy, LagRule, LagRuleError};
-pub use log::{Extent, HistoryLimits, OutOfWindow, Piece};
+pub use log::{Extent, HistoryLimits, OutOfWindow, Piece, ReadLimits};
 pub use name::{ROOM_NAME_BYTES_MAX, RoomName, RoomNameError};
 pub use position::{Epoch, Position, PositionError, Start};
 pub use registry::{Registry, RoomSettings, RoomSummary};

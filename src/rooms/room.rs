@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::log::Log;
-use super::{Batch, Epoch, Extent, HistoryLimits, LagPolicy, OutOfWindow, Piece, Position, RoomName, Start};
+use super::{
+    Batch, Epoch, Extent, HistoryLimits, LagPolicy, OutOfWindow, Piece, Position, ReadLimits, RoomName, Start,
+};
 use crate::id::ShardId;
 use crate::slab::Key;
 use crate::time::Time;
@@ -176,8 +178,7 @@ impl Room {
         Ok((state.log.begin(start, &extent)?, extent))
     }
 
-    /// Reads what follows an offset: whole batches until so many `bytes` of frames or exactly so many
-    /// `messages` are reached, at least one if there is one.
+    /// Reads what follows an offset, up to the limits, at least one message if there is one.
     ///
     /// # Errors
     ///
@@ -186,12 +187,12 @@ impl Room {
         &self,
         offset: u64,
         now: Time,
-        (bytes, messages): (usize, u64),
+        limits: ReadLimits,
         pieces: &mut Vec<Piece>,
     ) -> Result<Extent, OutOfWindow> {
         let state = self.state.lock();
         let extent = state.log.extent(now, &self.limits);
-        state.log.read_after(offset, &extent, (bytes, messages), pieces)?;
+        state.log.read_after(offset, &extent, limits, pieces)?;
         Ok(extent)
     }
 

@@ -12,7 +12,9 @@ use crate::protocol::{
     BodyLength, Persistence, Refusal, Request, body_too_large, push_continue, push_http_response,
     push_stream_head, server_frame_bytes,
 };
-use crate::rooms::{Encoding, Extent, OutOfWindow, Piece, Position, Published, RoomName, Sender, Start};
+use crate::rooms::{
+    Encoding, Extent, OutOfWindow, Piece, Position, Published, ReadLimits, RoomName, Sender, Start,
+};
 use crate::slab::Key;
 use crate::time::Time;
 
@@ -196,7 +198,8 @@ impl<S> Core<S> {
         };
         let (after, _) = room.begin(start, self.now).map_err(out_of_window)?;
         let mut pieces = Vec::new();
-        let limits = (HISTORY_ANSWER_BYTES, limit as u64);
+        let (bytes_max, messages_max) = (HISTORY_ANSWER_BYTES, limit as u64);
+        let limits = ReadLimits { bytes_max, messages_max, ..ReadLimits::NONE };
         let extent = room.read_after(after, self.now, limits, &mut pieces).map_err(out_of_window)?;
         let items: Vec<HistoryItem<'_>> = pieces.iter().flat_map(|piece| self.items_of(piece)).collect();
         let read_until = items.last().map_or(after, |item| item.offset);

@@ -10,16 +10,20 @@ use std::sync::Arc;
 use crate::endpoint::events::{push_event, push_gap};
 use crate::endpoint::{Behind, OwnMessages};
 use crate::id::ConnectionId;
-use crate::rooms::{Batch, Encoded, Encoding, Entry, LagPolicy, OutOfWindow, Piece, Position, Room, Sender};
+use crate::rooms::{
+    Batch, Encoded, Encoding, Entry, LagPolicy, OutOfWindow, Piece, Position, ReadLimits, Room, Sender,
+};
 use crate::slab::Key;
 use crate::time::Time;
 
 use super::membership::{LocalRooms, Membership};
-use super::outbound::{Outbound, SendArena};
+use super::outbound::{Outbound, SLICES_PER_SEND, SendArena};
 use super::stats::{Counter, Tally};
 
-/// What one read of a room's window brings at most: several sends of a fast reader, a short lock.
-const WINDOW_READ_BYTES: usize = 256 << 10;
+/// What one read of a room's window brings at most: a short lock, and so few batches that several rooms
+/// find place in one send.
+const WINDOW_READ: ReadLimits =
+    ReadLimits { bytes_max: 256 << 10, messages_max: u64::MAX, batches_max: SLICES_PER_SEND / 4 };
 
 /// A range of a batch that is to be sent to one member, or that it is to be spared.
 #[derive(Debug)]
@@ -274,8 +278,7 @@ fn read_window(
         let Some(membership) = serving.rooms.membership(index) else { return Ok(None) };
         let Some(local) = serving.rooms.get(membership.room) else { return Ok(None) };
         let (room, cursor) = (Arc::clone(&local.room), membership.cursor);
-        let limits = (WINDOW_READ_BYTES, u64::MAX);
-        let Err(OutOfWindow(extent)) = room.read_after(cursor, serving.now, limits, pieces) else {
+        let Err(OutOfWindow(extent)) = room.read_after(cursor, serving.now, WINDOW_READ, pieces) else {
             return Ok(Some(room));
         };
         if room.policy() == LagPolicy::Disconnect {

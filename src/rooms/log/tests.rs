@@ -40,7 +40,7 @@ fn append(log: &mut Log, now: Time, sizes: &[usize], limits: &HistoryLimits) -> 
 /// The offsets that can be read from the start of the window.
 fn readable(log: &Log, now: Time, limits: &HistoryLimits) -> Vec<u64> {
     let (extent, mut pieces) = (log.extent(now, limits), Vec::new());
-    log.read_after(extent.start, &extent, (usize::MAX, u64::MAX), &mut pieces).unwrap();
+    log.read_after(extent.start, &extent, ReadLimits::NONE, &mut pieces).unwrap();
     let offsets =
         |piece: Piece| piece.offset_before + 1..=piece.offset_before + u64::from(piece.end - piece.first);
     pieces.into_iter().flat_map(offsets).collect()
@@ -301,7 +301,12 @@ fn run(steps: Vec<Step>, limits: HistoryLimits) {
             Step::Read(back, bytes, messages) => {
                 let after = model.last().saturating_sub(back);
                 let (extent, mut pieces) = (log.extent(now, &limits), Vec::new());
-                let read = log.read_after(after, &extent, (bytes, messages), &mut pieces);
+                let read = log.read_after(
+                    after,
+                    &extent,
+                    ReadLimits { bytes_max: bytes, messages_max: messages, ..ReadLimits::NONE },
+                    &mut pieces,
+                );
                 assert_eq!(read.is_ok(), after >= model.start(now));
                 assert!(read.is_ok() || pieces.is_empty());
                 if read.is_ok() {

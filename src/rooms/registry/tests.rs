@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::rooms::room::ROOM_BYTES;
-use crate::rooms::{Epoch, OutOfWindow, Position, Sender, Start};
+use crate::rooms::{Epoch, OutOfWindow, Position, ReadLimits, Sender, Start};
 use crate::slab::Slab;
 
 const AGE: Duration = Duration::from_secs(60);
@@ -346,7 +346,7 @@ impl Model {
             assert_eq!(begun, if held && ours { Ok((offset, extent)) } else { Err(OutOfWindow(extent)) });
         }
         let mut pieces = Vec::new();
-        assert_eq!(shared.read_after(offset, now, (usize::MAX, u64::MAX), &mut pieces).is_ok(), held);
+        assert_eq!(shared.read_after(offset, now, ReadLimits::NONE, &mut pieces).is_ok(), held);
         let read: u64 = pieces.iter().map(|piece| u64::from(piece.end - piece.first)).sum();
         assert_eq!(read, if held { extent.last - offset } else { 0 });
     }
