@@ -9,6 +9,7 @@ mod deadlines;
 mod drain;
 mod endings;
 mod heartbeat;
+mod lag;
 mod limits;
 mod mailbox;
 mod reading;

@@ -359,7 +359,7 @@ impl Model {
         maintain(&self.registry, self.now);
         let mut for_memory = Vec::new();
         let mut oldest_kept = Time::NEVER;
-        for room in 0..4 {
+        for (room, pinned) in before.into_iter().enumerate() {
             let Some(life) = self.lives[room].as_mut() else { continue };
             let idle = self.now.since(life.active_at);
             let left = self.registry.find(&name(room)).map(|room| room.history_bytes());
@@ -370,8 +370,8 @@ impl Model {
                 oldest_kept = oldest_kept.min(life.active_at);
                 continue;
             }
-            if idle < AGE && before[room] > 0 {
-                for_memory.push((life.active_at, before[room]));
+            if idle < AGE && pinned > 0 {
+                for_memory.push((life.active_at, pinned));
             }
             life.dropped = life.last();
             if left.is_none() {
