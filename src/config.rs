@@ -68,7 +68,8 @@ pub struct Config {
     pub write_timeout: Duration,
     /// `--history-bytes`: memory that a room's window of its latest messages may pin, overhead included.
     /// Default 1 MiB. The window is the queue of those who fall behind, too. The newest messages stay
-    /// whatever their size.
+    /// whatever their size, and what a message takes as a server-sent event, made when the first such
+    /// reader needs it, puts nothing out before the next publication.
     pub history_bytes: usize,
     /// `--history-messages`: messages in a room's window. Default 1024.
     pub history_messages: u64,

@@ -97,8 +97,8 @@ impl Held {
     }
 }
 
-/// What a place in the window costs beside its batch.
-const HELD_BYTES: usize = size_of::<Held>();
+/// What a place in the window costs beside its batch; the list has up to twice as many as it needs.
+const HELD_BYTES: usize = 2 * size_of::<Held>();
 
 /// One room's log.
 #[derive(Debug)]

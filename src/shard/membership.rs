@@ -290,8 +290,8 @@ impl LocalRooms {
         let membership = Membership {
             room: room_key,
             cursor: from,
-            // Its earlier connections' messages are not its own.
-            own_until: 0,
+            // It may have been a member before, and begin with messages of that time.
+            own_until: from.max(extent.last),
             own: wish.own,
             encoding: wish.encoding,
             position: local.members.len() as u32,
