@@ -111,20 +111,25 @@ impl Plan {
     }
 
     /// Moves the cursors over the first `sent` bytes of the plan. A message that is half out goes into
-    /// the connection's own queue.
-    pub fn advance(&self, serving: &mut Serving<'_>, sent: usize) {
+    /// the connection's own queue. Returns the membership whose turn it is then, if not all was sent.
+    pub fn advance(&self, serving: &mut Serving<'_>, sent: usize) -> Option<u32> {
         let mut sent = sent;
+        let mut served = None;
         for part in &self.parts {
             if sent < part.bytes.len() {
                 self.advance_within(serving, part, sent);
-                return;
+                let had_its_turn = sent > 0 || served == Some(part.membership);
+                let membership = serving.rooms.membership(part.membership)?;
+                return Some(if had_its_turn { membership.next } else { part.membership });
             }
             sent -= part.bytes.len();
             if !part.bytes.is_empty() {
                 serving.tally.add(Counter::Deliveries, part.messages.len() as u64);
+                served = Some(part.membership);
             }
             set_cursor(serving.rooms, part.membership, part.offset_after);
         }
+        None
     }
 
     /// Puts all of the plan into the connection's own queue.

@@ -103,7 +103,9 @@ fn send_all<I: Io>(
         }
         if sent >= own_bytes {
             let (mut serving, plan) = core.serving(&mut session.outbound);
-            plan.advance(&mut serving, sent - own_bytes);
+            if let Some(next) = plan.advance(&mut serving, sent - own_bytes) {
+                core.rooms.begin_with(&mut session.memberships, next);
+            }
         }
         if sent < offered {
             if sent > 0 || !session.waiting {
