@@ -7,8 +7,8 @@ const PAGE: &str = include_str!("page.html");
 /// Lets the page's own style and script run and nothing else, and keeps it out of frames. A test
 /// works the hashes out anew, so they cannot fall behind the page.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-ybitEaJqJAb7LMsCAYqLyL8el9QnVz+6BMygZITMOyM='; \
-    script-src 'sha256-Nx8juN74WTO3IKMseE4pIKsA6QQEQ5VQSbqu8sGnOyk='; \
+    style-src 'sha256-SGxrlyJsgT89deoo0Z+XewytgEqrjE0bCK1WAIi4ckM='; \
+    script-src 'sha256-yQPp1BeLeWKgZDhPGHirBT8X3setKkQ991SFsUB01ys='; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page as an HTTP resource.
