@@ -11,6 +11,7 @@
 
 import { strict as assert } from "node:assert";
 import { once } from "node:events";
+import { connect, createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { chromium } from "playwright-core";
@@ -36,27 +37,29 @@ const foreignRequests = [];
 let serverIsDown = false;
 let openContexts = [];
 let openMembers = [];
+let openProxies = [];
 
-async function openPage(path = "/", options = {}, prepare = async () => {}) {
+async function openPage(path = "/", { from = base, ...options } = {}, prepare = async () => {}) {
   const context = await browser.newContext({ viewport: { width: 1000, height: 720 }, ...options });
   openContexts.push(context);
   context.setDefaultTimeout(STEP_TIMEOUT);
   context.on("request", (request) => {
-    if (new URL(request.url()).origin !== base) foreignRequests.push(request.url());
+    if (new URL(request.url()).origin !== from) foreignRequests.push(request.url());
   });
   const page = await context.newPage();
   page.on("websocket", (socket) => {
-    if (new URL(socket.url()).origin !== socketBase) foreignRequests.push(socket.url());
+    if (new URL(socket.url()).origin !== from.replace(/^http/, "ws")) foreignRequests.push(socket.url());
   });
   page.on("pageerror", (error) => consoleProblems.push(String(error)));
   page.on("console", (message) => {
     if (!["error", "warning"].includes(message.type())) return;
-    // An attempt to connect while there is no server is to fail, and is logged.
-    if (serverIsDown && message.text().startsWith("WebSocket connection to ")) return;
+    // An attempt to connect while there is no server is to fail, and is logged. So is a 410.
+    if (serverIsDown && /^(WebSocket connection to |Failed to load resource: net::)/.test(message.text())) return;
+    if (message.text().includes("the server responded with a status of 410 ")) return;
     consoleProblems.push(message.text());
   });
   await prepare(page);
-  const response = await page.goto(base + path);
+  const response = await page.goto(from + path);
   return { page, response };
 }
 
@@ -105,22 +108,76 @@ async function meet(page, room) {
   return member;
 }
 
-// A WebSocket that never connects, a clock that only the test moves, and the longest
+// A TCP proxy before the server, which can cut its connections and refuse new ones.
+async function openProxy() {
+  const { hostname, port } = new URL(base);
+  const sockets = new Set();
+  let isCut = false;
+  const proxy = createServer((near) => {
+    if (isCut) return near.resetAndDestroy();
+    const far = connect(port, hostname);
+    for (const [socket, other] of [[near, far], [far, near]]) {
+      sockets.add(socket);
+      socket.on("error", () => {});
+      socket.on("close", () => {
+        sockets.delete(socket);
+        other.destroy();
+      });
+      socket.pipe(other);
+    }
+  });
+  openProxies.push(proxy);
+  proxy.listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+  return {
+    origin: `http://127.0.0.1:${proxy.address().port}`,
+    cut() {
+      serverIsDown = isCut = true;
+      for (const socket of sockets) socket.resetAndDestroy();
+    },
+    mend() { isCut = false; },
+  };
+}
+
+const address = (room, query = "") => `${base}/rooms/${encodeURIComponent(room)}${query}`;
+
+async function publish(room, content) {
+  const type = typeof content === "string" ? "text/plain" : "application/octet-stream";
+  const response = await fetch(address(room), { method: "POST", headers: { "Content-Type": type }, body: content });
+  assert.equal(response.status, 200, await response.clone().text());
+  return response.json();
+}
+
+// [offset, text] of each message in the list, notes as ["note", text].
+function listOf(page) {
+  return page.locator("#messages > *").evaluateAll((lines) => lines.map((line) => line.matches(".note")
+    ? ["note", line.textContent]
+    : [line.querySelector(".meta").textContent.match(/#(\d+) · \d/)?.[1] ?? "none", line.querySelector(".text").textContent]));
+}
+
+async function messagesOf(page) {
+  return (await listOf(page)).filter(([offset]) => offset !== "note").map(([offset, text]) => `${offset} ${text}`);
+}
+
+async function placeIs(page, { epoch, offset }) {
+  await page.locator(`#place[title="${epoch}:${offset}"]`).getByText(`#${offset} of epoch ${epoch.slice(0, 8)}`).waitFor();
+}
+
+// Neither answers to requests nor a WebSocket that connects, a clock that only the test moves, and the longest
 // delay that the jitter allows. window.attempts has the moments of all attempts, in ms.
 async function withoutServer(page) {
   await page.clock.install();
   await page.addInitScript(() => {
     window.attempts = [];
     Math.random = () => 1;
-    window.WebSocket = class extends EventTarget {
-      static OPEN = 1;
-      readyState = 0;
+    window.fetch = async () => {
+      window.attempts.push(performance.now());
+      throw new TypeError("no server");
+    };
+    window.WebSocket = class {
       constructor() {
-        super();
         window.attempts.push(performance.now());
-        queueMicrotask(() => this.dispatchEvent(new CloseEvent("close", { code: 1006 })));
       }
-      close() {}
     };
   });
 }
@@ -196,6 +253,154 @@ const checks = [
     member.send("last");
     await line(page, "last").waitFor();
     assert.deepEqual(await page.locator(".own .text").allTextContents(), ["by button", "by key\nin two lines"]);
+    assert.equal(await page.locator(".waiting").count(), 0);
+  }],
+
+  ["history on arrival", async () => {
+    const texts = ["first", ' {"b": 1.0, "1": [{"json": "}"}], "a":"\\u00e4 \\"}" } ', '"json"', "json", '{"text":', "", "[]"];
+    for (const text of texts) await publish("past", text);
+    await publish("past", Buffer.from([0xff, 0, 1]));
+    const { offset, epoch } = await publish("past", "😀 end");
+    assert.equal(offset, 9);
+    const { page } = await openPage("/#past");
+    await joined(page);
+    await placeIs(page, { epoch, offset });
+    const shown = [...texts.map((text) => text || "(empty)"), "3 bytes: ff 00 01", "😀 end"];
+    assert.deepEqual(await messagesOf(page), shown.map((text, i) => `${i + 1} ${text}`));
+    assert.match(await page.locator("#messages .meta").first().textContent(), /^#1 · .*\d:\d\d/);
+
+    // What comes now goes on from there, the page's own messages among it.
+    const member = await openMember("past");
+    await page.locator("#text").fill("own");
+    await page.locator("#text").press("Enter");
+    assert.equal(await member.next(), "own");
+    member.send("other");
+    await placeIs(page, { epoch, offset: 11 });
+    assert.deepEqual((await messagesOf(page)).slice(9), ["10 own", "11 other"]);
+    assert.match(await page.locator(".own .meta").textContent(), /^You · #10 · /);
+
+    // Somewhere else is another list; coming back shows it all again, once.
+    await joinRoom(page, "elsewhere");
+    assert.deepEqual(await messagesOf(page), []);
+    await joinRoom(page, "past");
+    assert.equal((await messagesOf(page)).length, 11);
+    await page.locator("#leave").click();
+    await publish("past", "while away");
+    await page.locator("#join").click();
+    await joined(page);
+    await placeIs(page, { epoch, offset: 12 });
+    assert.deepEqual((await messagesOf(page)).slice(9), ["10 own", "11 other", "12 while away"]);
+  }],
+
+  ["a long history", async () => {
+    const member = await openMember("long");
+    for (let i = 1; i <= 900; i++) member.send(`${i} ${"x".repeat(500)}`);
+    member.send("end");
+    const { page } = await openPage("/#long");
+    await line(page, "end").waitFor();
+    const held = await (await fetch(address("long", "?limit=1"))).json();
+    assert.equal(held.offset, 901);
+    const list = await listOf(page);
+    const offsets = list.map(([offset]) => offset).filter((offset) => offset !== "note").map(Number);
+    assert.equal(offsets.at(-1), 901);
+    assert.deepEqual(offsets, offsets.map((_, i) => offsets[0] + i));
+    assert.ok(offsets.length >= 400, `${offsets.length} messages`);
+  }],
+
+  ["recovery after the connection drops", async () => {
+    const proxy = await openProxy();
+    const { page } = await openPage("/#cut", { from: proxy.origin });
+    await joined(page);
+    const member = await openMember("cut");
+    await page.locator("#text").fill("before");
+    await page.locator("#text").press("Enter");
+    assert.equal(await member.next(), "before");
+    const { epoch } = await publish("cut", "before too");
+    await line(page, "before too").waitFor();
+    for (let round = 0; round < 3; round++) {
+      const last = 2 + round * 4;
+      proxy.cut();
+      await page.locator("#state[data-state=reconnecting]").waitFor();
+      assert.match(await page.locator("#state").textContent(), /^Reconnecting in \d+ s/);
+      for (let i = 1; i <= 3; i++) await publish("cut", `round ${round}, ${i}`);
+      proxy.mend();
+      await joined(page);
+      serverIsDown = false;
+      await page.locator("#state").getByText("3 messages recovered").waitFor();
+      await publish("cut", `after round ${round}`);
+      await placeIs(page, { epoch, offset: last + 4 });
+    }
+    const rounds = [0, 1, 2].flatMap((round) => [
+      ...[1, 2, 3].map((i) => `round ${round}, ${i}`), `after round ${round}`]);
+    assert.deepEqual(await messagesOf(page), ["before", "before too", ...rounds].map((text, i) => `${i + 1} ${text}`));
+    assert.deepEqual(
+      (await listOf(page)).map(([, text]) => text).filter((text) => text.startsWith("Recovered")),
+      ["Recovered: messages #3 to #5", "Recovered: messages #7 to #9", "Recovered: messages #11 to #13"]);
+  }],
+
+  ["a message that did not arrive", async () => {
+    const proxy = await openProxy();
+    // A WebSocket that keeps what is sent to itself.
+    const { page } = await openPage("/#unsent", { from: proxy.origin }, (page) => page.addInitScript(() => {
+      WebSocket.prototype.send = () => {};
+    }));
+    await joined(page);
+    await page.locator("#text").fill("into the void");
+    await page.locator("#text").press("Enter");
+    await page.locator(".own.waiting .meta").getByText("You · sending…").waitFor();
+    const { epoch } = await publish("unsent", "another");
+    await line(page, "another").waitFor();
+    assert.deepEqual(await messagesOf(page), ["1 another", "none into the void"]);
+    proxy.cut();
+    await page.locator("#state[data-state=reconnecting]").waitFor();
+    // Not from a member, so not the page's.
+    await publish("unsent", "into the void");
+    proxy.mend();
+    await joined(page);
+    serverIsDown = false;
+    await placeIs(page, { epoch, offset: 2 });
+    await page.locator(".own.unseen .meta").getByText("You · not in the room up to #2").waitFor();
+    assert.deepEqual(await messagesOf(page), ["1 another", "2 into the void", "none into the void"]);
+  }],
+
+  ["history that is gone", async () => {
+    const proxy = await openProxy();
+    const { page } = await openPage("/#gone", { from: proxy.origin });
+    await joined(page);
+    const { epoch } = await publish("gone", "shown");
+    await line(page, "shown").waitFor();
+    proxy.cut();
+    await page.locator("#state[data-state=reconnecting]").waitFor();
+    for (let i = 2; i <= 11; i++) await publish("gone", `${i} `.padEnd(300_000, "x"));
+    const { first, offset } = await (await fetch(address("gone", "?limit=1"))).json();
+    assert.ok(offset === 11 && first > 3 && first < 11, `${first} to ${offset}`);
+    proxy.mend();
+    await joined(page);
+    serverIsDown = false;
+    await page.locator("#messages .note.lost").getByText(`Messages #2 to #${first - 1} lost: `).waitFor();
+    await page.locator("#state").getByText(`${first - 2} messages lost, ${12 - first} recovered`).waitFor();
+    await publish("gone", "and on");
+    await placeIs(page, { epoch, offset: 12 });
+    const numbers = (await messagesOf(page)).map((text) => Number(text.split(" ")[0]));
+    assert.deepEqual(numbers, [1, ...Array.from({ length: 13 - first }, (_, i) => first + i)]);
+    assert.deepEqual((await messagesOf(page)).at(-1), "12 and on");
+  }],
+
+  ["a message that the connection is spared", async () => {
+    const { page } = await openPage("/#spared");
+    await joined(page);
+    const member = await openMember("spared");
+    await page.locator("#text").fill("who am I?");
+    await page.locator("#text").press("Enter");
+    assert.equal(await member.next(), "who am I?");
+    const { publications: [{ sender }] } = await (await fetch(address("spared"))).json();
+    const response = await fetch(address("spared", `?exclude=${sender}`), { method: "POST", body: "not for you" });
+    assert.equal(response.status, 200);
+    const { epoch } = await publish("spared", "for all");
+    await page.locator("#messages .note.lost").getByText("was not sent all messages up to #3").waitFor();
+    await placeIs(page, { epoch, offset: 3 });
+    assert.deepEqual(await messagesOf(page), ["1 who am I?", "2 not for you", "3 for all"]);
+    assert.match(await page.locator(".own .meta").textContent(), /^You · #1 · /);
   }],
 
   ["link to a room", async () => {
@@ -259,8 +464,8 @@ const checks = [
     await page.clock.runFor(125_000);
     const moments = await page.evaluate(() => window.attempts);
     const delays = moments.slice(1).map((moment, i) => Math.round((moment - moments[i]) / 100) / 10);
-    assert.deepEqual(delays.slice(0, 9), [0.5, 1, 2, 4, 8, 16, 30, 30, 30]);
-    assert.match(await page.locator("#state").textContent(), /Reconnecting in \d+ s.*1006/);
+    assert.deepEqual(delays.slice(0, 9), [0.5, 1, 2, 4, 8, 10, 10, 10, 10]);
+    assert.match(await page.locator("#state").textContent(), /Reconnecting in \d+ s.*cannot be reached/);
 
     await page.evaluate(() => window.dispatchEvent(new Event("online")));
     assert.equal(await page.evaluate(() => window.attempts.length), moments.length + 1);
@@ -292,9 +497,10 @@ const checks = [
 
   ["screenshots", values.shot && (async () => {
     const { page } = await openPage();
-    await joinRoom(page, "lobby");
-    const member = await meet(page, "lobby");
-    await page.locator("#messages").evaluate((list) => list.replaceChildren());
+    await publish("garden", "The gate is open.");
+    await publish("garden", '{"bed": 3, "moisture": 0.40}');
+    await joinRoom(page, "garden");
+    const member = await openMember("garden");
     member.send("Hello! Is anybody here?");
     await line(page, "Hello! Is anybody here?").waitFor();
     await page.locator("#text").fill("Yes: one message in, everybody else gets it.");
@@ -332,6 +538,7 @@ const checks = [
     const states = await page.evaluate(() => window.states);
     assert.ok(states.some((state) => /^reconnecting: .*going away \(1001/.test(state)), states.join("\n"));
 
+    await page.locator("#messages .note.lost").getByText("The room has begun anew").waitFor();
     await page.locator("#messages").evaluate((list) => list.replaceChildren());
     const member = await meet(page, "restart");
     await page.locator("#text").press("Enter");
@@ -375,8 +582,11 @@ try {
       clearTimeout(timer);
       for (const member of openMembers) member.terminate();
       for (const context of openContexts) await context.close();
+      for (const proxy of openProxies) proxy.close();
       openMembers = [];
       openContexts = [];
+      openProxies = [];
+      serverIsDown = false;
     }
   }
 } finally {
