@@ -33,8 +33,10 @@ pub fn push_event(out: &mut Vec<u8>, epoch: Epoch, offset: u64, text: bool, payl
 
 /// Appends an id without a message. The client makes no event of it, but its next `Last-Event-ID` is
 /// this position, also when nothing was published before the connection broke (HTML standard
-/// §9.2.6, dispatch with an empty data buffer).
+/// §9.2.6, dispatch with an empty data buffer). The type is for clients that dispatch it all the same
+/// (httpx-sse does): they can tell it from an empty message.
 pub fn push_position(out: &mut Vec<u8>, position: Position) {
+    out.extend_from_slice(b"event: position\n");
     push_id(out, position);
     out.push(b'\n');
 }
@@ -46,9 +48,10 @@ pub fn push_gap(out: &mut Vec<u8>, from: u64, to: u64) {
     out.extend_from_slice(event.as_bytes());
 }
 
-/// Appends a comment, which tells proxies that the stream lives.
+/// Appends a comment, which tells proxies that the stream lives. No empty line follows: there are
+/// clients (httpx-sse is one) that would dispatch an empty message with the last id again.
 pub fn push_heartbeat(out: &mut Vec<u8>) {
-    out.extend_from_slice(b":\n\n");
+    out.extend_from_slice(b":\n");
 }
 
 /// Appends `event: close` with `{"code","reason"}`: what the Close frame of a WebSocket would say
@@ -191,6 +194,14 @@ mod tests {
         let position = Position { epoch: Epoch::new(0xab), offset: 0 };
         let stream = pushed(|out| push_position(out, position));
         assert_eq!(read(stream.as_bytes()), (Vec::new(), "00000000000000ab:0".to_owned()));
+    }
+
+    #[test]
+    fn what_is_no_message_cannot_be_taken_for_an_empty_one() {
+        let position = Position { epoch: Epoch::new(0xab), offset: 0 };
+        let stream = pushed(|out| push_position(out, position));
+        assert_eq!(stream, "event: position\nid: 00000000000000ab:0\n\n");
+        assert_eq!(pushed(push_heartbeat), ":\n");
     }
 
     #[test]
