@@ -15,7 +15,7 @@ pub enum QueryError {
     Utf8,
 }
 
-/// Percent-decodes one path segment or query value. A `+` stays a `+`.
+/// Percent-decodes one path segment. A `+` stays a `+`, as it is only a space in a query.
 ///
 /// # Errors
 ///
@@ -32,7 +32,8 @@ pub(super) fn decode(raw: &str) -> Result<Cow<'_, str>, QueryError> {
     percent_decode_str(raw).decode_utf8().map_err(|_| QueryError::Utf8)
 }
 
-/// The decoded value of the first `name=value` pair of a query string.
+/// The decoded value of the first `name=value` pair of a query string. A `+` is a space, as forms,
+/// `URLSearchParams` and most HTTP clients write it (URL standard §5.1).
 ///
 /// # Errors
 ///
@@ -42,7 +43,10 @@ pub fn query_value<'q>(query: &'q str, name: &str) -> Result<Option<Cow<'q, str>
         .split('&')
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .find(|(key, _)| *key == name)
-        .map(|(_, value)| decode(value))
+        .map(|(_, value)| match value.contains('+') {
+            true => decode(&value.replace('+', " ")).map(|value| Cow::Owned(value.into_owned())),
+            false => decode(value),
+        })
         .transpose()
 }
 
@@ -59,9 +63,15 @@ mod tests {
     }
 
     #[test]
+    fn a_plus_is_a_space_in_a_query_and_itself_in_a_path() {
+        assert_eq!(query_value("after=a+b%2B+%20", "after").unwrap().as_deref(), Some("a b+  "));
+        assert_eq!(query_value("after=+%", "after"), Err(QueryError::Escape));
+        assert_eq!(decode("a+b").unwrap(), "a+b");
+    }
+
+    #[test]
     fn escapes_are_decoded_once_and_checked() {
         assert_eq!(decode("a%2Fb%25").unwrap(), "a/b%");
-        assert_eq!(decode("a+b").unwrap(), "a+b");
         for broken in ["%", "%2", "%zz", "a%"] {
             assert_eq!(decode(broken), Err(QueryError::Escape), "{broken}");
         }
