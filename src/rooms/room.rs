@@ -196,6 +196,26 @@ impl Room {
         Ok(extent)
     }
 
+    /// Reads from where a member would begin: [`Room::begin`] and [`Room::read_after`] at one time, so that
+    /// what the room begins with is still held.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Room::begin`].
+    pub fn read_from(
+        &self,
+        start: Start,
+        now: Time,
+        limits: ReadLimits,
+        pieces: &mut Vec<Piece>,
+    ) -> Result<(u64, Extent), OutOfWindow> {
+        let state = self.state.lock();
+        let extent = state.log.extent(now, &self.limits);
+        let after = state.log.begin(start, &extent)?;
+        state.log.read_after(after, &extent, limits, pieces)?;
+        Ok((after, extent))
+    }
+
     /// Counts what another encoding of the batch behind this offset has added to the window.
     pub fn add_encoded(&self, offset_before: u64, added: usize) {
         let mut state = self.state.lock();

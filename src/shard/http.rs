@@ -193,14 +193,13 @@ impl<S> Core<S> {
     fn history(&self, name: &RoomName, since: Option<Position>, limit: usize) -> Result<Answer, Refusal> {
         let Some(room) = self.rooms.registry().find(name) else { return Err(unknown(name, since)) };
         let start = since.map_or(Start::Last(u64::MAX), Start::Since);
-        let out_of_window = |OutOfWindow(extent): OutOfWindow| {
-            gone(name, since.unwrap_or(extent.position()), extent.position(), extent.first())
-        };
-        let (after, _) = room.begin(start, self.now).map_err(out_of_window)?;
         let mut pieces = Vec::new();
         let (bytes_max, messages_max) = (HISTORY_ANSWER_BYTES, limit as u64);
         let limits = ReadLimits { bytes_max, messages_max, ..ReadLimits::NONE };
-        let extent = room.read_after(after, self.now, limits, &mut pieces).map_err(out_of_window)?;
+        let read = room.read_from(start, self.now, limits, &mut pieces);
+        let (after, extent) = read.map_err(|OutOfWindow(extent)| {
+            gone(name, since.unwrap_or(extent.position()), extent.position(), extent.first())
+        })?;
         let items: Vec<HistoryItem<'_>> = pieces.iter().flat_map(|piece| self.items_of(piece)).collect();
         let read_until = items.last().map_or(after, |item| item.offset);
         let Extent { epoch, last: offset, .. } = extent;
