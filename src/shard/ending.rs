@@ -96,7 +96,7 @@ impl<S> Core<S> {
                 // Between two requests nothing is asked, and so nothing answered.
                 let asked = some_bytes_came || !session.served;
                 if let Some(refusal) = refusal_for(cause, some_bytes_came).filter(|_| asked) {
-                    session.outbound.push_reply(&mut self.arena, 0, |out| {
+                    session.outbound.push_response(&mut self.arena, 0, |out| {
                         refusal.push_response(out, false, Persistence::Close);
                     });
                 }

@@ -139,7 +139,7 @@ impl<S> Core<S> {
         }
         match exchange.request.expects_continue() {
             Ok(true) => {
-                session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES, push_continue);
+                session.outbound.push_response(&mut self.arena, RESPONSE_BYTES, push_continue);
                 self.mark_dirty(key.index(), session);
             }
             Ok(false) => {}
@@ -272,7 +272,7 @@ impl<S> Core<S> {
         fields.extend(all.iter().map(|(name, value)| (*name, value.as_str())));
         let position = Position { epoch: joined.extent.epoch, offset: joined.from };
         let head_only = exchange.head_only();
-        session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES, |out| {
+        session.outbound.push_response(&mut self.arena, RESPONSE_BYTES, |out| {
             push_stream_head(out, 200, &fields, EVENTS_CONTENT_TYPE);
             if !head_only {
                 // One that breaks before the first message can come back to here.
@@ -296,7 +296,7 @@ impl<S> Core<S> {
         refusal: &Refusal,
     ) -> Step {
         let (head_only, persistence) = (exchange.head_only(), self.persistence(exchange));
-        session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES, |out| {
+        session.outbound.push_response(&mut self.arena, RESPONSE_BYTES, |out| {
             refusal.push_response(out, head_only, persistence);
         });
         self.mark_dirty(key.index(), session);
@@ -308,7 +308,7 @@ impl<S> Core<S> {
 
     /// Refuses what the connection ends with.
     pub(super) fn refuse(&mut self, session: &mut Session, refusal: &Refusal) -> Step {
-        session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES, |out| {
+        session.outbound.push_response(&mut self.arena, RESPONSE_BYTES, |out| {
             refusal.push_response(out, false, Persistence::Close);
         });
         Step::Finish(CloseCause::Refused(refusal.status))
@@ -341,7 +341,7 @@ impl<S> Core<S> {
         let headers: Vec<(&str, &str)> =
             headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let (head_only, persistence) = (exchange.head_only(), self.persistence(exchange));
-        session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES + body.len(), |out| {
+        session.outbound.push_response(&mut self.arena, RESPONSE_BYTES + body.len(), |out| {
             push_http_response(out, status, &headers, content_type, body, head_only, persistence);
         });
         self.mark_dirty(key.index(), session);

@@ -49,7 +49,7 @@ impl<S> Core<S> {
         headers.extend(joined.iter().flat_map(position_headers));
         let headers: Vec<(&str, &str)> =
             headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        session.outbound.push_reply(&mut self.arena, RESPONSE_BYTES, |out| {
+        session.outbound.push_response(&mut self.arena, RESPONSE_BYTES, |out| {
             open.upgrade().push_response(out, chosen, &headers);
         });
         self.mark_dirty(key.index(), session);

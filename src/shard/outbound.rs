@@ -85,16 +85,32 @@ impl Outbound {
 
     /// Queues a reply that `encode` appends.
     pub fn push_reply(&mut self, arena: &mut SendArena, bytes: usize, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.push_encoded(arena, Purpose::Reply, bytes, encode);
+    }
+
+    /// Queues a response to an HTTP request, or its head: nothing overtakes it, and no frame or event makes
+    /// sense without it.
+    pub fn push_response(&mut self, arena: &mut SendArena, bytes: usize, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.push_encoded(arena, Purpose::Response, bytes, encode);
+    }
+
+    fn push_encoded(
+        &mut self,
+        arena: &mut SendArena,
+        purpose: Purpose,
+        bytes: usize,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) {
         if bytes > SCRATCH_REPLY_BYTES_MAX {
             let mut own = Vec::with_capacity(bytes);
             encode(&mut own);
-            self.push_own(arena, own, Purpose::Reply);
+            self.push_own(arena, own, purpose);
             return;
         }
         let start = arena.scratch.len() as u32;
         encode(&mut arena.scratch);
         let end = arena.scratch.len() as u32;
-        self.push_scratch(arena, start, end, Purpose::Reply);
+        self.push_scratch(arena, start, end, purpose);
     }
 
     /// Queues a pong. `blocked` says that the kernel takes nothing now: then only the newest is kept.
@@ -152,35 +168,40 @@ impl Outbound {
         self.head_begun = true;
     }
 
-    /// Drops all that has not begun to be sent. A frame whose first bytes are out stays whole.
+    /// Drops all that has not begun to be sent. A frame whose first bytes are out stays whole, and
+    /// responses to HTTP requests stay.
     pub fn drop_unstarted(&mut self, arena: &mut SendArena) {
+        let keep = self.fixed(arena);
+        self.drop_behind(arena, keep);
+    }
+
+    /// Drops all that stands behind the node `keep`, or everything if that is [`NONE`].
+    fn drop_behind(&mut self, arena: &mut SendArena, keep: u32) {
         self.drop_pong(arena);
         self.ping_pending = false;
-        let keep_head = self.head_begun;
-        let mut at = if keep_head { arena.nodes[self.head as usize].next } else { self.head };
+        let mut at = if keep == NONE { self.head } else { arena.nodes[keep as usize].next };
         while at != NONE {
             let next = arena.nodes[at as usize].next;
             self.account_freed(arena, at);
             at = next;
         }
-        if keep_head {
-            arena.nodes[self.head as usize].next = NONE;
-            self.tail = self.head;
-        } else {
+        if keep == NONE {
             self.head = NONE;
-            self.tail = NONE;
+        } else {
+            arena.nodes[keep as usize].next = NONE;
         }
+        self.tail = keep;
     }
 
     /// Drops everything: the transport is gone.
     pub fn clear(&mut self, arena: &mut SendArena) {
         self.head_sent = 0;
         self.head_begun = false;
-        self.drop_unstarted(arena);
+        self.drop_behind(arena, NONE);
     }
 
     /// Puts the control frames that wait where the next send finds them: behind the frame that is
-    /// half out and the pongs before it, ahead of everything else.
+    /// half out, responses to HTTP requests and the pongs before it, ahead of everything else.
     pub fn promote_control(&mut self, arena: &mut SendArena) {
         if self.pending_pong != NONE {
             let buffer = self.pending_pong;
@@ -188,7 +209,7 @@ impl Outbound {
             let end = arena.buffer(buffer).bytes().len() as u32;
             // The hold moves from `pending_pong` to the node.
             let node = Node { buffer, start: 0, end, next: NONE, purpose: Purpose::Pong };
-            let after = self.last_pong(arena).unwrap_or(self.begun_head());
+            let after = self.last_pong(arena).unwrap_or(self.fixed(arena));
             self.insert_after(arena, after, node);
         }
         if self.ping_pending {
@@ -197,7 +218,8 @@ impl Outbound {
             push_server_frame(&mut arena.scratch, Opcode::Ping, &[]);
             let end = arena.scratch.len() as u32;
             let node = Node { buffer: SCRATCH, start, end, next: NONE, purpose: Purpose::Ping };
-            self.insert_after(arena, self.begun_head(), node);
+            let after = self.fixed(arena);
+            self.insert_after(arena, after, node);
         }
     }
 
@@ -269,9 +291,9 @@ impl Outbound {
     }
 
     fn push_scratch(&mut self, arena: &mut SendArena, start: u32, end: u32, purpose: Purpose) {
-        if self.tail != NONE && purpose == Purpose::Reply {
+        if self.tail != NONE && purpose.is_own() {
             let tail = &mut arena.nodes[self.tail as usize];
-            if tail.buffer == SCRATCH && tail.end == start && tail.purpose == Purpose::Reply {
+            if tail.buffer == SCRATCH && tail.end == start && tail.purpose == purpose {
                 tail.end = end;
                 self.account(purpose, i64::from(end - start));
                 return;
@@ -293,9 +315,19 @@ impl Outbound {
         self.tail = index;
     }
 
-    /// The node that nothing may come before the end of, or [`NONE`].
-    fn begun_head(&self) -> u32 {
-        if self.head_begun { self.head } else { NONE }
+    /// The node that nothing may come before the end of, or [`NONE`]: the one that has begun, or the last
+    /// response to an HTTP request.
+    fn fixed(&self, arena: &SendArena) -> u32 {
+        let mut fixed = if self.head_begun { self.head } else { NONE };
+        let mut at = self.head;
+        while at != NONE {
+            let node = &arena.nodes[at as usize];
+            if node.purpose == Purpose::Response {
+                fixed = at;
+            }
+            at = node.next;
+        }
+        fixed
     }
 
     /// The last pong in the list: a newer one must not overtake it.
@@ -382,7 +414,7 @@ impl Outbound {
 
     fn account(&mut self, purpose: Purpose, change: i64) {
         self.pinned = (i64::from(self.pinned) + change) as u32;
-        if purpose == Purpose::Reply {
+        if purpose.is_own() {
             self.pinned_replies = (i64::from(self.pinned_replies) + change) as u32;
         }
     }

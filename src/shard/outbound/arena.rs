@@ -17,12 +17,21 @@ const NODE_BYTES: usize = size_of::<Node>();
 pub(super) enum Purpose {
     /// The connection's own: an answer to what it sent.
     Reply,
+    /// The same to an HTTP request: what stands before it in the queue is not for a WebSocket or a stream.
+    Response,
     /// A room's message.
     Delivery,
     /// An answer to a ping; one that has not begun gives way to a newer one.
     Pong,
     /// A ping of ours.
     Ping,
+}
+
+impl Purpose {
+    /// Whether the connection has caused it itself.
+    pub(super) fn is_own(self) -> bool {
+        matches!(self, Purpose::Reply | Purpose::Response)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

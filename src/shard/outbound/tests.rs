@@ -303,6 +303,27 @@ fn the_rest_of_a_message_goes_first_and_pins_little() {
 }
 
 #[test]
+fn a_response_stays_and_nothing_overtakes_it() {
+    let put = |text: &'static [u8]| move |out: &mut Vec<u8>| out.extend_from_slice(text);
+    for (drops, rest) in [(false, &b"response\x89\0pongreply"[..]), (true, b"response")] {
+        let (mut arena, mut queue) = (SendArena::default(), Outbound::default());
+        queue.push_response(&mut arena, 0, put(b"answer "));
+        queue.settle(&mut arena);
+        assert_eq!(send(&mut queue, &mut arena, 3), b"ans");
+        queue.push_response(&mut arena, 0, put(b"response"));
+        queue.push_reply(&mut arena, 0, put(b"reply"));
+        queue.push_ping();
+        queue.push_pong(&mut arena, true, put(b"pong"));
+        if drops {
+            queue.drop_unstarted(&mut arena);
+        }
+        assert!(queue.pinned_reply_bytes() > 0);
+        assert_eq!(send(&mut queue, &mut arena, usize::MAX), [b"wer ", rest].concat());
+        assert_eq!((arena.in_use(), queue.pinned_bytes()), ((0, 0), 0));
+    }
+}
+
+#[test]
 fn nodes_stay_small() {
     assert!(size_of::<Node>() <= 20);
     assert!(size_of::<Outbound>() <= 32);
