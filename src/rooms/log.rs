@@ -38,6 +38,20 @@ pub struct Piece {
     pub time: Time,
 }
 
+impl Piece {
+    /// The offset of its last message.
+    pub fn last_offset(&self) -> u64 {
+        self.offset_before + u64::from(self.end - self.first)
+    }
+
+    /// The part of it behind an offset, empty if all is before.
+    pub fn behind(&self, offset: u64) -> Piece {
+        let skipped = offset.clamp(self.offset_before, self.last_offset()) - self.offset_before;
+        let (first, offset_before) = (self.first + skipped as u32, self.offset_before + skipped);
+        Piece { first, offset_before, ..self.clone() }
+    }
+}
+
 /// How much is read from a window at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadLimits {

@@ -13,6 +13,8 @@ use crate::rooms::{Batch, Encoding, Extent, OutOfWindow, Registry, Room, RoomNam
 use crate::slab::{Key, NONE, Slab};
 use crate::time::Time;
 
+use super::begun::{BEGIN_READ, Begun};
+
 /// One connection in one room.
 #[derive(Debug)]
 pub struct Membership {
@@ -115,6 +117,8 @@ pub struct LocalRooms {
     memberships: Slab<Membership>,
     /// The rooms that something has arrived in in this turn.
     arrived_in: Vec<Key>,
+    /// What those who joined in this turn begin with.
+    pub begun: Begun,
 }
 
 impl LocalRooms {
@@ -127,6 +131,7 @@ impl LocalRooms {
             by_name: HashMap::new(),
             memberships: Slab::default(),
             arrived_in: Vec::new(),
+            begun: Begun::default(),
         }
     }
 
@@ -242,6 +247,7 @@ impl LocalRooms {
 
     /// Lets go of what has arrived: whoever has not been sent it is served from the room's window.
     pub fn clear_arrived(&mut self) {
+        self.begun.clear();
         for key in self.arrived_in.drain(..) {
             if let Some(local) = self.rooms.get_mut(key) {
                 local.arrived.clear();
@@ -278,7 +284,8 @@ impl LocalRooms {
         }
         let room_key = known.unwrap_or_else(|| self.open(name, now));
         let local = self.rooms.get_mut(room_key).expect("just found or opened");
-        let (from, extent) = match local.room.begin(wish.start, now) {
+        let mut pieces = Vec::new();
+        let (from, extent) = match local.room.read_from(wish.start, now, BEGIN_READ, &mut pieces) {
             Ok(begun) => begun,
             Err(error) => {
                 if local.members.is_empty() {
@@ -300,6 +307,7 @@ impl LocalRooms {
         let index = self.memberships.insert(membership).index();
         local.members.push(Member { connection, membership: index });
         local.room.member_joined();
+        self.begun.keep(index, pieces);
         *first = index;
         Ok(Joined { from, extent })
     }
@@ -371,6 +379,7 @@ impl LocalRooms {
     /// Takes a membership that no list names any more out of its room.
     fn remove(&mut self, index: u32) -> Option<Emptied> {
         let membership = self.memberships.remove_at(index).expect("a listed membership is present");
+        self.begun.forget(index);
         let room = self.rooms.get_mut(membership.room).expect("a membership's room is present");
         room.room.member_left();
         room.members.swap_remove(membership.position as usize);

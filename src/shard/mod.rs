@@ -19,6 +19,7 @@
 
 mod apply;
 mod batch_pool;
+mod begun;
 mod deliver;
 mod ending;
 mod http;

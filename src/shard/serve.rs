@@ -283,6 +283,9 @@ fn read_window(
         let Some(membership) = serving.rooms.membership(index) else { return Ok(None) };
         let Some(local) = serving.rooms.get(membership.room) else { return Ok(None) };
         let (room, cursor) = (Arc::clone(&local.room), membership.cursor);
+        if serving.rooms.begun.read(index, cursor, WINDOW_READ.batches_max, pieces) {
+            return Ok(Some(room));
+        }
         let Err(OutOfWindow(extent)) = room.read_after(cursor, serving.now, WINDOW_READ, pieces) else {
             return Ok(Some(room));
         };
