@@ -14,6 +14,8 @@ use fanfare::{Config, Server, ServerBuilder};
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Message, WebSocket};
 
+pub mod door;
+
 /// Waiting longer than this is a failure, never a result.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Round trips after which an awaited state is taken to never come.
@@ -127,7 +129,7 @@ pub struct Head {
 }
 
 impl Head {
-    fn parse(text: &str) -> Head {
+    pub fn parse(text: &str) -> Head {
         let mut lines = text.split("\r\n");
         let status_line = lines.next().expect("a status line");
         let status = status_line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
