@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Tests a fanfare server with clients that are not part of fanfare.
 
-    python3 run.py --server target/release/fanfare [--only python-node|chromium]
+    python3 run.py --server target/release/fanfare [--only python-node|http|events|chromium]
 
-Starts the server on a free port of 127.0.0.1 and runs
+Starts the server on a free port of 127.0.0.1, anew for each part, and runs
   python-node  python_websockets.py and node_ws.mjs, together in one room
+  http         http_curl.py, http_requests.py, http_events.py (httpx) and
+               http_node.mjs (fetch), at the same time in rooms of their own
+  events       chromium_events.mjs (EventSource), with a restart of the server
   chromium     chromium_page.mjs, with a restart of the server in between
-Needs Python 3.11 with venv, Node 20 with npm and, for the page, Chromium. The
-pinned packages are installed in the cache folder and nowhere else.
+Needs Python 3.11 with venv, Node 20 with npm, curl and, for the last two, Chromium.
+The pinned packages are installed in the cache folder and nowhere else.
 """
 
 import argparse
@@ -105,8 +108,9 @@ class Child:
 
 
 class Server:
-    def __init__(self, binary):
+    def __init__(self, binary, flags):
         self.binary = binary
+        self.flags = flags
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             self.port = probe.getsockname()[1]
@@ -117,7 +121,7 @@ class Server:
         return f"{HOST}:{self.port}"
 
     def start(self):
-        self.child = Child("server", [self.binary, "--listen", self.address])
+        self.child = Child("server", [self.binary, "--listen", self.address, *self.flags])
         deadline = time.monotonic() + SERVER_TIMEOUT
         ready = f"listening on {self.address}"
         while (line := self.child.next_line(deadline)) is not None:
@@ -175,7 +179,7 @@ class Tools:
                 raise Failure(f"{' '.join(map(str, command))} failed:\n{done.stdout}")
         stamp.write_text(state)
 
-    def python(self):
+    def python(self, script):
         folder = self.cache / "python"
         python = folder / "venv" / "bin" / "python"
         self._install(folder, ["requirements.txt"], [
@@ -183,7 +187,7 @@ class Tools:
             [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
              "--requirement", "requirements.txt"],
         ])
-        return [str(python), "-u", str(HERE / "python_websockets.py")]
+        return [str(python), "-u", str(HERE / script)]
 
     def node(self, script):
         folder = self.cache / "node"
@@ -191,21 +195,28 @@ class Tools:
             ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
         ])
         # Node looks for packages next to the script.
-        shutil.copy(HERE / script, folder)
+        for name in (script, "checking.mjs"):
+            shutil.copy(HERE / name, folder)
         return ["node", str(folder / script)]
+
+
+# Flags of the server in a part. Heartbeats are to come while the short tests run.
+FLAGS = {"http": ["--ping-interval", "500ms"]}
 
 
 def missing(part):
     """What this part needs and is not here, or None."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         return "node and npm"
-    if part == "python-node":
+    if part == "http" and shutil.which("curl") is None:
+        return "curl"
+    if part in ("python-node", "http"):
         try:
             import ensurepip  # noqa: F401  (what a venv gets its pip from)
             import venv  # noqa: F401
         except ImportError:
             return "python3 with venv"
-    if part == "chromium" and shutil.which(os.environ.get("CHROMIUM", "/usr/bin/chromium")) is None:
+    if part in ("events", "chromium") and shutil.which(os.environ.get("CHROMIUM", "/usr/bin/chromium")) is None:
         return "chromium"
     return None
 
@@ -237,7 +248,7 @@ class Run:
 
     def python_node(self, server):
         commands = {
-            "python": self.tools.python(),
+            "python": self.tools.python("python_websockets.py"),
             "node": self.tools.node("node_ws.mjs"),
         }
         server.start()
@@ -246,11 +257,24 @@ class Run:
             for name, command in commands.items()
         ])
 
-    def chromium(self, server):
-        command = [*self.tools.node("chromium_page.mjs"), f"http://{server.address}", "--driven"]
-        if self.arguments.shot:
-            command += ["--shot", str(self.arguments.shot.resolve())]
+    def http(self, server):
+        commands = {
+            "curl": self.tools.python("http_curl.py"),
+            "requests": self.tools.python("http_requests.py"),
+            "httpx": self.tools.python("http_events.py"),
+            "fetch": self.tools.node("http_node.mjs"),
+        }
+        server.start()
+        self.follow([Child(name, [*command, f"http://{server.address}"]) for name, command in commands.items()])
 
+    def events(self, server):
+        self.in_chromium(server, "eventsource", "chromium_events.mjs")
+
+    def chromium(self, server):
+        shot = ["--shot", str(self.arguments.shot.resolve())] if self.arguments.shot else []
+        self.in_chromium(server, "chromium", "chromium_page.mjs", *shot)
+
+    def in_chromium(self, server, name, script, *options):
         def restart_when_asked(child, line):
             if line != "RESTART":
                 return False
@@ -259,8 +283,9 @@ class Run:
             child.say("restarted")
             return True
 
+        command = self.tools.node(script)
         server.start()
-        self.follow([Child("chromium", command)], restart_when_asked)
+        self.follow([Child(name, [*command, f"http://{server.address}", "--driven", *options])], restart_when_asked)
 
     def part(self, name, clients):
         if need := missing(name):
@@ -270,7 +295,7 @@ class Run:
             else:
                 self.skipped += 1
             return
-        server = Server(self.arguments.server)
+        server = Server(self.arguments.server, FLAGS.get(name, []))
         try:
             clients(server)
             server.check_health()
@@ -290,7 +315,8 @@ class Run:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--server", required=True, metavar="BIN", help="the fanfare binary")
-    parser.add_argument("--only", choices=("python-node", "chromium"), help="run one part only")
+    parts = ("python-node", "http", "events", "chromium")
+    parser.add_argument("--only", choices=parts, help="run one part only")
     parser.add_argument("--cache", type=Path, metavar="DIR",
                         default=Path(tempfile.gettempdir()) / f"fanfare-client-tests-{os.getuid()}",
                         help="where packages are installed (default: %(default)s)")
@@ -304,9 +330,9 @@ def main():
     # So that `finally` ends the children then, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     run = Run(arguments, arguments.cache.resolve())
-    for name, clients in (("python-node", run.python_node), ("chromium", run.chromium)):
+    for name in parts:
         if arguments.only in (None, name):
-            run.part(name, clients)
+            run.part(name, getattr(run, name.replace("-", "_")))
     print(f"{run.passed} passed, {run.failed} failed, {run.skipped} skipped", flush=True)
     return 1 if run.failed else 0
 
