@@ -9,7 +9,7 @@ use super::TURN_BYTES_HIGH;
 
 /// What is kept for one: about what a turn sends to one who catches up.
 pub const BEGIN_READ: ReadLimits =
-    ReadLimits { bytes_max: TURN_BYTES_HIGH, messages_max: u64::MAX, batches_max: 1024 };
+    ReadLimits { bytes_max: TURN_BYTES_HIGH, messages_max: u64::MAX, batches_max: 256 };
 
 /// The pieces by membership, until the end of the turn.
 #[derive(Debug, Default)]

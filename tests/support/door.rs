@@ -135,7 +135,8 @@ impl Raw {
         let head = raw.head();
         assert_eq!(head.status, 200, "{target}: {head:?}");
         assert_eq!(head.header("content-type"), Some("text/event-stream"));
-        assert_eq!(raw.block(), Block { id: Some(head.from()), ..Block::default() });
+        let position = Block { event: "position".to_owned(), id: Some(head.from()), ..Block::default() };
+        assert_eq!(raw.block(), position);
         (raw, head)
     }
 
