@@ -16,7 +16,7 @@ use crate::rooms::{
 use crate::slab::Key;
 use crate::time::Time;
 
-use super::membership::{LocalRooms, Membership};
+use super::membership::{Arrived, LocalRoom, LocalRooms, Membership};
 use super::outbound::{Outbound, SLICES_PER_SEND, SendArena};
 use super::stats::{Counter, Tally};
 
@@ -180,9 +180,11 @@ impl Plan {
         if membership.cursor >= local.seen {
             return Ok(());
         }
-        if local.room.policy() == LagPolicy::Latest && membership.cursor + 1 < local.seen {
-            let newest = local.seen - 1;
-            skip(serving, index, newest, Counter::SkippedLatest);
+        if local.room.policy() == LagPolicy::Latest {
+            let before_newest = before_newest(local, membership, id);
+            if membership.cursor < before_newest {
+                skip(serving, index, before_newest, Counter::SkippedLatest);
+            }
         }
         if self.plan_arrived(serving.rooms, id, index) {
             return Ok(());
@@ -262,6 +264,18 @@ impl Plan {
             first = end;
         }
     }
+}
+
+/// The offset before the newest message that a member gets; if none that arrived in this turn is for it,
+/// before the newest of all.
+fn before_newest(local: &LocalRoom, membership: &Membership, id: ConnectionId) -> u64 {
+    let newest = |arrived: &Arrived| {
+        let for_it = |entry: &Entry| !is_spared(membership, id, entry);
+        let at = arrived.batch.entries().iter().rposition(for_it)?;
+        Some(arrived.offset_before + at as u64)
+    };
+    let missed = local.arrived.iter().rev().take_while(|arrived| arrived.last_offset() > membership.cursor);
+    missed.flat_map(newest).next().unwrap_or(local.seen - 1).max(membership.cursor)
 }
 
 /// Whether a member does not get a message: its own, or one that a back end has spared it.

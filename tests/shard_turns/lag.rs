@@ -434,3 +434,16 @@ proptest! {
         run.server.finish();
     }
 }
+
+#[test]
+fn under_latest_the_newest_message_is_the_newest_that_the_member_gets() {
+    let mut server = with_policy("latest", 100);
+    let first = server.connect(0, "/rooms/a");
+    let second = server.connect(0, "/rooms/a");
+    server.feed(first, &text("of the first"));
+    server.feed(second, &text("of the second"));
+    server.settle();
+    assert_eq!(server.take_texts(second), ["of the first"], "its own came behind");
+    assert_eq!(server.take_texts(first), ["of the second"]);
+    server.finish();
+}
