@@ -133,7 +133,8 @@ impl<S> Core<S> {
     /// All that waited is sent: the heartbeat counts again. A ping that went out with the rest gets
     /// its whole time.
     fn caught_up<T>(&mut self, index: u32, slot: &mut Slot<T>) {
-        if slot.session.served && !slot.session.opened && !slot.session.ended {
+        let between_requests = slot.session.served && !slot.session.opened && !slot.session.streams;
+        if between_requests && !slot.session.ended {
             slot.session.deadline = self.now + self.settings.http_idle_timeout;
         }
         if slot.session.ping_sent && !slot.session.ended {
