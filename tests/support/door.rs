@@ -151,6 +151,11 @@ impl Raw {
         Block::parse(std::str::from_utf8(&self.take(end)).expect("an event is UTF-8"))
     }
 
+    /// Reads so many bytes over.
+    pub fn skip(&mut self, count: usize) {
+        self.take(count);
+    }
+
     /// Sends a request and reads the whole response.
     pub fn ask(&mut self, line: &str, headers: &str, body: &[u8]) -> (Head, String) {
         self.send(&request(line, headers, body));
