@@ -74,7 +74,13 @@ impl<S> Core<S> {
     }
 
     pub(super) fn transport_failed<T>(&mut self, key: Key, slot: &mut Slot<T>, kind: ErrorKind) {
-        self.finish(key, slot, CloseCause::TransportFailed(kind));
+        let cause = match kind {
+            // Only what it does not take makes the kernel give up so (TCP_USER_TIMEOUT), and first if it had
+            // room for all of that.
+            ErrorKind::TimedOut if !slot.session.ended => self.stalled(&slot.session),
+            _ => CloseCause::TransportFailed(kind),
+        };
+        self.finish(key, slot, cause);
         self.kill(key.index(), slot);
     }
 

@@ -54,9 +54,8 @@ impl<I: Io> Shard<I> {
                     core.finish(key, slot, CloseCause::HeartbeatTimeout { limit });
                 }
                 Due::WriteTimeout => {
-                    let limit = settings.write_timeout;
-                    let behind = core.count_stalled(&slot.session);
-                    core.finish(key, slot, CloseCause::WriteTimeout { limit, behind });
+                    let cause = core.stalled(&slot.session);
+                    core.finish(key, slot, cause);
                 }
                 Due::TransportEnd => core.kill(index, slot),
             }
@@ -68,6 +67,12 @@ impl<I: Io> Shard<I> {
 }
 
 impl<S> Core<S> {
+    /// The end of a connection that takes nothing.
+    pub(super) fn stalled(&mut self, session: &Session) -> CloseCause {
+        let behind = self.count_stalled(session);
+        CloseCause::WriteTimeout { limit: self.settings.write_timeout, behind }
+    }
+
     /// Counts a member that makes no progress, by its room's policy, and says where it is.
     fn count_stalled(&mut self, session: &Session) -> Option<Behind> {
         let (room, offset) = self.rooms.behind(session.memberships)?;

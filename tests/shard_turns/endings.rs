@@ -137,6 +137,19 @@ fn every_end_is_told_once_and_counter_cause_and_close_frame_agree() {
 }
 
 #[test]
+fn a_peer_that_the_kernel_gave_up_on_is_a_slow_consumer_too() {
+    let (mut server, record) = obedient(settings());
+    let client = server.connect(0, "/test");
+    server.socket(client).error = Some(ErrorKind::TimedOut);
+    server.settle();
+    assert!(server.is_closed(client), "its transport is gone");
+    let causes = record.take_closes();
+    assert_eq!(causes.iter().map(|cause| cause.kind()).collect::<Vec<_>>(), [CloseKind::WriteTimeout]);
+    assert_eq!(server.closes(CloseKind::WriteTimeout), 1);
+    assert_eq!(server.closes(CloseKind::TransportFailed), 0);
+}
+
+#[test]
 fn every_kind_of_end_of_an_open_connection_is_in_the_table() {
     let unopened = [
         CloseKind::Refused,
