@@ -132,6 +132,9 @@ pub struct Cli {
     /// Memory pinned by a connection's own replies over which it is not read from
     #[arg(long, env = "FANFARE_REPLY_BYTES", value_name = "SIZE", default_value = "64KiB", value_parser = size, allow_hyphen_values = true, help_heading = "Limits on what peers do not take")]
     pub reply_bytes: usize,
+    /// What the kernel may hold for one peer that does not read
+    #[arg(long, env = "FANFARE_SEND_BUFFER", value_name = "SIZE", default_value = "128KiB", value_parser = size, allow_hyphen_values = true, help_heading = "Limits on what peers do not take")]
+    pub send_buffer: usize,
     /// How long a peer may take nothing while something waits for it; over it: close 1008
     #[arg(long, env = "FANFARE_WRITE_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true, help_heading = "Limits on what peers do not take")]
     pub write_timeout: Duration,
@@ -197,6 +200,7 @@ impl Cli {
             lag_policy: self.lag_policy,
             queue_bytes: self.queue_bytes,
             reply_bytes: self.reply_bytes,
+            send_buffer: self.send_buffer,
             mailbox_bytes: self.mailbox_bytes,
             linger_bytes: self.linger_bytes,
             drain: self.drain,

@@ -87,6 +87,12 @@ pub struct Config {
     /// `--reply-bytes`: memory pinned by a connection's own replies over which it is not read from.
     /// Default 64 KiB.
     pub reply_bytes: usize,
+    /// `--send-buffer`: what the kernel may hold for one peer that does not read (`SO_SNDBUF`; it counts
+    /// twice as much with its overhead, and never allows more than `net.core.wmem_max`). Default 128 KiB:
+    /// left alone the kernel holds up to 4 MiB, so that some hundred peers that never read use up the TCP
+    /// memory of the whole host. It also bounds what can be on its way to one peer, to no less than
+    /// 10 Mbit/s over a round trip of 100 ms.
+    pub send_buffer: usize,
     /// `--mailbox-bytes`: publications in flight to one worker over which the publishers of the
     /// others are not read from. Default 16 MiB.
     pub mailbox_bytes: usize,
@@ -128,6 +134,7 @@ impl Default for Config {
             lag_policy: Vec::new(),
             queue_bytes: 1 << 20,
             reply_bytes: 64 << 10,
+            send_buffer: 128 << 10,
             mailbox_bytes: 16 << 20,
             linger_bytes: 16 << 20,
             drain: Duration::from_secs(10),
@@ -183,6 +190,7 @@ impl Config {
         bytes("--history-memory", self.history_memory, self.history_bytes, HISTORY_MEMORY_MAX)?;
         bytes("--queue-bytes", self.queue_bytes, 4 << 10, BYTES_MAX)?;
         bytes("--reply-bytes", self.reply_bytes, 4 << 10, BYTES_MAX / 4)?;
+        bytes("--send-buffer", self.send_buffer, 4 << 10, BYTES_MAX)?;
         bytes("--mailbox-bytes", self.mailbox_bytes, 64 << 10, BYTES_MAX)?;
         bytes("--linger-bytes", self.linger_bytes, 0, BYTES_MAX)?;
         for (flag, value) in [
@@ -271,6 +279,15 @@ mod tests {
             let config = Config { workers: Some(workers), ..Config::default() };
             assert_eq!(config.validate().is_ok(), ok, "{workers}");
         }
+        for (bytes, ok) in [(4095, false), (4096, true), (BYTES_MAX, true), (BYTES_MAX + 1, false)] {
+            let config = Config { send_buffer: bytes, ..Config::default() };
+            assert_eq!(config.validate().is_ok(), ok, "{bytes}");
+        }
+        let config = Config { send_buffer: 4095, ..Config::default() };
+        assert_eq!(
+            config.validate().unwrap_err().to_string(),
+            "--send-buffer 4095 bytes: 4096 to 1073741824 bytes is allowed"
+        );
         let config = Config { max_message: BYTES_MAX + 1, ..Config::default() };
         assert_eq!(
             config.validate().unwrap_err().to_string(),
@@ -303,6 +320,7 @@ mod tests {
             Config { history_memory: (1 << 20) - 1, ..Config::default() },
             Config { queue_bytes: 0, ..Config::default() },
             Config { reply_bytes: 0, ..Config::default() },
+            Config { send_buffer: 0, ..Config::default() },
             Config { mailbox_bytes: 0, ..Config::default() },
             Config { handshake_timeout: zero, ..Config::default() },
             Config { http_idle_timeout: zero, ..Config::default() },

@@ -32,6 +32,7 @@ pub(super) struct Acceptor {
     stopping: Arc<AtomicBool>,
     connections: Arc<AtomicUsize>,
     max_connections: usize,
+    send_buffer: usize,
     drain: Duration,
     next_shard: usize,
     /// Shards that got a socket in this burst.
@@ -45,11 +46,12 @@ pub(super) struct Acceptor {
     full: bool,
 }
 
-/// Whom the acceptor lets in, and how long those may stay after the stop.
+/// Whom the acceptor lets in, what the kernel may hold for each, and how long they may stay after the stop.
 pub(super) struct AdmissionLimits {
     /// Connections over all shards.
     pub connections: Arc<AtomicUsize>,
     pub max_connections: usize,
+    pub send_buffer: usize,
     pub drain: Duration,
 }
 
@@ -67,7 +69,7 @@ impl Acceptor {
         listeners: Vec<Listener>,
         mesh: Arc<Mesh<OwnedFd>>,
         stopping: Arc<AtomicBool>,
-        AdmissionLimits { connections, max_connections, drain }: AdmissionLimits,
+        AdmissionLimits { connections, max_connections, send_buffer, drain }: AdmissionLimits,
     ) -> io::Result<Acceptor> {
         let mut acceptor = Acceptor {
             io,
@@ -77,6 +79,7 @@ impl Acceptor {
             stopping,
             connections,
             max_connections,
+            send_buffer,
             drain,
             next_shard: 0,
             reserve: Some(open_reserve()?),
@@ -122,7 +125,7 @@ impl Acceptor {
     fn accept_burst(&mut self, key: Key, now: Time) {
         for _ in 0..BURST {
             let Some(Some(listener)) = self.listeners.get(key) else { return };
-            match accept(listener.stream.as_fd()) {
+            match accept(listener.stream.as_fd(), self.send_buffer) {
                 Ok((socket, address)) => {
                     if std::mem::take(&mut self.out_of_descriptors) {
                         tracing::info!("descriptors are free again");
@@ -190,7 +193,7 @@ impl Acceptor {
         if self.reserve.take().is_none() {
             return Reserve::Lost;
         }
-        let accepted = accept(listener.stream.as_fd());
+        let accepted = accept(listener.stream.as_fd(), self.send_buffer);
         if let Ok((socket, _)) = &accepted {
             if !std::mem::replace(&mut self.out_of_descriptors, true) {
                 tracing::warn!("out of descriptors: new connections are refused until some are free");

@@ -104,12 +104,11 @@ impl Listener {
             sockopt::set_ipv6_v6only(&socket, true)?;
         }
         sockopt::set_tcp_nodelay(&socket, true)?;
+        sockopt::set_socket_send_buffer_size(&socket, config.send_buffer)?;
         #[cfg(target_os = "linux")]
         {
             sockopt::set_tcp_user_timeout(&socket, user_timeout_milliseconds(config))?;
         }
-        #[cfg(not(target_os = "linux"))]
-        let _ = config;
         bind(&socket, &address)?;
         listen(&socket, BACKLOG)?;
         let bound = match SocketAddr::try_from(getsockname(&socket)?) {
@@ -167,11 +166,18 @@ pub fn open_all(config: &Config) -> Result<Vec<Listener>, StartError> {
     config.listen.iter().map(open).collect()
 }
 
-/// Accepts one connection: its socket, non-blocking, and the peer's address if it has one.
-pub fn accept(listener: impl std::os::fd::AsFd) -> rustix::io::Result<(OwnedFd, Option<SocketAddr>)> {
+/// Accepts one connection: its socket, non-blocking, and the peer's address if it has one. A unix socket
+/// does not inherit the bound on what the kernel holds for it.
+pub fn accept(
+    listener: impl std::os::fd::AsFd,
+    send_buffer: usize,
+) -> rustix::io::Result<(OwnedFd, Option<SocketAddr>)> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (socket, address) = rustix::net::acceptfrom_with(listener, flags)?;
     let address = address.and_then(|address: SocketAddrAny| SocketAddr::try_from(address).ok());
+    if address.is_none() {
+        sockopt::set_socket_send_buffer_size(&socket, send_buffer)?;
+    }
     Ok((socket, address))
 }
 
@@ -188,12 +194,26 @@ mod tests {
         let listener = listeners[0].socket.as_ref().unwrap();
         rustix::io::ioctl_fionbio(listener, false).unwrap();
         let _client = std::net::TcpStream::connect(address).unwrap();
-        let (socket, peer) = accept(listener).unwrap();
+        let (socket, peer) = accept(listener, config.send_buffer).unwrap();
         assert_eq!(peer.map(|peer| peer.ip()), Some(address.ip()));
         assert!(sockopt::tcp_nodelay(&socket).unwrap());
+        assert_eq!(sockopt::socket_send_buffer_size(&socket).unwrap(), 2 * config.send_buffer);
         assert_eq!(sockopt::tcp_user_timeout(&socket).unwrap(), 12_000, "10 s and 2 s for the Close");
         assert!(rustix::io::fcntl_getfd(&socket).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
         assert!(rustix::fs::fcntl_getfl(&socket).unwrap().contains(rustix::fs::OFlags::NONBLOCK));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_the_kernel_holds_for_a_unix_socket_is_bounded_too() {
+        let path = std::env::temp_dir().join(format!("fanfare-listen-{}.sock", std::process::id()));
+        let send_buffer = 20 << 10;
+        let listen = vec![ListenAddress::Unix(path.clone())];
+        let listeners = open_all(&Config { listen, send_buffer, ..Config::default() }).unwrap();
+        let _client = UnixStream::connect(&path).unwrap();
+        let (socket, peer) = accept(listeners[0].socket.as_ref().unwrap(), send_buffer).unwrap();
+        assert_eq!(peer, None);
+        assert_eq!(sockopt::socket_send_buffer_size(&socket).unwrap(), 2 * send_buffer);
     }
 
     #[test]

@@ -144,7 +144,8 @@ impl ServerBuilder {
         let (ios, mesh, mailboxes) = open_shards(&placement, self.config.mailbox_bytes, clock)?;
         let io = PollIo::new(clock).map_err(resources("a poller for the acceptor"))?;
         let stop = ServerHandle { stopping: Arc::new(AtomicBool::new(false)), waker: io.waker() };
-        let admission = AdmissionLimits { connections, max_connections, drain: self.config.drain };
+        let (send_buffer, drain) = (self.config.send_buffer, self.config.drain);
+        let admission = AdmissionLimits { connections, max_connections, send_buffer, drain };
         let acceptor = Acceptor::new(io, listeners, Arc::clone(&mesh), Arc::clone(&stop.stopping), admission)
             .map_err(resources("the acceptor"))?;
         let mut threads = Threads::new(mesh);
