@@ -21,7 +21,7 @@ fn a_stream_begins_with_where_it_is_and_says_what_caches_must_know() {
     assert_eq!(head.header("cache-control"), Some("no-store"));
     assert_eq!(head.header("x-accel-buffering"), Some("no"));
     assert_eq!((head.number("fanfare-from"), head.number("fanfare-offset")), (0, 1));
-    assert_eq!(http.block(), Block { id: Some(head.from()), ..Block::default() });
+    assert_eq!(http.block(), Block::position(head.from()));
     let one = Block { id: Some(head.newest()), data: Some("one".to_owned()), event: String::new() };
     assert_eq!(http.block(), one);
 }

@@ -74,9 +74,7 @@ fn take_frame(bytes: &mut Vec<u8>, next: u64) -> Option<Taken> {
 }
 
 fn take_event(bytes: &mut Vec<u8>) -> Option<Taken> {
-    let end = bytes.windows(2).position(|window| window == b"\n\n")? + 2;
-    let lines: Vec<u8> = bytes.drain(..end).collect();
-    let block = Block::parse(std::str::from_utf8(&lines).expect("UTF-8"));
+    let block = Block::take(bytes)?;
     Some(match (block.event.as_str(), &block.data) {
         ("close", _) => {
             assert_eq!(block.json()["code"], 1008);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Head, Raw, upgrade_request};
 
-/// The lines of an event stream up to a blank one: an event, an id alone, or a comment.
+/// A part of an event stream: an event, a position alone, or a comment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Block {
     /// The type of the event; empty for `message`.
@@ -19,7 +19,21 @@ pub struct Block {
 }
 
 impl Block {
-    pub fn parse(lines: &str) -> Block {
+    /// Takes the first whole one off the front of the bytes. A comment is one for itself, as it needs no
+    /// blank line.
+    pub fn take(bytes: &mut Vec<u8>) -> Option<Block> {
+        let end: &[u8] = if bytes.first() == Some(&b':') { b"\n" } else { b"\n\n" };
+        let at = bytes.windows(end.len()).position(|window| window == end)?;
+        let lines: Vec<u8> = bytes.drain(..at + end.len()).collect();
+        Some(Block::parse(std::str::from_utf8(&lines).expect("events are UTF-8")))
+    }
+
+    /// Where a stream begins.
+    pub fn position(position: String) -> Block {
+        Block { event: "position".to_owned(), id: Some(position), data: None }
+    }
+
+    fn parse(lines: &str) -> Block {
         let mut block = Block::default();
         for line in lines.lines() {
             let (field, value) = line.split_once(": ").unwrap_or((line, ""));
@@ -135,20 +149,18 @@ impl Raw {
         let head = raw.head();
         assert_eq!(head.status, 200, "{target}: {head:?}");
         assert_eq!(head.header("content-type"), Some("text/event-stream"));
-        let position = Block { event: "position".to_owned(), id: Some(head.from()), ..Block::default() };
-        assert_eq!(raw.block(), position);
+        assert_eq!(raw.block(), Block::position(head.from()));
         (raw, head)
     }
 
     /// The next block of an event stream.
     pub fn block(&mut self) -> Block {
-        let end = loop {
-            if let Some(at) = self.unread.windows(2).position(|window| window == b"\n\n") {
-                break at + 2;
+        loop {
+            if let Some(block) = Block::take(&mut self.unread) {
+                return block;
             }
             assert!(self.fill(), "the stream ended in an event: {}", self.unread.escape_ascii());
-        };
-        Block::parse(std::str::from_utf8(&self.take(end)).expect("an event is UTF-8"))
+        }
     }
 
     /// Reads so many bytes over.
