@@ -135,6 +135,9 @@ pub struct Cli {
     /// What the kernel may hold for one peer that does not read
     #[arg(long, env = "FANFARE_SEND_BUFFER", value_name = "SIZE", default_value = "128KiB", value_parser = size, allow_hyphen_values = true, help_heading = "Limits on what peers do not take")]
     pub send_buffer: usize,
+    /// Memory that the HTTP answers of one worker may pin until they are taken; over it: 503
+    #[arg(long, env = "FANFARE_HTTP_BYTES", value_name = "SIZE", default_value = "64MiB", value_parser = size, allow_hyphen_values = true, help_heading = "Limits on what peers do not take")]
+    pub http_bytes: usize,
     /// How long a peer may take nothing while something waits for it; over it: close 1008
     #[arg(long, env = "FANFARE_WRITE_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true, help_heading = "Limits on what peers do not take")]
     pub write_timeout: Duration,
@@ -201,6 +204,7 @@ impl Cli {
             queue_bytes: self.queue_bytes,
             reply_bytes: self.reply_bytes,
             send_buffer: self.send_buffer,
+            http_bytes: self.http_bytes,
             mailbox_bytes: self.mailbox_bytes,
             linger_bytes: self.linger_bytes,
             drain: self.drain,

@@ -68,8 +68,8 @@ pub struct Config {
     pub write_timeout: Duration,
     /// `--history-bytes`: memory that a room's window of its latest messages may pin, overhead included.
     /// Default 1 MiB. The window is the queue of those who fall behind, too. The newest messages stay
-    /// whatever their size, and what a message takes as a server-sent event, made when the first such
-    /// reader needs it, puts nothing out before the next publication.
+    /// whatever their size. What a message takes as a server-sent event, made when the first such reader
+    /// needs it, counts to `--history-memory` alone.
     pub history_bytes: usize,
     /// `--history-messages`: messages in a room's window. Default 1024.
     pub history_messages: u64,
@@ -93,6 +93,9 @@ pub struct Config {
     /// memory of the whole host. It also bounds what can be on its way to one peer, to no less than
     /// 10 Mbit/s over a round trip of 100 ms.
     pub send_buffer: usize,
+    /// `--http-bytes`: memory that the HTTP answers of one worker may pin until their readers take them.
+    /// Over it, histories and lists are refused with 503. Default 64 MiB: 256 histories at a time.
+    pub http_bytes: usize,
     /// `--mailbox-bytes`: publications in flight to one worker over which the publishers of the
     /// others are not read from. Default 16 MiB.
     pub mailbox_bytes: usize,
@@ -135,6 +138,7 @@ impl Default for Config {
             queue_bytes: 1 << 20,
             reply_bytes: 64 << 10,
             send_buffer: 128 << 10,
+            http_bytes: 64 << 20,
             mailbox_bytes: 16 << 20,
             linger_bytes: 16 << 20,
             drain: Duration::from_secs(10),
@@ -191,6 +195,7 @@ impl Config {
         bytes("--queue-bytes", self.queue_bytes, 4 << 10, BYTES_MAX)?;
         bytes("--reply-bytes", self.reply_bytes, 4 << 10, BYTES_MAX / 4)?;
         bytes("--send-buffer", self.send_buffer, 4 << 10, BYTES_MAX)?;
+        bytes("--http-bytes", self.http_bytes, 64 << 10, BYTES_MAX)?;
         bytes("--mailbox-bytes", self.mailbox_bytes, 64 << 10, BYTES_MAX)?;
         bytes("--linger-bytes", self.linger_bytes, 0, BYTES_MAX)?;
         for (flag, value) in [
@@ -236,6 +241,7 @@ impl Config {
             write_timeout: self.write_timeout,
             queue_bytes_max: self.queue_bytes,
             reply_bytes_high: self.reply_bytes,
+            http_bytes_max: self.http_bytes,
             memberships_max: self.max_memberships,
             linger_bytes_max: self.linger_bytes,
         }
@@ -321,6 +327,7 @@ mod tests {
             Config { queue_bytes: 0, ..Config::default() },
             Config { reply_bytes: 0, ..Config::default() },
             Config { send_buffer: 0, ..Config::default() },
+            Config { http_bytes: 0, ..Config::default() },
             Config { mailbox_bytes: 0, ..Config::default() },
             Config { handshake_timeout: zero, ..Config::default() },
             Config { http_idle_timeout: zero, ..Config::default() },

@@ -53,18 +53,18 @@ pub struct Entry {
 #[derive(Debug, Default)]
 pub struct Encoded {
     bytes: Vec<u8>,
-    ends: Vec<u32>,
+    ends: Vec<usize>,
 }
 
 impl Encoded {
     /// Adds a message that `encode` appends.
     pub fn push(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         encode(&mut self.bytes);
-        self.ends.push(self.bytes.len() as u32);
+        self.ends.push(self.bytes.len());
     }
 
     fn pinned_bytes(&self) -> usize {
-        self.bytes.capacity() + self.ends.capacity() * size_of::<u32>()
+        self.bytes.capacity() + self.ends.capacity() * size_of::<usize>()
     }
 }
 
@@ -161,7 +161,7 @@ impl Batch {
         let Some(before) = (index as usize).checked_sub(1) else { return 0 };
         match encoding {
             Encoding::Frames => self.entries[before].end as usize,
-            Encoding::Events => self.events.get().expect("made before use").ends[before] as usize,
+            Encoding::Events => self.events.get().expect("made before use").ends[before],
         }
     }
 
@@ -171,7 +171,7 @@ impl Batch {
             Encoding::Frames => self.entries.partition_point(|entry| entry.end as usize <= at),
             Encoding::Events => {
                 let events = self.events.get().expect("made before use");
-                events.ends.partition_point(|end| *end as usize <= at)
+                events.ends.partition_point(|end| *end <= at)
             }
         };
         index as u32
@@ -181,17 +181,25 @@ impl Batch {
     pub fn make_events(&self, encode: impl FnOnce(&Batch) -> Encoded) -> usize {
         let mut added = 0;
         self.events.get_or_init(|| {
-            let encoded = Box::new(encode(self));
+            let mut encoded = Box::new(encode(self));
+            // It is kept: what grew by doubling would pin up to twice its size.
+            encoded.bytes.shrink_to_fit();
+            encoded.ends.shrink_to_fit();
             added = encoded.pinned_bytes();
             encoded
         });
         added
     }
 
+    /// The part of [`Batch::pinned_bytes`] that are other encodings than frames.
+    pub fn encoded_bytes(&self) -> usize {
+        self.events.get().map_or(0, |events| events.pinned_bytes())
+    }
+
     /// Bytes of memory that a holder keeps from being freed: capacities and overhead, not lengths.
     pub fn pinned_bytes(&self) -> usize {
-        let events = self.events.get().map_or(0, |events| events.pinned_bytes());
-        self.frames.capacity() + self.entries.capacity() * size_of::<Entry>() + events + OVERHEAD_BYTES
+        let entries = self.entries.capacity() * size_of::<Entry>();
+        self.frames.capacity() + entries + self.encoded_bytes() + OVERHEAD_BYTES
     }
 }
 

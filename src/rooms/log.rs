@@ -15,7 +15,7 @@ use crate::time::Time;
 /// What one room may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryLimits {
-    /// Bytes of memory, overhead included.
+    /// Bytes of memory, overhead included but not other encodings.
     pub bytes_max: usize,
     /// Messages.
     pub messages_max: u64,
@@ -101,8 +101,9 @@ struct Held {
     batch: Arc<Batch>,
     offset_before: u64,
     time: Time,
-    /// What the batch counts for in [`Log::bytes`].
+    /// What the batch counts for in [`Log::bytes`], and the part of it that are other encodings.
     counted: usize,
+    encoded: usize,
 }
 
 impl Held {
@@ -123,12 +124,23 @@ pub(super) struct Log {
     /// Messages up to this offset are out, by count or bytes.
     trimmed: u64,
     bytes: usize,
+    /// The part of `bytes` that are other encodings. It puts no message out of the window: what some read
+    /// as events is not what others can read less of.
+    encoded_bytes: usize,
     pub(super) keys: Keys,
 }
 
 impl Log {
     pub(super) fn new(epoch: Epoch) -> Log {
-        Log { epoch, last_offset: 0, window: VecDeque::new(), trimmed: 0, bytes: 0, keys: Keys::default() }
+        Log {
+            epoch,
+            last_offset: 0,
+            window: VecDeque::new(),
+            trimmed: 0,
+            bytes: 0,
+            encoded_bytes: 0,
+            keys: Keys::default(),
+        }
     }
 
     pub(super) fn last_offset(&self) -> u64 {
@@ -154,7 +166,7 @@ impl Log {
         self.bytes += counted;
         let offset_before = self.last_offset;
         self.last_offset += u64::from(batch.len());
-        self.window.push_back(Held { batch, offset_before, time, counted });
+        self.window.push_back(Held { batch, offset_before, time, counted, encoded: 0 });
         self.trim(now, limits, evicted);
     }
 
@@ -165,7 +177,9 @@ impl Log {
             && held.offset_before == offset_before
         {
             held.counted += added;
+            held.encoded += added;
             self.bytes += added;
+            self.encoded_bytes += added;
         }
     }
 
@@ -174,7 +188,7 @@ impl Log {
         self.trimmed = self.trimmed.max(self.last_offset.saturating_sub(limits.messages_max));
         self.trimmed = self.trimmed.max(self.start(now, limits));
         while let Some(oldest) = self.window.front() {
-            let over = self.bytes() > limits.bytes_max && self.window.len() > 1;
+            let over = self.bytes() - self.encoded_bytes > limits.bytes_max && self.window.len() > 1;
             if !over && oldest.last_offset() > self.trimmed {
                 break;
             }
@@ -195,6 +209,7 @@ impl Log {
     fn evict_oldest(&mut self, evicted: &mut Vec<Arc<Batch>>) {
         let Some(oldest) = self.window.pop_front() else { return };
         self.bytes -= oldest.counted;
+        self.encoded_bytes -= oldest.encoded;
         self.trimmed = self.trimmed.max(oldest.last_offset());
         self.keys.forget_until(self.trimmed);
         evicted.push(oldest.batch);

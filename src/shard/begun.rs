@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 
-use crate::rooms::{Piece, ReadLimits};
+use crate::rooms::{Extent, LagPolicy, OutOfWindow, Piece, ReadLimits, Room, Start};
+use crate::time::Time;
 
 use super::TURN_BYTES_HIGH;
 
 /// What is kept for one: about what a turn sends to one who catches up.
-pub const BEGIN_READ: ReadLimits =
+const BEGIN_READ: ReadLimits =
     ReadLimits { bytes_max: TURN_BYTES_HIGH, messages_max: u64::MAX, batches_max: 256 };
 
 /// The pieces by membership, until the end of the turn.
@@ -40,4 +41,23 @@ impl Begun {
     pub fn clear(&mut self) {
         self.0.clear();
     }
+}
+
+/// Reads what a member begins with. Where only ever the newest message is sent, no more can be promised.
+pub fn begin(
+    room: &Room,
+    start: Start,
+    now: Time,
+    pieces: &mut Vec<Piece>,
+) -> Result<(u64, Extent), OutOfWindow> {
+    let only_newest = room.policy() == LagPolicy::Latest;
+    let start = match start {
+        Start::Last(count) if only_newest => Start::Last(count.min(1)),
+        other => other,
+    };
+    let (from, extent) = room.read_from(start, now, BEGIN_READ, pieces)?;
+    if only_newest && from + 1 < extent.last {
+        return Err(OutOfWindow(extent));
+    }
+    Ok((from, extent))
 }

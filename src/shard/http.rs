@@ -28,7 +28,7 @@ use super::{Core, RECEIVE_BYTES, Step};
 /// About what the head of a response takes.
 pub(super) const RESPONSE_BYTES: usize = 512;
 const _: () = assert!(RESPONSE_BYTES < RECEIVE_BYTES);
-/// Bytes of messages over which an answer with history ends and says that there is more.
+/// Bytes over which an answer with history ends and says that there is more.
 const HISTORY_ANSWER_BYTES: usize = 256 << 10;
 
 type Headers = Vec<(&'static str, String)>;
@@ -162,7 +162,10 @@ impl<S> Core<S> {
             }
             RoomsCall::PublishMany => self.publish_many(key, body),
             RoomsCall::History { room, since, limit } => self.history(&room, since, limit),
-            RoomsCall::List { after, limit } => Ok(self.list(after.as_ref(), limit)),
+            RoomsCall::List { after, limit } => {
+                self.check_http_bytes()?;
+                Ok(self.list(after.as_ref(), limit))
+            }
             RoomsCall::Events { .. } => unreachable!("streamed by the caller"),
         }
     }
@@ -191,6 +194,7 @@ impl<S> Core<S> {
     }
 
     fn history(&self, name: &RoomName, since: Option<Position>, limit: usize) -> Result<Answer, Refusal> {
+        self.check_http_bytes()?;
         let Some(room) = self.rooms.registry().find(name) else { return Err(unknown(name, since)) };
         let start = since.map_or(Start::Last(u64::MAX), Start::Since);
         let mut pieces = Vec::new();
@@ -200,11 +204,31 @@ impl<S> Core<S> {
         let (after, extent) = read.map_err(|OutOfWindow(extent)| {
             gone(name, since.unwrap_or(extent.position()), extent.position(), extent.first())
         })?;
-        let items: Vec<HistoryItem<'_>> = pieces.iter().flat_map(|piece| self.items_of(piece)).collect();
+        let items = pieces.iter().flat_map(|piece| self.items_of(piece));
+        let mut bytes = 0;
+        let fits = |item: &HistoryItem<'_>| {
+            let fits = bytes < HISTORY_ANSWER_BYTES;
+            bytes += encoded_bytes(item);
+            fits
+        };
+        let items: Vec<HistoryItem<'_>> = items.take_while(fits).collect();
         let read_until = items.last().map_or(after, |item| item.offset);
         let Extent { epoch, last: offset, .. } = extent;
         let (first, more) = (extent.first(), read_until < offset);
         Ok(History { room: name, epoch, offset, first, more, items: &items }.answer())
+    }
+
+    /// Refuses what may be long while the answers that wait to be taken are too many.
+    fn check_http_bytes(&self) -> Result<(), Refusal> {
+        let limit = self.settings.http_bytes_max;
+        if self.http_bytes <= limit {
+            return Ok(());
+        }
+        let message = format!(
+            "{} bytes of answers wait for others to take them; up to {limit} are allowed (--http-bytes); try again",
+            self.http_bytes
+        );
+        Err(Refusal::new(503, message).with_header("Retry-After", "1"))
     }
 
     fn items_of<'p>(&self, piece: &'p Piece) -> impl Iterator<Item = HistoryItem<'p>> {
@@ -344,6 +368,7 @@ impl<S> Core<S> {
         session.outbound.push_response(&mut self.arena, RESPONSE_BYTES + body.len(), |out| {
             push_http_response(out, status, &headers, content_type, body, head_only, persistence);
         });
+        self.count_http_bytes(session, session.http_bytes as usize + RESPONSE_BYTES + body.len());
         self.mark_dirty(key.index(), session);
         match persistence {
             Persistence::KeepAlive => Step::Answered,
@@ -354,6 +379,15 @@ impl<S> Core<S> {
     /// In a shutdown no further request is waited for.
     fn persistence(&self, exchange: &Exchange<'_>) -> Persistence {
         if self.drain_deadline.is_some() { Persistence::Close } else { exchange.persistence() }
+    }
+}
+
+/// About what a message takes in an answer: control characters and quotes of text are escaped.
+fn encoded_bytes(item: &HistoryItem<'_>) -> usize {
+    let escaped = |byte: &&u8| byte.is_ascii_control() || matches!(byte, b'"' | b'\\');
+    match item.text {
+        true => item.payload.len() + 5 * item.payload.iter().filter(escaped).count(),
+        false => item.payload.len() / 3 * 4,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::rooms::{Batch, Encoding, Extent, OutOfWindow, Registry, Room, RoomNam
 use crate::slab::{Key, NONE, Slab};
 use crate::time::Time;
 
-use super::begun::{BEGIN_READ, Begun};
+use super::begun::{Begun, begin};
 
 /// One connection in one room.
 #[derive(Debug)]
@@ -285,7 +285,7 @@ impl LocalRooms {
         let room_key = known.unwrap_or_else(|| self.open(name, now));
         let local = self.rooms.get_mut(room_key).expect("just found or opened");
         let mut pieces = Vec::new();
-        let (from, extent) = match local.room.read_from(wish.start, now, BEGIN_READ, &mut pieces) {
+        let (from, extent) = match begin(&local.room, wish.start, now, &mut pieces) {
             Ok(begun) => begun,
             Err(error) => {
                 if local.members.is_empty() {

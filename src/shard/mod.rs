@@ -36,6 +36,7 @@ mod stats;
 mod timers;
 mod write;
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -131,8 +132,10 @@ struct Core<S> {
     dead: Vec<u32>,
     /// Shards that got publications in this turn.
     reached: Vec<bool>,
+    /// Bytes of HTTP answers that have not been taken yet, over all connections of this shard.
+    http_bytes: usize,
     /// Connections whose answers are taken, so that the requests they had sent behind can go on.
-    resumed: Vec<Key>,
+    resumed: VecDeque<Key>,
     /// Connections that are not read from until the inboxes have drained.
     paused_publishers: Vec<Key>,
     /// Set by [`Mail::Drain`].
@@ -166,7 +169,8 @@ impl<I: Io> Shard<I> {
             tally: Tally::new(stats),
             dirty: Vec::new(),
             dead: Vec::new(),
-            resumed: Vec::new(),
+            http_bytes: 0,
+            resumed: VecDeque::new(),
             paused_publishers: Vec::new(),
             drain_deadline: None,
         };
@@ -285,6 +289,7 @@ impl<I: Io> Shard<I> {
         for index in core.dead.drain(..) {
             let Some(mut slot) = connections.remove_at(index) else { continue };
             slot.session.outbound.clear(&mut core.arena);
+            core.http_bytes -= slot.session.http_bytes as usize;
             core.timers.cancel(index);
             io.close(slot.stream);
             core.connections.fetch_sub(1, Ordering::Relaxed);
@@ -317,6 +322,13 @@ impl<S> Core<S> {
     fn serving<'a>(&'a mut self, outbound: &'a mut Outbound) -> (Serving<'a>, &'a mut Plan) {
         let Core { rooms, arena, tally, plan, now, .. } = self;
         (Serving { rooms, outbound, arena, tally, now: *now }, plan)
+    }
+
+    /// Counts what a connection's HTTP answers pin now.
+    fn count_http_bytes(&mut self, session: &mut Session, bytes: usize) {
+        self.http_bytes -= session.http_bytes as usize;
+        session.http_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.http_bytes += session.http_bytes as usize;
     }
 
     fn mark_dirty(&mut self, index: u32, session: &mut Session) {

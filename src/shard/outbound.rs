@@ -28,8 +28,10 @@ mod tests;
 pub const SLICES_PER_SEND: usize = 64;
 /// Longer replies get a buffer of their own, so a short write never copies them a second time.
 const SCRATCH_REPLY_BYTES_MAX: usize = 256 << 10;
-/// A rest of a message may pin so many times its own size.
-const PINNED_PER_REST: usize = 2;
+/// A rest of a message shares its batch, of which many stalled members often hold the same, unless that is
+/// so many times its size; and a large one does in any case.
+const PINNED_PER_REST: usize = 8;
+const REST_COPY_BYTES_MAX: usize = 4096;
 /// Pongs that one connection gets in one turn without a wait; of more, only the newest counts.
 const PONGS_PER_TURN: u8 = 16;
 
@@ -159,7 +161,7 @@ impl Outbound {
         range: Range<usize>,
     ) {
         debug_assert!(self.head == NONE, "a room's messages come after what is the connection's own");
-        if range.len() * PINNED_PER_REST < batch.pinned_bytes() {
+        if range.len() <= REST_COPY_BYTES_MAX && range.len() * PINNED_PER_REST < batch.pinned_bytes() {
             let rest = batch.bytes(encoding)[range].to_vec();
             self.push_own(arena, rest, Purpose::Delivery);
         } else {

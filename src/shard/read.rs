@@ -15,7 +15,10 @@ use super::{Core, Shard, Step, TURN_BYTES_HIGH};
 impl<I: Io> Shard<I> {
     pub(super) fn read_ready(&mut self) {
         let Shard { connections, core, .. } = self;
-        for key in std::mem::take(&mut core.resumed) {
+        let until = core.http_bytes + TURN_BYTES_HIGH;
+        while core.http_bytes < until
+            && let Some(key) = core.resumed.pop_front()
+        {
             if let Some(slot) = connections.get_mut(key) {
                 core.resume_requests(key, slot);
             }

@@ -32,6 +32,8 @@ pub struct Session {
     pub deadline: Time,
     /// Bytes read after the end of the conversation and, once we have sent everything, after that.
     pub lingered: u32,
+    /// What it counts for in [`super::Core::http_bytes`].
+    pub http_bytes: u32,
     /// Head of the list of memberships.
     pub memberships: u32,
     pub endpoint: u16,
@@ -96,6 +98,7 @@ impl Session {
             progress_at: now,
             deadline: handshake_deadline,
             lingered: 0,
+            http_bytes: 0,
             memberships: NO_MEMBERSHIP,
             endpoint: 0,
             interest: Interest { readable: true, writable: false },

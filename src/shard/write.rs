@@ -48,6 +48,8 @@ impl<I: Io> Shard<I> {
             return;
         }
         session.outbound.settle(&mut core.arena);
+        let http_bytes = if session.opened { 0 } else { session.outbound.pinned_reply_bytes() };
+        core.count_http_bytes(session, http_bytes);
         core.tally.raise(Counter::QueuePinnedMax, session.outbound.pinned_bytes() as u64);
         if was_waiting && !slot.session.waiting {
             core.caught_up(index, slot);
@@ -159,7 +161,7 @@ impl<S> Core<S> {
         }
         let session = &mut slot.session;
         if session.holds_requests && !session.paused_replies && !session.ended {
-            self.resumed.push(key);
+            self.resumed.push_back(key);
         }
         if session.ended && session.outbound.is_empty() {
             if !session.write_closed {

@@ -447,3 +447,24 @@ fn under_latest_the_newest_message_is_the_newest_that_the_member_gets() {
     assert_eq!(server.take_texts(first), ["of the second"]);
     server.finish();
 }
+
+#[test]
+fn under_latest_a_position_is_honoured_only_where_at_most_the_newest_was_missed() {
+    let mut server = with_policy("latest", 100);
+    let member = server.connect(0, "/rooms/a?echo=true");
+    burst(&mut server, member, 0..5);
+    let answer = |server: &mut Server, query: &str| {
+        let client = server.adopt(0);
+        server.feed(client, &crate::common::request(&format!("/rooms/a?{query}")));
+        server.settle();
+        String::from_utf8_lossy(&server.take_output(client)).into_owned()
+    };
+    let last = answer(&mut server, "last=3");
+    assert!(last.contains("Fanfare-From: 4\r\n") && last.ends_with("m4"), "{last}");
+    let epoch = last.split("Fanfare-Epoch: ").nth(1).unwrap()[..16].to_owned();
+    for (offset, status) in [(3, "410"), (4, "101"), (5, "101")] {
+        let answer = answer(&mut server, &format!("since={epoch}:{offset}"));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{offset}: {answer}");
+    }
+    server.finish();
+}

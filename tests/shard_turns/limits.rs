@@ -6,7 +6,7 @@ use fanfare::shard::{Counter, Settings};
 
 use crate::common::endpoints::{Obedient, Record};
 use crate::common::server::TICK;
-use crate::common::{Client, Server, binary, settings, text};
+use crate::common::{Client, Server, binary, settings, split_response, text};
 
 /// One shard whose rooms hold so many messages.
 fn remembering(messages: u64) -> Server {
@@ -208,4 +208,61 @@ fn a_member_behind_more_messages_of_its_own_than_one_read_of_the_window_gets_wha
     server.settle();
     assert_eq!(server.take_texts(slow), ["blocks", "follows"]);
     server.finish();
+}
+
+#[test]
+fn histories_are_refused_while_too_much_of_http_answers_is_not_taken() {
+    let ask = b"GET /rooms/a HTTP/1.1\r\nHost: test\r\n\r\n";
+    let publish = b"POST /rooms/a HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello";
+    let pinned_by_two = {
+        let mut server = Server::new(1, settings());
+        let client = server.adopt(0);
+        server.feed(client, publish);
+        server.settle();
+        server.socket(client).room = 0;
+        server.feed(client, &[&ask[..], ask].concat());
+        server.settle();
+        let pinned = server.counter(Counter::QueuePinnedMax) as usize;
+        server.finish();
+        pinned
+    };
+    for (limit, status) in [(pinned_by_two - 1, 503), (pinned_by_two, 200), (pinned_by_two + 1, 200)] {
+        let mut server = Server::new(1, Settings { http_bytes_max: limit, ..settings() });
+        let slow = server.adopt(0);
+        server.feed(slow, publish);
+        server.settle();
+        server.socket(slow).room = 0;
+        server.feed(slow, &[&ask[..], ask].concat());
+        server.settle();
+        let other = server.adopt(0);
+        server.feed(other, ask);
+        server.settle();
+        assert_eq!(split_response(&server.take_output(other)).0, status, "{limit}");
+        server.socket(slow).room = usize::MAX;
+        server.settle();
+        server.feed(other, ask);
+        server.settle();
+        assert_eq!(split_response(&server.take_output(other)).0, 200, "they are taken: {limit}");
+        server.finish();
+    }
+}
+
+#[test]
+fn a_history_ends_where_its_answer_is_long_enough_however_it_is_escaped() {
+    for byte in [b'a', 1] {
+        let mut server = Server::new(1, settings());
+        let client = server.adopt(0);
+        let head = "POST /rooms/a HTTP/1.1\r\nHost: test\r\nContent-Length: 20000\r\n\r\n";
+        for _ in 0..30 {
+            server.feed(client, &[head.as_bytes(), &[byte; 20_000]].concat());
+            server.settle();
+        }
+        server.take_output(client);
+        server.feed(client, b"GET /rooms/a HTTP/1.1\r\nHost: test\r\n\r\n");
+        server.settle();
+        let answer = String::from_utf8(server.take_output(client)).unwrap();
+        assert!(answer.contains("\"more\":true"));
+        assert!((200 << 10..450 << 10).contains(&answer.len()), "{}", answer.len());
+        server.finish();
+    }
 }

@@ -195,6 +195,10 @@ impl Model {
         self.live().map(|one| one.batch.pinned_bytes() + HELD_BYTES).sum()
     }
 
+    fn encoded(&self) -> usize {
+        self.live().map(|one| one.batch.encoded_bytes()).sum()
+    }
+
     fn start(&self, now: Time) -> u64 {
         let aged =
             self.all.iter().filter(|one| one.time.as_nanos() + AGE.as_nanos() as u64 <= now.as_nanos());
@@ -208,7 +212,7 @@ impl Model {
             self.dropped = self.dropped.max(self.last() - self.limits.messages_max);
         }
         self.dropped = self.dropped.max(self.start(now));
-        while self.pinned() > self.limits.bytes_max && self.live().count() > 1 {
+        while self.pinned() - self.encoded() > self.limits.bytes_max && self.live().count() > 1 {
             self.dropped = self.live().map(Appended::last).min().unwrap();
         }
     }
@@ -284,7 +288,7 @@ fn run(steps: Vec<Step>, limits: HistoryLimits) {
                 log.append(clock, Arc::clone(&batch), &limits, &mut evicted);
                 model.append(clock, batch);
                 assert_eq!(evicted.len(), before - model.live().count());
-                assert!(log.bytes() <= limits.bytes_max || log.window.len() == 1);
+                assert!(log.bytes() - model.encoded() <= limits.bytes_max || log.window.len() == 1);
             }
             Step::Pass(milliseconds) => now = now + Duration::from_millis(milliseconds),
             Step::Encode(which) => {

@@ -289,11 +289,12 @@ fn the_rest_of_a_message_goes_first_and_pins_little() {
     }
     let batch = Arc::new(batch);
     let end = batch.start_of(Encoding::Frames, 2);
-    for (range, shares) in [(1..small.len(), false), (small.len() + 1..end, true)] {
+    let large_start = small.len() + 1;
+    for (range, shares) in [(1..small.len(), false), (large_start..end, true), (end - 4097..end, true)] {
         let (mut arena, mut queue) = (SendArena::default(), Outbound::default());
         queue.push_begun(&mut arena, (&batch, Encoding::Frames), range.clone());
         assert_eq!(Arc::strong_count(&batch) == 2, shares);
-        assert!(queue.pinned_bytes() <= PINNED_PER_REST * range.len().max(200) + 1000);
+        assert!(shares || queue.pinned_bytes() <= range.len() + 200);
         queue.push_ping();
         queue.push_reply(&mut arena, 0, |out| out.extend_from_slice(b"reply"));
         let rest = &batch.bytes(Encoding::Frames)[range];
