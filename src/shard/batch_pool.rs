@@ -21,13 +21,15 @@ const CLASS_BYTES: [usize; 9] = [
     (1 << 15) + HEADER_BYTES,
     (1 << 16) + HEADER_BYTES,
 ];
-/// Bytes that one class may keep for reuse, so a burst leaves no more behind than this.
-const CLASS_POOL_BYTES: usize = 256 << 10;
+/// Bytes kept for reuse, so that a burst leaves no more behind: two of the largest, or many small ones.
+const POOL_BYTES: usize = 2 * CLASS_BYTES[CLASS_BYTES.len() - 1];
 
 /// Batches to be used again, by size.
 #[derive(Debug, Default)]
 pub struct BatchPool {
     classes: [VecDeque<Arc<Batch>>; CLASS_BYTES.len()],
+    /// Bytes of all of them.
+    bytes: usize,
 }
 
 impl BatchPool {
@@ -45,9 +47,9 @@ impl BatchPool {
     pub fn recycle(&mut self, batch: Arc<Batch>) {
         let capacity = batch.capacity();
         let Some(class) = CLASS_BYTES.iter().position(|class_bytes| *class_bytes == capacity) else { return };
-        let ring = &mut self.classes[class];
-        if ring.len() < CLASS_POOL_BYTES / CLASS_BYTES[class] {
-            ring.push_back(batch);
+        if self.bytes + capacity <= POOL_BYTES {
+            self.bytes += capacity;
+            self.classes[class].push_back(batch);
         }
     }
 
@@ -59,6 +61,7 @@ impl BatchPool {
         if let Some(mut batch) = ring.pop_front() {
             if let Some(unused) = Arc::get_mut(&mut batch) {
                 unused.clear();
+                self.bytes -= CLASS_BYTES[class];
                 return batch;
             }
             // Still being sent: others may be free already.
@@ -116,9 +119,14 @@ mod tests {
         }
         let large = build(&mut pool, 0, CLASS_BYTES[CLASS_BYTES.len() - 1] + 1);
         pool.recycle(large);
+        let mut bytes = 0;
         for (ring, class_bytes) in pool.classes.iter().zip(CLASS_BYTES) {
-            assert!(ring.len() * class_bytes <= CLASS_POOL_BYTES);
+            bytes += ring.len() * class_bytes;
             assert!(ring.iter().all(|batch| batch.capacity() == class_bytes));
         }
+        assert_eq!(bytes, pool.bytes);
+        assert!(bytes <= POOL_BYTES);
+        drop(CLASS_BYTES.map(|class_bytes| build(&mut pool, 0, class_bytes)));
+        assert!(pool.bytes < bytes, "what is used again is no longer kept");
     }
 }
