@@ -167,17 +167,6 @@ impl Room {
         Ok(Published::Entered(Position { epoch, offset }))
     }
 
-    /// The offset behind which a member begins that wants to start there, and what the window holds.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfWindow`] if something since then is not held, or the position is of another epoch.
-    pub fn begin(&self, start: Start, now: Time) -> Result<(u64, Extent), OutOfWindow> {
-        let state = self.state.lock();
-        let extent = state.log.extent(now, &self.limits);
-        Ok((state.log.begin(start, &extent)?, extent))
-    }
-
     /// Reads what follows an offset, up to the limits, at least one message if there is one.
     ///
     /// # Errors
@@ -196,12 +185,12 @@ impl Room {
         Ok(extent)
     }
 
-    /// Reads from where a member would begin: [`Room::begin`] and [`Room::read_after`] at one time, so that
-    /// what the room begins with is still held.
+    /// Reads from where a member begins that wants to start there, in one step, so that what it begins with
+    /// is still held. Returns the offset before its first message.
     ///
     /// # Errors
     ///
-    /// Those of [`Room::begin`].
+    /// [`OutOfWindow`] if something since then is not held, or the position is of another epoch.
     pub fn read_from(
         &self,
         start: Start,

@@ -21,8 +21,8 @@ const CLASS_BYTES: [usize; 9] = [
     (1 << 15) + HEADER_BYTES,
     (1 << 16) + HEADER_BYTES,
 ];
-/// Bytes kept for reuse, so that a burst leaves no more behind: two of the largest, or many small ones.
-const POOL_BYTES: usize = 2 * CLASS_BYTES[CLASS_BYTES.len() - 1];
+/// Bytes kept for reuse, so that a burst leaves no more behind: one of the largest, or many small ones.
+const POOL_BYTES: usize = CLASS_BYTES[CLASS_BYTES.len() - 1];
 
 /// Batches to be used again, by size.
 #[derive(Debug, Default)]

@@ -339,10 +339,11 @@ impl Model {
         let extent = Extent { epoch: life.epoch, start: life.start(now), last: life.last() };
         let offset = extent.last.saturating_sub(back);
         let held = offset >= extent.start;
-        assert_eq!(shared.begin(Start::Live, now), Ok((extent.last, extent)));
-        assert_eq!(shared.begin(Start::Last(back), now), Ok((offset.max(extent.start), extent)));
+        let begin = |start| shared.read_from(start, now, ReadLimits::NONE, &mut Vec::new());
+        assert_eq!(begin(Start::Live), Ok((extent.last, extent)));
+        assert_eq!(begin(Start::Last(back)), Ok((offset.max(extent.start), extent)));
         for (epoch, ours) in [(life.epoch, true), (Epoch::new(1), false)] {
-            let begun = shared.begin(Start::Since(Position { epoch, offset }), now);
+            let begun = begin(Start::Since(Position { epoch, offset }));
             assert_eq!(begun, if held && ours { Ok((offset, extent)) } else { Err(OutOfWindow(extent)) });
         }
         let mut pieces = Vec::new();
