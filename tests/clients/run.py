@@ -201,7 +201,9 @@ class Tools:
 
 
 # Flags of the server in a part. Heartbeats are to come while the short tests run.
-FLAGS = {"http": ["--ping-interval", "500ms"]}
+# The two in a room send without waiting for each other, large messages too: the room has to hold what the
+# slower one has not read yet.
+FLAGS = {"http": ["--ping-interval", "500ms"], "python-node": ["--history-bytes", "64MiB"]}
 
 
 def missing(part):
