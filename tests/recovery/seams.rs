@@ -29,8 +29,24 @@ fn flood(address: SocketAddr, number: usize, stop: &AtomicBool) {
     }
 }
 
+/// The same by somebody who is no member, and so is not cut in a room that holds next to nothing.
+fn flood_from_outside(address: SocketAddr, number: usize, stop: &AtomicBool) {
+    let mut http = Raw::connect(address);
+    while !stop.load(Ordering::Relaxed) {
+        http.ask_json("POST /rooms/r", "", number.to_string().as_bytes());
+    }
+}
+
 /// Runs `act` while publishers on all shards flood the room.
 fn in_flood<R>(server: &TestServer, act: impl FnOnce() -> R) -> R {
+    while_flooded(server, flood, act)
+}
+
+fn while_flooded<R>(
+    server: &TestServer,
+    flood: fn(SocketAddr, usize, &AtomicBool),
+    act: impl FnOnce() -> R,
+) -> R {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for number in 0..PUBLISHERS {
@@ -100,7 +116,7 @@ fn a_reader_of_events_with_a_past_has_no_gap_and_no_repeat_at_the_seam() {
 #[test]
 fn history_without_a_position_is_never_refused_however_fast_the_window_moves() {
     let server = TestServer::start(Config { history_messages: 8, ..config() });
-    in_flood(&server, || {
+    while_flooded(&server, flood_from_outside, || {
         let mut http = Raw::connect(server.address());
         for _ in 0..3000 {
             let (_, page) = http.ask_json("GET /rooms/r", "", b"");
@@ -116,7 +132,7 @@ fn history_without_a_position_is_never_refused_however_fast_the_window_moves() {
 fn a_member_that_wants_all_of_a_full_window_gets_it_although_the_window_moves() {
     let held = 1000;
     let server = TestServer::start(Config { history_messages: held, ..config() });
-    in_flood(&server, || {
+    while_flooded(&server, flood_from_outside, || {
         for _ in 0..200 {
             let (mut member, head) = Raw::join(server.address(), "/rooms/r?last=100000");
             let newest = head.number("fanfare-offset");
