@@ -103,12 +103,10 @@ impl RouterPlan {
         match resource {
             Some(_) if request.is_upgrade() => Err(self.not_found(path, "is no WebSocket path")),
             Some((_, resource)) => {
-                let head_only = match request.method() {
-                    "GET" => false,
-                    "HEAD" => true,
-                    other => return Err(method_not_allowed(other)),
-                };
-                Ok(Resolved::Http { resource, head_only })
+                if !matches!(request.method(), "GET" | "HEAD") {
+                    return Err(method_not_allowed(request.method()));
+                }
+                Ok(Resolved::Http { resource })
             }
             None if self.rooms_door && http::is_rooms_path(path) => {
                 Err(self.not_found(path, "is no WebSocket path"))
@@ -225,8 +223,6 @@ pub enum Resolved<'r> {
     Http {
         /// What to answer.
         resource: &'r Resource,
-        /// Whether only the head is wanted (HEAD).
-        head_only: bool,
     },
     /// Something of the HTTP door to the rooms.
     Rooms {

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// The longest key in bytes; UUIDs have 36.
+/// The longest key in bytes: a UUID or a hash in any spelling fits.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 /// What a key costs beside its bytes: its places in the list and the map, and its reference counts.
 const OVERHEAD_BYTES: usize = 96;

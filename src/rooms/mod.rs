@@ -24,4 +24,4 @@ pub use log::{Extent, HistoryLimits, OutOfWindow, Piece, ReadLimits};
 pub use name::{ROOM_NAME_BYTES_MAX, RoomName, RoomNameError};
 pub use position::{Epoch, Position, PositionError, Start};
 pub use registry::{Registry, RoomSettings, RoomSummary};
-pub use room::{Forgotten, Published, Room, Route};
+pub use room::{Published, Room, Route};

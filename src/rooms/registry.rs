@@ -19,7 +19,6 @@ use parking_lot::Mutex;
 use super::lag::policy_of;
 use super::room::{Ended, Published, Room, Route};
 use super::{Batch, Extent, HistoryLimits, LagRule, RoomName};
-use crate::id::ShardId;
 use crate::time::Time;
 
 /// Joins of different rooms rarely meet on one of so many locks.
@@ -118,11 +117,6 @@ impl Registry {
         })
     }
 
-    /// Takes a shard's route out of the room. A room without routes is kept while its history is young.
-    pub fn remove_route(&self, room: &Room, shard: ShardId, now: Time) {
-        room.remove_route(shard, now);
-    }
-
     /// Publishes to the room of this name, which is created if need be; see [`Room::publish`].
     pub fn publish(
         &self,
@@ -134,8 +128,8 @@ impl Registry {
     ) -> Published {
         let mut evicted = Vec::new();
         self.with_room(name, now, |room| {
-            let published = room.publish(now, Arc::clone(batch), key, &mut evicted, deliver);
-            published.expect("a room is not forgotten while its stripe is locked")
+            // It is not forgotten while its stripe is locked.
+            room.publish(now, Arc::clone(batch), key, &mut evicted, deliver)
         })
     }
 

@@ -31,10 +31,6 @@ pub enum Published {
     Repeat(Position),
 }
 
-/// The room was forgotten between being found and being used; the registry has to be asked again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Forgotten;
-
 #[derive(Debug)]
 struct State {
     log: Log,
@@ -134,9 +130,9 @@ impl Room {
     /// With a `key` that stands for a message still held, nothing happens but that its position is
     /// returned.
     ///
-    /// # Errors
+    /// # Panics
     ///
-    /// [`Forgotten`] if the room has ended meanwhile; one with a route has not.
+    /// When the room has been forgotten: the caller has a route to it, or keeps the registry from it.
     pub fn publish(
         &self,
         now: Time,
@@ -144,17 +140,15 @@ impl Room {
         key: Option<&str>,
         evicted: &mut Vec<Arc<Batch>>,
         deliver: impl FnOnce(u64, &[Route]),
-    ) -> Result<Published, Forgotten> {
+    ) -> Published {
         let mut state = self.state.lock();
-        if state.forgotten {
-            return Err(Forgotten);
-        }
+        assert!(!state.forgotten, "nobody would ever see what enters a forgotten room");
         let Extent { epoch, start, last } = state.log.extent(now, &self.limits);
         if let Some(key) = key
             && let Some(offset) = state.log.keys.offset_of(key)
             && offset > start
         {
-            return Ok(Published::Repeat(Position { epoch, offset }));
+            return Published::Repeat(Position { epoch, offset });
         }
         deliver(last, &state.routes);
         let offset = last + u64::from(batch.len());
@@ -164,7 +158,7 @@ impl Room {
         state.log.append(now, batch, &self.limits, evicted);
         state.active_at = state.active_at.max(now);
         self.settle(&mut state);
-        Ok(Published::Entered(Position { epoch, offset }))
+        Published::Entered(Position { epoch, offset })
     }
 
     /// Reads what follows an offset, up to the limits, at least one message if there is one.
@@ -219,7 +213,8 @@ impl Room {
         state.log.last_offset()
     }
 
-    pub(super) fn remove_route(&self, shard: ShardId, now: Time) {
+    /// Takes a shard's route out. A room without routes is kept while its history is young.
+    pub fn remove_route(&self, shard: ShardId, now: Time) {
         let mut state = self.state.lock();
         state.routes.retain(|route| route.shard != shard);
         if state.routes.is_empty() {

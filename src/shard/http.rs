@@ -90,14 +90,14 @@ impl<S> Core<S> {
         resolved: Resolved<'_>,
     ) -> Step {
         match resolved {
-            Resolved::Http { resource, .. } => self.answer_resource(key, session, exchange, resource),
+            Resolved::Http { resource } => self.answer_resource(key, session, exchange, resource),
             Resolved::Rooms { routed: Routed::Answer(answer) } => {
                 self.answer(key, session, exchange, &answer)
             }
-            Resolved::Rooms {
-                routed: Routed::Call { call: RoomsCall::Events { room, start }, headers, .. },
-            } => self.stream_events(key, session, exchange, (&room, start), headers),
-            Resolved::Rooms { routed: Routed::Call { call, headers, .. } } => {
+            Resolved::Rooms { routed: Routed::Call { call: RoomsCall::Events { room, start }, headers } } => {
+                self.stream_events(key, session, exchange, (&room, start), headers)
+            }
+            Resolved::Rooms { routed: Routed::Call { call, headers } } => {
                 let body = exchange.body.unwrap_or_default();
                 match self.carry_out_call(key, call, body) {
                     Ok(answer) => self.answer(key, session, exchange, &answer.with_headers(headers)),
@@ -116,7 +116,7 @@ impl<S> Core<S> {
         request: &Request<'_>,
         resolved: &Resolved<'_>,
     ) -> Result<(), Refusal> {
-        let Resolved::Rooms { routed: Routed::Call { call, headers, .. } } = resolved else { return Ok(()) };
+        let Resolved::Rooms { routed: Routed::Call { call, headers } } = resolved else { return Ok(()) };
         if !call.needs_key() {
             return Ok(());
         }

@@ -363,7 +363,7 @@ impl LocalRooms {
         let room = self.rooms.remove_at(key.index()).expect("an emptied room is forgotten once");
         assert!(room.members.is_empty() && room.pending.is_none(), "only a room without use is forgotten");
         self.by_name.remove(room.room.name());
-        self.registry.remove_route(&room.room, self.shard, now);
+        room.room.remove_route(self.shard, now);
     }
 
     fn open(&mut self, name: &RoomName, now: Time) -> Key {

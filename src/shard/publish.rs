@@ -177,9 +177,7 @@ impl PublishQueue {
         for evicted in self.evicted.drain(..) {
             self.pool.recycle(evicted);
         }
-        let Ok(Published::Entered(position)) = published else {
-            unreachable!("a room with members is not forgotten, and there was no key")
-        };
+        let Published::Entered(position) = published else { unreachable!("there was no key") };
         (position.offset, congested)
     }
 

@@ -19,6 +19,7 @@ use crate::id::ConnectionId;
 use crate::protocol::{Kind, Refusal};
 use crate::rooms::{Position, RoomName, Start};
 
+pub use crate::rooms::IDEMPOTENCY_KEY_BYTES_MAX;
 pub use content::check_payload;
 pub use cors::cors_headers;
 pub use history::{History, HistoryItem, gone};
@@ -51,9 +52,6 @@ pub const HISTORY_LIMIT_MAX: usize = 10_000;
 
 /// The most rooms that one `POST /rooms` publishes to.
 pub const PUBLISH_ROOMS_MAX: usize = 1000;
-
-/// The longest `Idempotency-Key` in bytes: a UUID or a hash in any spelling fits.
-pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 
 /// Characters of a peer's value that are shown in a refusal.
 const SHOWN_CHARS_MAX: usize = 64;
@@ -120,8 +118,6 @@ pub enum Routed {
     Call {
         /// For what.
         call: RoomsCall,
-        /// Whether only the head of the answer is wanted (HEAD, RFC 9110 §9.3.2).
-        head_only: bool,
         /// What [`cors_headers`] gave; belongs on whatever is answered, refusals too.
         headers: Vec<(&'static str, String)>,
     },

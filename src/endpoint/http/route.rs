@@ -106,7 +106,7 @@ pub fn route(request: &Request<'_>, origins: &OriginPolicy) -> Result<Option<Rou
         return Ok(Some(Routed::Answer(options_answer(request, path.allow()).with_headers(headers))));
     }
     match path.call(request) {
-        Ok(call) => Ok(Some(Routed::Call { call, head_only: request.method() == "HEAD", headers })),
+        Ok(call) => Ok(Some(Routed::Call { call, headers })),
         Err(mut refusal) => {
             refusal.headers.extend(headers);
             Err(refusal)
@@ -131,9 +131,9 @@ mod tests {
         route(&request(head), &OriginPolicy::default())
     }
 
-    fn called(head: &str) -> (RoomsCall, bool) {
+    fn called(head: &str) -> RoomsCall {
         match routed(head) {
-            Ok(Some(Routed::Call { call, head_only, .. })) => (call, head_only),
+            Ok(Some(Routed::Call { call, .. })) => call,
             other => panic!("{head}: {other:?}"),
         }
     }
@@ -172,35 +172,35 @@ mod tests {
         let history = RoomsCall::History { room: room("a/b"), since: None, limit: 100 };
         let list = RoomsCall::List { after: None, limit: 100 };
         let events = RoomsCall::Events { room: room("a/b"), start: Start::Live };
-        for (line, call, head_only) in [
-            ("GET /rooms", list.clone(), false),
-            ("HEAD /rooms", list, true),
-            ("POST /rooms", RoomsCall::PublishMany, false),
-            ("GET /rooms/a%2Fb", history.clone(), false),
-            ("HEAD /rooms/a%2fb", history, true),
-            ("POST /rooms/a%2Fb", publish(Kind::Text), false),
-            ("GET /rooms/a%2Fb/events", events.clone(), false),
-            ("HEAD /rooms/a%2Fb/events", events, true),
+        for (line, call) in [
+            ("GET /rooms", list.clone()),
+            ("HEAD /rooms", list),
+            ("POST /rooms", RoomsCall::PublishMany),
+            ("GET /rooms/a%2Fb", history.clone()),
+            ("HEAD /rooms/a%2fb", history),
+            ("POST /rooms/a%2Fb", publish(Kind::Text)),
+            ("GET /rooms/a%2Fb/events", events.clone()),
+            ("HEAD /rooms/a%2Fb/events", events),
         ] {
-            assert_eq!(called(&format!("{line} HTTP/1.1")), (call, head_only), "{line}");
+            assert_eq!(called(&format!("{line} HTTP/1.1")), call, "{line}");
         }
         let typed = "POST /rooms/a%2Fb HTTP/1.1\r\nContent-Type: application/octet-stream";
-        assert_eq!(called(typed).0, publish(Kind::Binary));
+        assert_eq!(called(typed), publish(Kind::Binary));
     }
 
     #[test]
     fn the_calls_take_their_parameters() {
         let epoch = "00000000000000ab";
-        let (call, _) = called(&format!("GET /rooms/a?limit=7&since={epoch}:3&x=%zz HTTP/1.1"));
+        let call = called(&format!("GET /rooms/a?limit=7&since={epoch}:3&x=%zz HTTP/1.1"));
         let since = format!("{epoch}:3").parse().unwrap();
         assert_eq!(call, RoomsCall::History { room: room("a"), since: Some(since), limit: 7 });
-        let (call, _) = called("GET /rooms?after=%C3%BC&limit=1000 HTTP/1.1");
+        let call = called("GET /rooms?after=%C3%BC&limit=1000 HTTP/1.1");
         assert_eq!(call, RoomsCall::List { after: Some(room("ü")), limit: 1000 });
-        let (call, _) = called("POST /rooms/a?exclude=3-1f HTTP/1.1\r\nIdempotency-Key: k1");
+        let call = called("POST /rooms/a?exclude=3-1f HTTP/1.1\r\nIdempotency-Key: k1");
         let RoomsCall::Publish { exclude, idempotency_key, .. } = call else { panic!("{call:?}") };
         assert_eq!(exclude, Some("3-1f".parse().unwrap()));
         assert_eq!(idempotency_key.as_deref(), Some("k1"));
-        let (call, _) = called("GET /rooms/a/events?last=4 HTTP/1.1");
+        let call = called("GET /rooms/a/events?last=4 HTTP/1.1");
         assert_eq!(call, RoomsCall::Events { room: room("a"), start: Start::Last(4) });
     }
 
@@ -301,7 +301,7 @@ mod tests {
             ("GET /rooms/a", false, false),
             ("GET /rooms/a/events", false, false),
         ] {
-            let (call, _) = called(&format!("{line} HTTP/1.1"));
+            let call = called(&format!("{line} HTTP/1.1"));
             assert_eq!((call.needs_key(), call.wants_body()), (key, body), "{line}");
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::id::ShardId;
 use crate::rooms::room::ROOM_BYTES;
 use crate::rooms::{Epoch, OutOfWindow, Position, ReadLimits, Sender, Start};
 use crate::slab::Slab;
@@ -62,7 +63,7 @@ fn every_route_sees_the_same_offsets_in_one_order() {
                                 sender.send((route.shard, last + 1)).unwrap();
                             }
                         });
-                    published.unwrap();
+                    assert!(matches!(published, Published::Entered(_)));
                 }
             });
         }
@@ -84,7 +85,7 @@ fn a_room_without_members_is_kept_while_it_is_young_and_then_forgotten() {
     let epoch = room.epoch();
     maintain(&registry, at(1000));
     assert_eq!(registry.len(), 1, "a room with members stays");
-    registry.remove_route(&room, ShardId::new(0), at(1000));
+    room.remove_route(ShardId::new(0), at(1000));
     publish(&registry, 1, at(1010));
     for (now, kept) in [(1060, true), (1069, true), (1071, false)] {
         maintain(&registry, at(now));
@@ -102,7 +103,7 @@ fn many_short_lived_rooms_leave_no_trace() {
     let registry = registry(1 << 30);
     for number in 0..20_000 {
         let (room, _) = registry.add_route(&name(number), route(0), at(0));
-        registry.remove_route(&room, ShardId::new(0), at(0));
+        room.remove_route(ShardId::new(0), at(0));
         if number % 2 == 0 {
             publish(&registry, number, at(0));
         }
@@ -330,7 +331,7 @@ impl Model {
         }
         life.active_at = now;
         let shared = self.registry.find(&name(room)).unwrap();
-        self.registry.remove_route(&shared, ShardId::new(shard), now);
+        shared.remove_route(ShardId::new(shard), now);
     }
 
     fn begin(&self, room: usize, back: u64) {
