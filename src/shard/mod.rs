@@ -20,6 +20,7 @@
 mod apply;
 mod batch_pool;
 mod begun;
+mod calls;
 mod deliver;
 mod ending;
 mod http;
