@@ -10,6 +10,7 @@
 
 mod batch;
 mod idempotency;
+mod identity;
 mod lag;
 mod log;
 mod name;
@@ -19,6 +20,7 @@ mod room;
 
 pub use batch::{Batch, Encoded, Encoding, Entry, Sender};
 pub use idempotency::IDEMPOTENCY_KEY_BYTES_MAX;
+pub use identity::{Identity, IdentityError, NAME_BYTES_MAX};
 pub use lag::{LagPolicy, LagRule, LagRuleError};
 pub use log::{Extent, HistoryLimits, OutOfWindow, Piece, ReadLimits};
 pub use name::{ROOM_NAME_BYTES_MAX, RoomName, RoomNameError};
