@@ -17,6 +17,7 @@ mod name;
 mod position;
 mod registry;
 mod room;
+mod rule;
 
 pub use batch::{Batch, Encoded, Encoding, Entry, Sender};
 pub use idempotency::IDEMPOTENCY_KEY_BYTES_MAX;
@@ -27,3 +28,4 @@ pub use name::{ROOM_NAME_BYTES_MAX, RoomName, RoomNameError};
 pub use position::{Epoch, Position, PositionError, Start};
 pub use registry::{Registry, RoomSettings, RoomSummary};
 pub use room::{Published, Room, Route};
+pub use rule::{Rule, RuleError, Word};
