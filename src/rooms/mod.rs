@@ -4,9 +4,13 @@
 //! A room is an ordered log with a window of its latest messages ([`Room`]); all rooms together are the
 //! [`Registry`], which forgets them when they are old or hold too much.
 //!
-//! Three short locks exist here and nowhere else below the server: a room's own (to give offsets and to
-//! read the window), a registry stripe's (to find a room by name), and that of the queue of idle rooms (when
-//! one is made or ended). They are taken in the order idle, stripe, room.
+//! Who is in a room stands under the room's own lock ([`Presence`]), and who of all may come back as the
+//! one it was in a directory of its own ([`Returning`]).
+//!
+//! Four short locks exist here and nowhere else below the server: a room's own (to give offsets and to
+//! read the window), a registry stripe's (to find a room by name), that of the queue of idle rooms (when
+//! one is made or ended), and that of the directory of who may come back (when a named connection comes or
+//! dies). The first three are taken in the order idle, stripe, room; the last one alone.
 
 mod batch;
 mod idempotency;
@@ -17,6 +21,7 @@ mod name;
 mod position;
 mod presence;
 mod registry;
+mod returning;
 mod room;
 mod rule;
 
@@ -29,5 +34,6 @@ pub use name::{ROOM_NAME_BYTES_MAX, RoomName, RoomNameError};
 pub use position::{Epoch, Position, PositionError, Start};
 pub use presence::{Entered, NoList, Presence, PresenceLevel, PresenceRule, PresenceStats, Present};
 pub use registry::{Registry, RoomSettings, RoomSummary};
+pub use returning::{RETURNING_MAX, Returning};
 pub use room::{Published, Room, Route};
 pub use rule::{Rule, RuleError, Word};
