@@ -1,8 +1,6 @@
 //! The history of a room as JSON, and the refusal of what it does not hold any more.
 
-use super::json::{
-    is_spliceable, push_array, push_base64, push_name, push_plain_member, push_string, push_text_member,
-};
+use super::json::{Form, push_array, push_base64, push_name, push_plain_member, push_text_member};
 use super::{Answer, EPOCH_HEADER, OFFSET_HEADER};
 use crate::id::ConnectionId;
 use crate::protocol::Refusal;
@@ -74,19 +72,16 @@ fn push_item(out: &mut Vec<u8>, item: &HistoryItem<'_>) {
     if let Some(sender) = item.sender {
         push_text_member(out, "sender", &sender.to_string());
     }
-    match simdutf8::basic::from_utf8(item.payload).ok().filter(|_| item.text) {
-        Some(text) if is_spliceable(text) => {
+    match Form::of(item.text, item.payload) {
+        Form::Json(text) => {
             push_name(out, "json");
             out.extend_from_slice(text.as_bytes());
         }
-        Some(text) => {
-            push_name(out, "text");
-            push_string(out, text);
-        }
-        None => {
+        Form::Text(text) => push_text_member(out, "text", text),
+        Form::Base64(bytes) => {
             push_name(out, "base64");
             out.push(b'"');
-            push_base64(out, item.payload);
+            push_base64(out, bytes);
             out.push(b'"');
         }
     }

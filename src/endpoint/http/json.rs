@@ -1,14 +1,16 @@
-//! JSON appended to a buffer, without a tree in between (RFC 8259).
+//! JSON appended to a buffer, without a tree in between, and read strictly (RFC 8259).
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserializer;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
-/// Levels of arrays and objects in a payload that is spliced into an answer. With the three around
-/// it, every common parser still reads the whole: the strictest default is 64, of .NET.
+/// Levels of arrays and objects in a payload that is spliced into an answer. With the three or four
+/// around it, every common parser still reads the whole: the strictest default is 64, of .NET.
 const SPLICED_DEPTH_MAX: usize = 60;
 
 /// Appends `text` as a JSON string.
@@ -61,12 +63,62 @@ pub(super) fn push_array<T>(
     out.push(b']');
 }
 
+/// How a payload stands in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::endpoint) enum Form<'a> {
+    /// As it was published: it is JSON.
+    Json(&'a str),
+    /// As a string: it is text, but no JSON, or none that everybody can read.
+    Text(&'a str),
+    /// As a string in base64.
+    Base64(&'a [u8]),
+}
+
+impl<'a> Form<'a> {
+    /// The form of a payload that was published as text or as binary.
+    pub(in crate::endpoint) fn of(text: bool, payload: &'a [u8]) -> Form<'a> {
+        match simdutf8::basic::from_utf8(payload).ok().filter(|_| text) {
+            Some(text) if is_spliceable(text) => Form::Json(text),
+            Some(text) => Form::Text(text),
+            None => Form::Base64(payload),
+        }
+    }
+}
+
+/// A `T` out of an object; what serde derives would take an array of its members too.
+pub(in crate::endpoint) struct Object<T>(pub(in crate::endpoint) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<T>, D::Error> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Members(PhantomData))
+    }
+}
+
+/// A member that is there has a value: `null` is one.
+pub(in crate::endpoint) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// Whether `text` is JSON that can stand inside other JSON without harm to who reads the whole.
 ///
 /// One member could otherwise spoil a room's history for everybody: nesting beyond
 /// [`SPLICED_DEPTH_MAX`], numbers beyond a double and halves of surrogate pairs are JSON by RFC 8259,
 /// but common parsers give up on them. RFC 7493 calls what is left interoperable.
-pub(super) fn is_spliceable(text: &str) -> bool {
+fn is_spliceable(text: &str) -> bool {
     let mut parser = serde_json::Deserializer::from_str(text);
     Check { depth: 0 }.deserialize(&mut parser).is_ok() && parser.end().is_ok()
 }

@@ -6,12 +6,11 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::json::{push_array, push_plain_member, push_text_member};
+use super::json::{Object, given, push_array, push_plain_member, push_text_member};
 use super::{Answer, PUBLISH_ROOMS_MAX, bad_request};
 use crate::id::ConnectionId;
 use crate::protocol::{Kind, Refusal, shown};
@@ -47,27 +46,6 @@ struct Body<'a> {
     base64: Option<Cow<'a, str>>,
     #[serde(default, deserialize_with = "client")]
     exclude: Option<ConnectionId>,
-}
-
-/// A [`Body`] out of an object; serde would take an array of its members too.
-struct Object<'a>(Body<'a>);
-
-impl<'de> Deserialize<'de> for Object<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<'de>, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Object<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<'de>, A::Error> {
-                Body::deserialize(MapAccessDeserializer::new(members)).map(Object)
-            }
-        }
-        deserializer.deserialize_map(Members)
-    }
 }
 
 /// Reads the body of `POST /rooms`:
@@ -136,11 +114,6 @@ fn bad_body(error: &serde_json::Error) -> Refusal {
         error.line(),
         error.column()
     ))
-}
-
-/// A member that is there has a value: `null` is one for `data`, and none for the others.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 /// serde borrows into a `Cow` only where it sees the type itself.
