@@ -6,6 +6,7 @@
 
 mod api_keys;
 mod cause;
+pub mod client_protocol;
 mod echo;
 mod effects;
 pub mod events;

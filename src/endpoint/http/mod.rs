@@ -23,7 +23,7 @@ pub use crate::rooms::IDEMPOTENCY_KEY_BYTES_MAX;
 pub use content::check_payload;
 pub use cors::cors_headers;
 pub use history::{History, HistoryItem, gone};
-pub(super) use json::{push_base64, push_string};
+pub(super) use json::{Form, Object, given, push_base64, push_string};
 pub use list::{RoomEntry, list_answer};
 pub use parameters::start_from_query;
 pub use publish::{PublishMany, parse_publish_many, publish_answer, publish_many_answer};

@@ -1,0 +1,1 @@
+//! Both framings together.
