@@ -10,7 +10,7 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use fanfare::Config;
 use fanfare::endpoint::OriginRule;
-use fanfare::rooms::LagRule;
+use fanfare::rooms::{LagRule, PresenceRule};
 use fanfare::server::{ListenAddress, Pin};
 
 /// A WebSocket fan-out server: what enters a room leaves to everyone in it, in one order.
@@ -101,6 +101,10 @@ pub struct Cli {
         help_heading = "Limits on what peers send"
     )]
     pub max_memberships: usize,
+    /// Commands of the client protocol that a connection may send in a second, and as many at once; over
+    /// it: error 111
+    #[arg(long, env = "FANFARE_COMMAND_RATE", value_name = "COUNT", value_parser = number::<u32>, allow_hyphen_values = true, default_value_t = 1000, help_heading = "Limits on what peers send")]
+    pub command_rate: u32,
 
     /// Memory that a room's window of its latest messages may pin
     #[arg(long, env = "FANFARE_HISTORY_BYTES", value_name = "SIZE", default_value = "1MiB", value_parser = size, allow_hyphen_values = true, help_heading = "What rooms remember")]
@@ -125,6 +129,24 @@ pub struct Cli {
         help_heading = "What rooms remember"
     )]
     pub lag_policy: Vec<LagRule>,
+
+    /// What a room keeps of who is in it: off, count or full; PATTERN=LEVEL for some rooms, * in the
+    /// pattern for any characters; may be repeated [default: full]
+    #[arg(
+        long,
+        env = "FANFARE_PRESENCE",
+        value_name = "LEVEL",
+        value_delimiter = ',',
+        help_heading = "Who is in a room"
+    )]
+    pub presence: Vec<PresenceRule>,
+    /// Members of a room up to which they are listed, and told who joins and leaves
+    #[arg(long, env = "FANFARE_PRESENCE_MEMBERS", value_name = "COUNT", value_parser = number::<usize>, allow_hyphen_values = true, default_value_t = 1000, help_heading = "Who is in a room")]
+    pub presence_members: usize,
+    /// How long a connection with a name that died without a word may take to come back before the others
+    /// are told that it left
+    #[arg(long, env = "FANFARE_PRESENCE_GRACE", value_name = "DURATION", default_value = "5s", value_parser = duration, allow_hyphen_values = true, help_heading = "Who is in a room")]
+    pub presence_grace: Duration,
 
     /// Memory that the answers waiting for one connection may pin; over it: close 1008
     #[arg(long, env = "FANFARE_QUEUE_BYTES", value_name = "SIZE", default_value = "1MiB", value_parser = size, allow_hyphen_values = true, help_heading = "Limits on what peers do not take")]
@@ -201,6 +223,10 @@ impl Cli {
             history_age: self.history_age,
             history_memory: self.history_memory,
             lag_policy: self.lag_policy,
+            presence: self.presence,
+            presence_members: self.presence_members,
+            presence_grace: self.presence_grace,
+            command_rate: self.command_rate,
             queue_bytes: self.queue_bytes,
             reply_bytes: self.reply_bytes,
             send_buffer: self.send_buffer,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::endpoint::OriginRule;
 use crate::id::SHARDS_MAX;
 use crate::protocol::Limits;
-use crate::rooms::{HistoryLimits, LagRule, RoomSettings};
+use crate::rooms::{HistoryLimits, LagRule, PresenceRule, RoomSettings};
 use crate::server::{ListenAddress, Pin};
 use crate::shard::Settings;
 
@@ -81,6 +81,18 @@ pub struct Config {
     pub history_memory: usize,
     /// `--lag-policy`: what happens to members that the window leaves behind. Default: disconnect.
     pub lag_policy: Vec<LagRule>,
+    /// `--presence`: what a room keeps of who is in it. Default: full.
+    pub presence: Vec<PresenceRule>,
+    /// `--presence-members`: members of a room that a list of them has at most, and up to which those who
+    /// want it are told who joins and leaves. Default 1000: a list of them is some 60 KB, and joining costs
+    /// as many messages as there are members.
+    pub presence_members: usize,
+    /// `--presence-grace`: how long a connection with a name that died without a word may take to come back
+    /// before the others are told that it left. Default 5 s: a phone changes its network in that time.
+    pub presence_grace: Duration,
+    /// `--command-rate`: commands of the client protocol that a connection may send in a second, and as many
+    /// at once. Default 1000.
+    pub command_rate: u32,
     /// `--queue-bytes`: memory that the answers waiting for one connection may pin, overhead included.
     /// Default 1 MiB.
     pub queue_bytes: usize,
@@ -135,6 +147,10 @@ impl Default for Config {
             history_age: Duration::from_secs(5 * 60),
             history_memory: 256 << 20,
             lag_policy: Vec::new(),
+            presence: Vec::new(),
+            presence_members: 1000,
+            presence_grace: Duration::from_secs(5),
+            command_rate: 1000,
             queue_bytes: 1 << 20,
             reply_bytes: 64 << 10,
             send_buffer: 128 << 10,
@@ -192,6 +208,8 @@ impl Config {
         bytes("--history-bytes", self.history_bytes, 4 << 10, BYTES_MAX)?;
         count("--history-messages", self.history_messages as usize, 1, 1 << 24)?;
         bytes("--history-memory", self.history_memory, self.history_bytes, HISTORY_MEMORY_MAX)?;
+        count("--presence-members", self.presence_members, 1, 100_000)?;
+        count("--command-rate", self.command_rate as usize, 1, 1 << 20)?;
         bytes("--queue-bytes", self.queue_bytes, 4 << 10, BYTES_MAX)?;
         bytes("--reply-bytes", self.reply_bytes, 4 << 10, BYTES_MAX / 4)?;
         bytes("--send-buffer", self.send_buffer, 4 << 10, BYTES_MAX)?;
@@ -210,6 +228,7 @@ impl Config {
         ] {
             duration(flag, value, DURATION_MIN)?;
         }
+        duration("--presence-grace", self.presence_grace, Duration::ZERO)?;
         duration("--drain", self.drain, Duration::ZERO)
     }
 
@@ -220,7 +239,8 @@ impl Config {
             messages_max: self.history_messages,
             age_max: self.history_age,
         };
-        RoomSettings { history, memory_max: self.history_memory, lag: self.lag_policy.clone() }
+        let (lag, presence) = (self.lag_policy.clone(), self.presence.clone());
+        RoomSettings { history, memory_max: self.history_memory, lag, presence }
     }
 
     /// The part that every shard is told.
@@ -243,6 +263,8 @@ impl Config {
             reply_bytes_high: self.reply_bytes,
             http_bytes_max: self.http_bytes,
             memberships_max: self.max_memberships,
+            presence_grace: self.presence_grace,
+            presence_members_max: self.presence_members,
             linger_bytes_max: self.linger_bytes,
         }
     }
@@ -322,6 +344,8 @@ mod tests {
             Config { max_connections: Some(0), ..Config::default() },
             Config { history_bytes: 0, ..Config::default() },
             Config { history_messages: 0, ..Config::default() },
+            Config { presence_members: 0, ..Config::default() },
+            Config { command_rate: 0, ..Config::default() },
             Config { history_age: zero, ..Config::default() },
             Config { history_memory: (1 << 20) - 1, ..Config::default() },
             Config { queue_bytes: 0, ..Config::default() },

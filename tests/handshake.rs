@@ -362,7 +362,7 @@ impl Endpoint for Chooser {
             "v9" => Some("v10"),
             _ => None,
         });
-        Ok(Accept { subprotocol: chosen.map(str::to_owned) })
+        Ok(Accept { subprotocol: chosen.map(str::to_owned), ..Accept::default() })
     }
 
     fn message<'m>(&mut self, _: ConnectionId, _: Message<'m>, _: &mut Effects<'m>) {}

@@ -84,7 +84,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         prefix: "src/endpoint/",
-        may_import: &["id", "protocol", "rooms"],
+        may_import: &["id", "protocol", "rooms", "time"],
         never_names: &[
             "std::net",
             "polling",

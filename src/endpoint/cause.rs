@@ -53,6 +53,13 @@ pub enum CloseCause {
     },
     /// The endpoint closed it.
     Endpoint(CloseCode, Cow<'static, str>),
+    /// The peer did not introduce itself in time, where it has to.
+    IntroductionTimeout {
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// A back end closed it.
+    Api(CloseCode, String),
     /// The endpoint panicked on it.
     EndpointPanic,
     /// The server is shutting down.
@@ -126,6 +133,8 @@ close_kinds! {
     WriteTimeout => "slow_consumer_stalled",
     TooManyMemberships => "too_many_memberships",
     Endpoint => "endpoint",
+    IntroductionTimeout => "introduction_timeout",
+    Api => "api",
     EndpointPanic => "endpoint_panic",
     Shutdown => "shutdown",
     Refused => "refused",
@@ -151,6 +160,8 @@ impl CloseCause {
             CloseCause::WriteTimeout { .. } => CloseKind::WriteTimeout,
             CloseCause::TooManyMemberships { .. } => CloseKind::TooManyMemberships,
             CloseCause::Endpoint(..) => CloseKind::Endpoint,
+            CloseCause::IntroductionTimeout { .. } => CloseKind::IntroductionTimeout,
+            CloseCause::Api(..) => CloseKind::Api,
             CloseCause::EndpointPanic => CloseKind::EndpointPanic,
             CloseCause::Shutdown => CloseKind::Shutdown,
             CloseCause::Refused(_) => CloseKind::Refused,
@@ -171,8 +182,9 @@ impl CloseCause {
             | CloseCause::OutOfWindow { .. }
             | CloseCause::QueueOverflow { .. }
             | CloseCause::WriteTimeout { .. }
+            | CloseCause::IntroductionTimeout { .. }
             | CloseCause::TooManyMemberships { .. } => Some(CloseCode::POLICY_VIOLATION),
-            CloseCause::Endpoint(code, _) => Some(*code),
+            CloseCause::Endpoint(code, _) | CloseCause::Api(code, _) => Some(*code),
             CloseCause::EndpointPanic => Some(CloseCode::INTERNAL_ERROR),
             CloseCause::Shutdown => Some(CloseCode::GOING_AWAY),
             CloseCause::PeerGone
@@ -215,6 +227,10 @@ impl fmt::Display for CloseCause {
                 write!(f, "a connection may be in {limit} rooms (--max-memberships)")
             }
             CloseCause::Endpoint(_, reason) => f.write_str(reason),
+            CloseCause::IntroductionTimeout { limit } => {
+                write!(f, "it did not introduce itself within {limit:?} (--handshake-timeout)")
+            }
+            CloseCause::Api(_, reason) => f.write_str(reason),
             CloseCause::EndpointPanic => f.write_str("internal error"),
             CloseCause::Shutdown => f.write_str("the server is shutting down"),
             CloseCause::Refused(status) => write!(f, "the upgrade was refused with {status}"),

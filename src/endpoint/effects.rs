@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
+use super::Ask;
 use crate::protocol::{CloseCode, Kind, Message};
-use crate::rooms::{RoomName, Start};
+use crate::rooms::{Identity, RoomName, Start};
+use crate::time::Time;
 
 /// A message to send: borrowed from the one being handled, or owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +14,14 @@ pub struct Payload<'m> {
     data: Cow<'m, [u8]>,
 }
 
-impl Payload<'_> {
+impl<'m> Payload<'m> {
+    /// A message of this kind; text has to be valid UTF-8.
+    pub(super) fn new(kind: Kind, data: impl Into<Cow<'m, [u8]>>) -> Payload<'m> {
+        let data = data.into();
+        debug_assert!(kind == Kind::Binary || simdutf8::basic::from_utf8(&data).is_ok());
+        Payload { kind, data }
+    }
+
     /// Text or binary.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -84,6 +93,10 @@ pub enum Effect<'m> {
     Join(RoomName, OwnMessages, Start),
     /// Stop being a member of a room; no effect for others.
     Leave(RoomName),
+    /// Take this name, before any room is joined.
+    Name(Identity),
+    /// Ask the rooms something; the number comes back with the answer.
+    Ask(u32, Ask<'m>),
     /// Start the closing handshake; what comes after it in the list is dropped.
     Close(CloseCode, Cow<'static, str>),
 }
@@ -92,6 +105,7 @@ pub enum Effect<'m> {
 #[derive(Debug, Default)]
 pub struct Effects<'m> {
     list: Vec<Effect<'m>>,
+    now: Time,
 }
 
 impl<'m> Effects<'m> {
@@ -128,14 +142,48 @@ impl<'m> Effects<'m> {
         self.list.push(Effect::Leave(room));
     }
 
+    /// Gives this connection a name that the others see with its messages and where it is present. Only
+    /// in `open`; later ask with [`Ask::Introduce`].
+    pub fn name(&mut self, name: Identity) {
+        self.list.push(Effect::Name(name));
+    }
+
+    /// Asks the rooms something. [`super::Endpoint::answered`] is called with `question` and the answer
+    /// when the effects before it are carried out and before those behind it are.
+    pub fn ask(&mut self, question: u32, ask: Ask<'m>) {
+        self.list.push(Effect::Ask(question, ask));
+    }
+
     /// Starts the closing handshake. A reason over 123 bytes is cut at a character's edge.
     pub fn close(&mut self, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
         self.list.push(Effect::Close(code, reason.into()));
     }
 
+    /// The time of the shard's turn.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
     /// What has been asked for so far.
     pub fn list(&self) -> &[Effect<'m>] {
         &self.list
+    }
+
+    /// Whether the last of it is to close.
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(self.list.last(), Some(Effect::Close(..)))
+    }
+
+    /// Takes the name and the first `joins` joins out, which are done.
+    pub(crate) fn forget_joins(&mut self, mut joins: usize) {
+        self.list.retain(|effect| match effect {
+            Effect::Name(_) => false,
+            Effect::Join(..) if joins > 0 => {
+                joins -= 1;
+                false
+            }
+            _ => true,
+        });
     }
 
     /// Takes the effects out and leaves the list empty, with its memory.
@@ -145,9 +193,10 @@ impl<'m> Effects<'m> {
 
     /// The emptied list for another lifetime, so that one allocation serves every call. The standard
     /// library collects in place when the layout is the same.
-    pub(crate) fn recycle<'n>(mut self) -> Effects<'n> {
+    pub(crate) fn recycle<'n>(mut self, now: Time) -> Effects<'n> {
         self.list.clear();
-        Effects { list: self.list.into_iter().map(|_| unreachable!("the list is empty")).collect() }
+        let list = self.list.into_iter().map(|_| unreachable!("the list is empty")).collect();
+        Effects { list, now }
     }
 }
 
@@ -162,7 +211,7 @@ mod tests {
         effects.send(text.as_str());
         effects.send("x");
         let address = effects.list.as_ptr().cast::<u8>();
-        let recycled: Effects<'static> = effects.recycle();
+        let recycled: Effects<'static> = effects.recycle(Time::ZERO);
         assert!(recycled.list.is_empty());
         assert_eq!(recycled.list.as_ptr().cast::<u8>(), address);
         assert!(recycled.list.capacity() >= 2);

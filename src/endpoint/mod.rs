@@ -5,6 +5,7 @@
 //! [`crate::ServerBuilder::endpoint`].
 
 mod api_keys;
+mod asks;
 mod cause;
 pub mod client_protocol;
 mod echo;
@@ -17,10 +18,16 @@ mod query;
 mod relay;
 mod router;
 
+use std::borrow::Cow;
+
 use crate::id::ConnectionId;
-use crate::protocol::{Message, Refusal};
+use crate::protocol::{CloseCode, Message, Refusal};
+use crate::rooms::RoomName;
 
 pub use api_keys::{API_KEY_BYTES_MAX, API_KEY_BYTES_MIN, API_KEYS_MAX, ApiKeys, ApiKeysError, authorize};
+pub use asks::{
+    Answer, Ask, AskError, HistoryQuery, Messages, Recover, Removal, Subscribed, Subscription, Told,
+};
 pub use cause::{Behind, CloseCause, CloseKind};
 pub use echo::Echo;
 pub use effects::{Audience, Effect, Effects, OwnMessages, Payload};
@@ -34,6 +41,20 @@ pub use router::{EndpointFactory, OpenRequest, Resolved, Resource, Router, Route
 pub struct Accept {
     /// The subprotocol, one of those offered (RFC 6455 §4.2.2), or none.
     pub subprotocol: Option<String>,
+    /// Whether it has to ask [`Ask::Introduce`] within `--handshake-timeout`.
+    pub introduces_itself: bool,
+    /// How the shard finds out whether it lives.
+    pub heartbeat: Heartbeat,
+}
+
+/// How the shard finds out whether a silent peer lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Heartbeat {
+    /// By a ping (RFC 6455 §5.5.2), after a silence of `--ping-interval`.
+    #[default]
+    Ping,
+    /// By [`Endpoint::heartbeat`], every `--ping-interval`, whatever else comes and goes.
+    Own,
 }
 
 /// What the connections of one path do. Each shard has an instance of its own, so `&mut self` needs
@@ -58,6 +79,40 @@ pub trait Endpoint: Send {
 
     /// A whole message arrived. Text is valid UTF-8.
     fn message<'m>(&mut self, connection: ConnectionId, message: Message<'m>, effects: &mut Effects<'m>);
+
+    /// The answer to a question of [`Effects::ask`].
+    fn answered<'m>(
+        &mut self,
+        connection: ConnectionId,
+        question: u32,
+        answer: Answer<'_>,
+        effects: &mut Effects<'m>,
+    ) {
+        let _ = (connection, question, answer, effects);
+    }
+
+    /// The connection has been removed from a room that it had subscribed to with an encoding that can
+    /// say so.
+    fn removed<'m>(
+        &mut self,
+        connection: ConnectionId,
+        room: &RoomName,
+        removal: Removal,
+        effects: &mut Effects<'m>,
+    ) {
+        let _ = (connection, room, removal, effects);
+    }
+
+    /// It is time to send what the peer has to answer within `--pong-timeout` ([`Heartbeat::Own`]).
+    fn heartbeat<'m>(&mut self, connection: ConnectionId, effects: &mut Effects<'m>) {
+        let _ = (connection, effects);
+    }
+
+    /// The code and the reason of the Close for this cause, where the endpoint's protocol has its own.
+    fn close_with(&self, cause: &CloseCause) -> Option<(CloseCode, Cow<'static, str>)> {
+        let _ = cause;
+        None
+    }
 
     /// The connection ended: exactly once for every `open` that accepted.
     fn close(&mut self, connection: ConnectionId, cause: &CloseCause) {

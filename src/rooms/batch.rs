@@ -3,8 +3,9 @@
 //!
 //! What the bytes mean on a wire is not known here, only where each message begins and ends.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use super::Identity;
 use crate::id::ConnectionId;
 
 /// A form in which a message leaves.
@@ -12,8 +13,32 @@ use crate::id::ConnectionId;
 pub enum Encoding {
     /// WebSocket frames; made when the messages enter the room.
     Frames,
-    /// Server-sent events; made when a reader first needs them.
+    /// Server-sent events; made, as those below, when a reader first needs them.
     Events,
+    /// Pushes of the client protocol in JSON, in WebSocket frames.
+    JsonPushes,
+    /// Pushes of the client protocol in Protobuf, in WebSocket frames.
+    ProtobufPushes,
+}
+
+/// Encodings that are made when they are first needed.
+const OTHERS: usize = 3;
+
+impl Encoding {
+    /// The place among [`OTHERS`].
+    fn other(self) -> Option<usize> {
+        match self {
+            Encoding::Frames => None,
+            Encoding::Events => Some(0),
+            Encoding::JsonPushes => Some(1),
+            Encoding::ProtobufPushes => Some(2),
+        }
+    }
+
+    /// Whether a member that reads this can be told that it is not a member any more.
+    pub fn tells_removal(self) -> bool {
+        matches!(self, Encoding::JsonPushes | Encoding::ProtobufPushes)
+    }
 }
 
 /// Who a message is from.
@@ -39,10 +64,12 @@ impl Sender {
 }
 
 /// One message of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Who sent it.
     pub sender: Sender,
+    /// What the sender said of itself.
+    pub identity: Option<Arc<Identity>>,
     /// Text or binary.
     pub text: bool,
     payload_start: u32,
@@ -78,7 +105,7 @@ const KEPT_ENTRIES: usize = 64;
 pub struct Batch {
     frames: Vec<u8>,
     entries: Vec<Entry>,
-    events: OnceLock<Box<Encoded>>,
+    others: [OnceLock<Box<Encoded>>; OTHERS],
     excludes: bool,
 }
 
@@ -93,7 +120,9 @@ impl Batch {
         self.frames.clear();
         self.entries.clear();
         self.entries.shrink_to(KEPT_ENTRIES);
-        self.events.take();
+        for other in &mut self.others {
+            other.take();
+        }
         self.excludes = false;
     }
 
@@ -101,7 +130,7 @@ impl Batch {
     pub fn push(
         &mut self,
         text: bool,
-        sender: Sender,
+        (sender, identity): (Sender, Option<Arc<Identity>>),
         payload_bytes: usize,
         encode: impl FnOnce(&mut Vec<u8>),
     ) {
@@ -109,7 +138,7 @@ impl Batch {
         let end = self.frames.len() as u32;
         let payload_start = end - payload_bytes as u32;
         self.excludes |= matches!(sender, Sender::Api { exclude: Some(_) });
-        self.entries.push(Entry { sender, text, payload_start, end });
+        self.entries.push(Entry { sender, identity, text, payload_start, end });
     }
 
     /// Bytes of frames that it has room for.
@@ -149,9 +178,9 @@ impl Batch {
     ///
     /// When the encoding has not been made.
     pub fn bytes(&self, encoding: Encoding) -> &[u8] {
-        match encoding {
-            Encoding::Frames => &self.frames,
-            Encoding::Events => &self.events.get().expect("made before use").bytes,
+        match self.other(encoding) {
+            None => &self.frames,
+            Some(encoded) => &encoded.bytes,
         }
     }
 
@@ -159,28 +188,26 @@ impl Batch {
     /// message `index` is the end of the one before.
     pub fn start_of(&self, encoding: Encoding, index: u32) -> usize {
         let Some(before) = (index as usize).checked_sub(1) else { return 0 };
-        match encoding {
-            Encoding::Frames => self.entries[before].end as usize,
-            Encoding::Events => self.events.get().expect("made before use").ends[before],
+        match self.other(encoding) {
+            None => self.entries[before].end as usize,
+            Some(encoded) => encoded.ends[before],
         }
     }
 
     /// The message that the byte `at` of an encoding belongs to.
     pub fn message_at(&self, encoding: Encoding, at: usize) -> u32 {
-        let index = match encoding {
-            Encoding::Frames => self.entries.partition_point(|entry| entry.end as usize <= at),
-            Encoding::Events => {
-                let events = self.events.get().expect("made before use");
-                events.ends.partition_point(|end| *end <= at)
-            }
+        let index = match self.other(encoding) {
+            None => self.entries.partition_point(|entry| entry.end as usize <= at),
+            Some(encoded) => encoded.ends.partition_point(|end| *end <= at),
         };
         index as u32
     }
 
-    /// Makes the server-sent events unless they are there. Returns the memory that was added.
-    pub fn make_events(&self, encode: impl FnOnce(&Batch) -> Encoded) -> usize {
+    /// Makes an encoding other than frames unless it is there. Returns the memory that was added.
+    pub fn make(&self, encoding: Encoding, encode: impl FnOnce(&Batch) -> Encoded) -> usize {
+        let Some(other) = encoding.other() else { return 0 };
         let mut added = 0;
-        self.events.get_or_init(|| {
+        self.others[other].get_or_init(|| {
             let mut encoded = Box::new(encode(self));
             // It is kept: what grew by doubling would pin up to twice its size.
             encoded.bytes.shrink_to_fit();
@@ -193,7 +220,12 @@ impl Batch {
 
     /// The part of [`Batch::pinned_bytes`] that are other encodings than frames.
     pub fn encoded_bytes(&self) -> usize {
-        self.events.get().map_or(0, |events| events.pinned_bytes())
+        self.others.iter().filter_map(OnceLock::get).map(|encoded| encoded.pinned_bytes()).sum()
+    }
+
+    fn other(&self, encoding: Encoding) -> Option<&Encoded> {
+        let other = &self.others[encoding.other()?];
+        Some(other.get().expect("an encoding is made before it is used"))
     }
 
     /// Bytes of memory that a holder keeps from being freed: capacities and overhead, not lengths.
@@ -212,7 +244,7 @@ mod tests {
     fn batch(payloads: &[&[u8]]) -> Batch {
         let mut batch = Batch::with_capacity(64);
         for payload in payloads {
-            batch.push(true, API, payload.len(), |out| {
+            batch.push(true, (API, None), payload.len(), |out| {
                 out.push(b'<');
                 out.extend_from_slice(payload);
             });
@@ -245,10 +277,10 @@ mod tests {
             }
             encoded
         };
-        let added = batch.make_events(make);
+        let added = batch.make(Encoding::Events, make);
         assert!(added >= 12);
         assert_eq!(batch.pinned_bytes(), before + added);
-        assert_eq!(batch.make_events(|_| unreachable!("it is there")), 0);
+        assert_eq!(batch.make(Encoding::Events, |_| unreachable!("it is there")), 0);
         assert_eq!(batch.bytes(Encoding::Events), b"data:adata:b");
         assert_eq!(batch.start_of(Encoding::Events, 1), 6);
         assert_eq!(batch.message_at(Encoding::Events, 6), 1);
@@ -257,12 +289,17 @@ mod tests {
     #[test]
     fn a_cleared_batch_keeps_its_buffer_and_nothing_else() {
         let mut batch = batch(&[b"payload".as_slice(); 100]);
-        batch.push(true, Sender::Api { exclude: Some("0-1".parse().unwrap()) }, 0, |_| {});
-        batch.make_events(|_| Encoded::default());
+        batch.push(true, (Sender::Api { exclude: Some("0-1".parse().unwrap()) }, None), 0, |_| {});
+        batch.make(Encoding::ProtobufPushes, |_| Encoded::default());
         assert!(batch.excludes());
         let capacity = batch.frames.capacity();
         batch.clear();
-        assert!(batch.is_empty() && !batch.excludes() && batch.events.get().is_none());
+        assert!(
+            batch.is_empty()
+                && !batch.excludes()
+                && batch.encoded_bytes() == 0
+                && batch.others.iter().all(|other| other.get().is_none())
+        );
         assert_eq!(batch.frames.capacity(), capacity);
         assert!(batch.entries.capacity() <= KEPT_ENTRIES);
     }

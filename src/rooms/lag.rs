@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::RoomName;
-use super::rule::{self, Rule, RuleError, Word};
+use super::rule::{Rule, RuleError, Word};
 
 /// What a room does with a member that falls behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -42,13 +41,10 @@ pub type LagRule = Rule<LagPolicy>;
 /// A text that is no such rule.
 pub type LagRuleError = RuleError;
 
-/// The policy of a room by these rules.
-pub(super) fn policy_of(rules: &[LagRule], room: &RoomName) -> LagPolicy {
-    rule::chosen(rules, room)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::RoomName;
+    use super::super::rule::chosen;
     use super::*;
 
     #[test]
@@ -66,7 +62,7 @@ mod tests {
     #[test]
     fn a_room_without_a_rule_disconnects() {
         let rules = ["t-*=latest".parse().unwrap()];
-        let policy = |name| policy_of(&rules, &RoomName::new(name).unwrap());
+        let policy = |name| chosen(&rules, &RoomName::new(name).unwrap());
         assert_eq!((policy("t-1"), policy("other")), (LagPolicy::Latest, LagPolicy::Disconnect));
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::idempotency::Keys;
-use super::{Batch, Epoch, Position, Start};
+use super::{Batch, Encoding, Epoch, Position, Start};
 use crate::time::Time;
 
 /// What one room may hold.
@@ -49,6 +49,18 @@ impl Piece {
         let skipped = offset.clamp(self.offset_before, self.last_offset()) - self.offset_before;
         let (first, offset_before) = (self.first + skipped as u32, self.offset_before + skipped);
         Piece { first, offset_before, ..self.clone() }
+    }
+
+    /// The part of it up to an offset, empty if all is behind.
+    pub fn until(&self, offset: u64) -> Piece {
+        let kept = offset.clamp(self.offset_before, self.last_offset()) - self.offset_before;
+        Piece { end: self.first + kept as u32, ..self.clone() }
+    }
+
+    /// Its messages as WebSocket frames, in bytes.
+    pub fn frame_bytes(&self) -> usize {
+        let start = |index| self.batch.start_of(Encoding::Frames, index);
+        start(self.end) - start(self.first)
     }
 }
 
@@ -231,10 +243,10 @@ impl Log {
         match start {
             Start::Live => Ok(extent.last),
             Start::Last(count) => Ok(extent.last.saturating_sub(count).max(extent.start)),
-            Start::Since(position) => {
-                let held = (extent.start..=extent.last).contains(&position.offset);
-                let ours = position.epoch == extent.epoch;
-                if held && ours { Ok(position.offset) } else { Err(OutOfWindow(*extent)) }
+            Start::Since(position) if position.epoch != extent.epoch => Err(OutOfWindow(*extent)),
+            Start::Since(Position { offset, .. }) | Start::After(offset) => {
+                let held = (extent.start..=extent.last).contains(&offset);
+                if held { Ok(offset) } else { Err(OutOfWindow(*extent)) }
             }
         }
     }
@@ -259,7 +271,7 @@ impl Log {
             let first = after.saturating_sub(held.offset_before) as u32;
             let left = limits.messages_max - messages_read;
             let end = held.batch.len().min(first.saturating_add(left.min(u64::from(u32::MAX)) as u32));
-            bytes_read += held.batch.bytes(super::Encoding::Frames).len();
+            bytes_read += held.batch.bytes(Encoding::Frames).len();
             messages_read += u64::from(end - first);
             let offset_before = held.offset_before + u64::from(first);
             pieces.push(Piece { batch: Arc::clone(&held.batch), first, end, offset_before, time: held.time });

@@ -9,9 +9,24 @@ use std::str::FromStr;
 pub struct Epoch(u64);
 
 impl Epoch {
-    /// The epoch with this number.
+    /// No room's life.
+    pub const NONE: Epoch = Epoch(0);
+
+    /// The epoch with this number, 0 being [`Epoch::NONE`].
     pub fn new(number: u64) -> Epoch {
         Epoch(number)
+    }
+}
+
+impl FromStr for Epoch {
+    type Err = PositionError;
+
+    fn from_str(text: &str) -> Result<Epoch, PositionError> {
+        let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() != 16 || !text.bytes().all(hexadecimal) {
+            return Err(PositionError);
+        }
+        u64::from_str_radix(text, 16).map(Epoch).map_err(|_| PositionError)
     }
 }
 
@@ -47,18 +62,14 @@ impl FromStr for Position {
 
     fn from_str(text: &str) -> Result<Position, PositionError> {
         let (epoch, offset) = text.split_once(':').ok_or(PositionError)?;
-        let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if epoch.len() != 16 || !epoch.bytes().all(hexadecimal) {
-            return Err(PositionError);
-        }
+        let epoch = epoch.parse()?;
         let canonical = offset.bytes().all(|byte| byte.is_ascii_digit())
             && !(offset.len() > 1 && offset.starts_with('0'));
         if !canonical {
             return Err(PositionError);
         }
-        let epoch = u64::from_str_radix(epoch, 16).map_err(|_| PositionError)?;
         let offset = offset.parse().map_err(|_| PositionError)?;
-        Ok(Position { epoch: Epoch(epoch), offset })
+        Ok(Position { epoch, offset })
     }
 }
 
@@ -72,6 +83,19 @@ pub enum Start {
     Last(u64),
     /// Behind this position; refused when anything since is not held any more.
     Since(Position),
+    /// The same behind this offset, of whatever life of the room.
+    After(u64),
+}
+
+impl Start {
+    /// The place behind which it begins, in a room that is at `now`; that itself if it names none.
+    pub fn wanted(self, now: Position) -> Position {
+        match self {
+            Start::Since(wanted) => wanted,
+            Start::After(offset) => Position { offset, ..now },
+            Start::Live | Start::Last(_) => now,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ pub enum Entered {
     Returned,
     /// It is here already: nothing happened.
     Again,
-    /// The room keeps no list: nobody is told.
+    /// It is only counted: nobody is told.
     Unlisted,
 }
 
@@ -163,7 +163,7 @@ struct Kept {
     anonymous: usize,
     /// Clients by name.
     users: BTreeMap<Box<str>, usize>,
-    /// At level full all clients, else none.
+    /// At level full the clients that are listed, else none.
     members: BTreeMap<Place, Member>,
     /// What the entries of the maps and the names pin.
     bytes: usize,
@@ -183,14 +183,15 @@ impl Presence {
     /// A client enters. One that lingers is back then, late or not, until [`Presence::expire`] has ended it.
     /// While it is listed it keeps the identity that it is listed with.
     ///
-    /// At level count clients are not told apart: the caller lets each enter once before it leaves.
-    pub fn enter(&mut self, member: Present) -> Entered {
+    /// Clients that are not `listed`, as all at level count, are not told apart: the caller lets each enter
+    /// once before it leaves.
+    pub fn enter(&mut self, member: Present, listed: bool) -> Entered {
         if self.level == PresenceLevel::Off {
             return Entered::Unlisted;
         }
         let kept = self.kept.get_or_insert_default();
         let Present { client, identity } = member;
-        if self.level == PresenceLevel::Count {
+        if self.level == PresenceLevel::Count || !listed {
             kept.count(identity.as_deref());
             return Entered::Unlisted;
         }
@@ -211,17 +212,20 @@ impl Presence {
     /// A client leaves, also one that lingers. Returns what the others are told has left; none if it was not
     /// here or the room keeps no list.
     ///
-    /// The identity is that with which it entered. Only level count needs it, to know whom to count no more.
-    pub fn leave(&mut self, client: ConnectionId, identity: Option<&Identity>) -> Option<Present> {
-        match self.level {
-            PresenceLevel::Off => None,
-            PresenceLevel::Count => {
-                self.kept.as_mut()?.uncount(identity);
-                self.give_back();
-                None
-            }
-            PresenceLevel::Full => self.remove(client),
+    /// The identity and `listed` are those with which it entered: where there is no list they say whom to
+    /// count no more.
+    pub fn leave(
+        &mut self,
+        client: ConnectionId,
+        identity: Option<&Identity>,
+        listed: bool,
+    ) -> Option<Present> {
+        if self.level == PresenceLevel::Full && listed {
+            return self.remove(client);
         }
+        self.kept.as_mut()?.uncount(identity);
+        self.give_back();
+        None
     }
 
     /// A client's connection died and may come back: it stays listed and counted, and
@@ -266,8 +270,9 @@ impl Presence {
             return Err(NoList::NotKept { level: self.level });
         }
         let Some(kept) = &self.kept else { return Ok(Vec::new()) };
-        if kept.clients > limit {
-            return Err(NoList::TooMany { clients: kept.clients, limit });
+        let clients = kept.members.len();
+        if clients > limit {
+            return Err(NoList::TooMany { clients, limit });
         }
         let present = |(place, member): (&Place, &Member)| Present {
             client: client_at(*place),

@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::lag::policy_of;
 use super::room::{Ended, Published, Room, Route};
-use super::{Batch, Extent, HistoryLimits, LagRule, RoomName};
+use super::rule::chosen;
+use super::{Batch, Extent, HistoryLimits, LagRule, PresenceRule, Returning, RoomName};
 use crate::time::Time;
 
 /// Joins of different rooms rarely meet on one of so many locks.
@@ -39,6 +39,8 @@ pub struct RoomSettings {
     pub memory_max: usize,
     /// What happens to members that fall behind, by room.
     pub lag: Vec<LagRule>,
+    /// What is kept of who is there, by room.
+    pub presence: Vec<PresenceRule>,
 }
 
 /// What a list of rooms says of one.
@@ -89,6 +91,7 @@ pub struct Registry {
     stripes: Box<[Stripe]>,
     settings: RoomSettings,
     memory: Arc<AtomicUsize>,
+    returning: Returning,
     idle: Mutex<BinaryHeap<Reverse<Idle>>>,
     /// When [`Registry::maintain`] next has something to do, in nanoseconds.
     due: AtomicU64,
@@ -102,6 +105,7 @@ impl Registry {
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
             settings,
             memory: Arc::default(),
+            returning: Returning::default(),
             idle: Mutex::default(),
             due: AtomicU64::new(Time::NEVER.as_nanos()),
         }
@@ -136,6 +140,11 @@ impl Registry {
     /// The room of this name, if there is one.
     pub fn find(&self, name: &RoomName) -> Option<Arc<Room>> {
         self.stripe(name).lock().get(name).cloned()
+    }
+
+    /// Who has died and may come back.
+    pub fn returning(&self) -> &Returning {
+        &self.returning
     }
 
     /// How many rooms there are.
@@ -237,10 +246,10 @@ impl Registry {
         let result = {
             let mut rooms = self.stripe(name).lock();
             let room = rooms.entry(name.clone()).or_insert_with(|| {
-                let RoomSettings { history, lag, .. } = &self.settings;
-                let policy = policy_of(lag, name);
+                let RoomSettings { history, lag, presence, .. } = &self.settings;
+                let rules = (chosen(lag, name), chosen(presence, name));
                 let memory = Arc::clone(&self.memory);
-                let room = Arc::new(Room::new(name.clone(), policy, *history, memory, now));
+                let room = Arc::new(Room::new(name.clone(), rules, *history, memory, now));
                 created = Some(Arc::clone(&room));
                 room
             });

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::log::Log;
+use super::presence::{Entered, Presence};
 use super::{
-    Batch, Epoch, Extent, HistoryLimits, LagPolicy, OutOfWindow, Piece, Position, ReadLimits, RoomName, Start,
+    Batch, Epoch, Extent, HistoryLimits, Identity, LagPolicy, NoList, OutOfWindow, Piece, Position,
+    PresenceLevel, PresenceStats, Present, ReadLimits, RoomName, Start,
 };
-use crate::id::ShardId;
+use crate::id::{ConnectionId, ShardId};
 use crate::slab::Key;
 use crate::time::Time;
 
@@ -36,6 +38,7 @@ struct State {
     log: Log,
     /// The shards with members, one route each.
     routes: Vec<Route>,
+    presence: Presence,
     /// The latest publication, or the leaving of the last member.
     active_at: Time,
     /// What the room counts for in the memory of all rooms.
@@ -55,6 +58,8 @@ pub struct Room {
     policy: LagPolicy,
     limits: HistoryLimits,
     members: AtomicUsize,
+    /// Members that want to hear who joins and leaves.
+    watchers: AtomicUsize,
     /// The memory of all rooms.
     memory: Arc<AtomicUsize>,
     state: Mutex<State>,
@@ -63,16 +68,18 @@ pub struct Room {
 impl Room {
     pub(super) fn new(
         name: RoomName,
-        policy: LagPolicy,
+        (policy, level): (LagPolicy, PresenceLevel),
         limits: HistoryLimits,
         memory: Arc<AtomicUsize>,
         now: Time,
     ) -> Room {
-        let epoch = Epoch::new(rand::random());
+        let epoch = Epoch::new(rand::random_range(1..=u64::MAX));
         let log = Log::new(epoch);
-        let state = State { log, routes: Vec::new(), active_at: now, counted: 0, forgotten: false };
-        let members = AtomicUsize::new(0);
-        let room = Room { name, epoch, policy, limits, members, memory, state: Mutex::new(state) };
+        let (routes, presence) = (Vec::new(), Presence::new(level));
+        let state = State { log, routes, presence, active_at: now, counted: 0, forgotten: false };
+        let (members, watchers) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let state = Mutex::new(state);
+        let room = Room { name, epoch, policy, limits, members, watchers, memory, state };
         room.settle(&mut room.state.lock());
         room
     }
@@ -98,13 +105,87 @@ impl Room {
     }
 
     /// Counts a member that joined a shard's side of the room.
-    pub fn member_joined(&self) {
+    pub fn member_joined(&self, watches: bool) {
         self.members.fetch_add(1, Ordering::Relaxed);
+        self.watchers.fetch_add(usize::from(watches), Ordering::Relaxed);
     }
 
     /// Counts a member that left.
-    pub fn member_left(&self) {
+    pub fn member_left(&self, watches: bool) {
         self.members.fetch_sub(1, Ordering::Relaxed);
+        self.watchers.fetch_sub(usize::from(watches), Ordering::Relaxed);
+    }
+
+    /// Lists a member as present, or, if it is not `listed`, counts it. What `announce` hands to the routes' mailboxes stands in every one of
+    /// them in the order of the changes; it is called if somebody is to be told, and must not block. In a
+    /// room of more than `told_max` nobody is told.
+    pub fn enter(
+        &self,
+        client: ConnectionId,
+        identity: Option<Arc<Identity>>,
+        listed: bool,
+        told_max: usize,
+        announce: impl FnOnce(&[Route]),
+    ) {
+        let mut state = self.state.lock();
+        let entered = state.presence.enter(Present { client, identity }, listed);
+        if entered == Entered::New && self.tells(&state, told_max) {
+            announce(&state.routes);
+        }
+        self.settle(&mut state);
+    }
+
+    /// Takes a member off the list, or, if it may come back, keeps it there until then. Says whether it
+    /// is kept.
+    pub fn exit(
+        &self,
+        (client, identity): (ConnectionId, Option<&Identity>),
+        listed: bool,
+        until: Option<Time>,
+        told_max: usize,
+        announce: impl FnOnce(&[Route]),
+    ) -> bool {
+        let mut state = self.state.lock();
+        if let Some(until) = until
+            && state.presence.linger(client, until)
+        {
+            return true;
+        }
+        let tells = self.tells(&state, told_max);
+        if state.presence.leave(client, identity, listed).is_some() && tells {
+            announce(&state.routes);
+        }
+        self.settle(&mut state);
+        false
+    }
+
+    /// Takes a member off the list that has not come back in time.
+    pub fn expire(&self, client: ConnectionId, now: Time, told_max: usize, announce: impl FnOnce(&[Route])) {
+        let mut state = self.state.lock();
+        let tells = self.tells(&state, told_max);
+        if state.presence.expire(client, now).is_some() && tells {
+            announce(&state.routes);
+        }
+        self.settle(&mut state);
+    }
+
+    /// How many are present, where that is counted.
+    pub fn presence_stats(&self) -> Option<PresenceStats> {
+        self.state.lock().presence.stats()
+    }
+
+    /// Who is present, by client id.
+    ///
+    /// # Errors
+    ///
+    /// [`NoList`] if none is kept, or if that are more than `limit`.
+    pub fn presence_list(&self, limit: usize) -> Result<Vec<Present>, NoList> {
+        self.state.lock().presence.list(limit)
+    }
+
+    fn tells(&self, state: &State, told_max: usize) -> bool {
+        self.watchers.load(Ordering::Relaxed) > 0
+            && state.presence.stats().is_some_and(|stats| stats.clients <= told_max)
     }
 
     /// The offset of the latest message, 0 before the first.
@@ -235,6 +316,10 @@ impl Room {
         }
         state.log.evict_all(&mut evicted);
         state.forgotten = state.routes.is_empty();
+        if state.forgotten {
+            // Who lingers there would come back to another life of the room.
+            state.presence = Presence::new(state.presence.level());
+        }
         self.settle(&mut state);
         if state.forgotten { Ended::Forgotten } else { Ended::History }
     }
@@ -242,7 +327,9 @@ impl Room {
     /// Brings the memory of all rooms up to what this one pins now.
     fn settle(&self, state: &mut State) {
         let alone = state.routes.is_empty() && !state.forgotten;
-        let pinned = state.log.bytes() + if alone { ROOM_BYTES + self.name.as_str().len() } else { 0 };
+        let pinned = state.log.bytes()
+            + state.presence.bytes()
+            + if alone { ROOM_BYTES + self.name.as_str().len() } else { 0 };
         if pinned >= state.counted {
             self.memory.fetch_add(pinned - state.counted, Ordering::Relaxed);
         } else {

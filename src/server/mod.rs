@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use crate::config::{Config, ConfigError};
+use crate::endpoint::client_protocol::{ClientProtocol, ClientProtocolSettings};
 use crate::endpoint::{ApiKeys, ApiKeysError, CloseKind, Echo, Endpoint, Relay, Resource, RouterPlan, page};
 use crate::id::ShardId;
 use crate::reactor::{MonotonicClock, PollIo, PollWaker, Wake};
@@ -84,16 +85,18 @@ impl ServerBuilder {
         ServerBuilder { config, plan: RouterPlan::default() }
     }
 
-    /// A server with the paths of the `fanfare` binary: `/`, `/healthz`, `/echo`, `/rooms/{room}` and the
-    /// HTTP door to the rooms.
+    /// A server with the paths of the `fanfare` binary: `/`, `/healthz`, `/echo`, `/rooms/{room}`,
+    /// `/connection/websocket` and the HTTP door to the rooms.
     pub fn standard(config: Config) -> ServerBuilder {
         let healthz = Resource { content_type: "text/plain", body: b"ok\n".into(), ..Resource::default() };
-        let member_publish = config.member_publish;
+        let Config { member_publish, ping_interval, command_rate, .. } = config;
+        let client_protocol = ClientProtocolSettings { member_publish, ping_interval, command_rate };
         let mut builder = ServerBuilder::new(config)
             .resource("/", page::resource())
             .resource("/healthz", healthz)
             .endpoint("/echo", |_| Echo)
-            .endpoint("/rooms/{room}", move |_| Relay { member_publish });
+            .endpoint("/rooms/{room}", move |_| Relay { member_publish })
+            .endpoint("/connection/websocket", move |_| ClientProtocol::new(client_protocol));
         builder.plan.add_rooms_door();
         builder
     }

@@ -1,12 +1,12 @@
 //! Carries out what an endpoint asked for, in order. Only the connection itself, the publish queue
 //! and the rooms are touched; other connections hear of it in the mailbox phase.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::endpoint::{Audience, Behind, CloseCause, Effect, Effects, Payload};
-use crate::id::ConnectionId;
+use crate::endpoint::{Audience, Behind, CloseCause, Effect, Effects, Endpoint, Payload};
 use crate::protocol::{CloseCode, Kind, Opcode, push_server_frame, server_frame_bytes};
-use crate::rooms::{Batch, Encoding, OutOfWindow, Published, RoomName, Sender};
+use crate::rooms::{Batch, Encoding, OutOfWindow, Published, RoomName};
 use crate::slab::Key;
 
 use super::membership::{Emptied, JoinError, Joined, Wish};
@@ -16,6 +16,27 @@ use super::stats::Counter;
 use super::{Core, mark_dirty};
 
 impl<S> Core<S> {
+    /// Calls a connection's endpoint and carries out what it wants. Returns why the connection should
+    /// close, if it should.
+    pub(super) fn call<'m>(
+        &mut self,
+        key: Key,
+        session: &mut Session,
+        call: impl FnOnce(&mut dyn Endpoint, &mut Effects<'m>),
+    ) -> Option<CloseCause> {
+        let mut effects = self.take_effects();
+        let endpoint = self.router.endpoint(session.endpoint)?;
+        if catch_unwind(AssertUnwindSafe(|| call(&mut **endpoint, &mut effects))).is_err() {
+            return Some(CloseCause::EndpointPanic);
+        }
+        self.apply(key, session, effects)
+    }
+
+    /// An empty list for an endpoint to fill.
+    pub(super) fn take_effects<'m>(&mut self) -> Effects<'m> {
+        self.spare_effects.pop().unwrap_or_default().recycle(self.now)
+    }
+
     /// Applies the effects and returns why the connection should close, if it should. What follows
     /// a close is dropped.
     pub(super) fn apply(
@@ -31,7 +52,7 @@ impl<S> Core<S> {
                 break;
             }
         }
-        self.effects = effects.recycle();
+        self.spare_effects.push(effects.recycle(self.now));
         closed
     }
 
@@ -39,12 +60,11 @@ impl<S> Core<S> {
         match effect {
             Effect::Send(payload) => self.reply(key, session, &payload),
             Effect::Publish(Audience::Joined, payload) => {
-                let sender = self.connection_id(key);
                 let mut rooms = std::mem::take(&mut self.joined);
                 rooms.extend(self.rooms.rooms_of(session.memberships));
                 for place in rooms.drain(..) {
                     let message = (payload.kind(), payload.data());
-                    self.publications.push(&mut self.rooms, place, sender, message);
+                    self.publications.push(&mut self.rooms, place, session.publisher(key), message);
                 }
                 self.joined = rooms;
                 None
@@ -55,15 +75,18 @@ impl<S> Core<S> {
                 None
             }
             Effect::Join(name, own, start) => {
-                let wish = Wish { own, start, encoding: Encoding::Frames };
+                let wish = Wish { own, start, encoding: Encoding::Frames, watches: false };
                 self.join(key, session, &name, wish).err()
             }
             Effect::Leave(name) => {
-                if let Some(emptied) = self.rooms.leave(&mut session.memberships, &name) {
-                    self.forget_room(emptied);
-                }
+                self.leave_room(session, &name);
                 None
             }
+            Effect::Name(identity) => {
+                self.introduce(session, Some(identity));
+                None
+            }
+            Effect::Ask(question, ask) => self.ask(key, session, question, ask),
             Effect::Close(code, reason) => {
                 // 1005, 1006 and 1015 only ever stand for the absence of a Close (RFC 6455 §7.4.1).
                 let code = if code.may_travel() { code } else { CloseCode::INTERNAL_ERROR };
@@ -75,16 +98,16 @@ impl<S> Core<S> {
     /// Publishes to one room: with members here together with what else is said there in this turn, or
     /// else at once.
     fn publish_to(&mut self, key: Key, session: &Session, name: &RoomName, message: (Kind, &[u8])) {
-        let sender = self.connection_id(key);
+        let publisher = session.publisher(key);
         if let Some(room) = self.rooms.find(name) {
             let membership = self.rooms.membership_in(session.memberships, room);
             let membership = membership.and_then(|index| self.rooms.membership_key(index));
-            self.publications.push(&mut self.rooms, (room, membership), sender, message);
+            self.publications.push(&mut self.rooms, (room, membership), publisher, message);
             return;
         }
         let (kind, data) = message;
-        let batch = batch_of_one(Sender::Member(sender), kind, data);
-        self.publish_at_once(name, &batch, sender, None);
+        let batch = batch_of_one(publisher.sender(), kind, data);
+        self.publish_at_once(name, &batch, key, None);
     }
 
     /// Publishes to a room, whoever is in it, and returns where it entered.
@@ -92,7 +115,7 @@ impl<S> Core<S> {
         &mut self,
         name: &RoomName,
         batch: &Arc<Batch>,
-        sender: ConnectionId,
+        publisher: Key,
         idempotency_key: Option<&str>,
     ) -> Published {
         let Core { rooms, mailbox, reached, now, .. } = self;
@@ -102,7 +125,7 @@ impl<S> Core<S> {
                 hand_out(mailbox.mesh(), batch, offset, routes, |shard| reached[shard.index()] = true);
         });
         if congested {
-            self.publications.add_congesting(sender);
+            self.publications.add_congesting(publisher);
         }
         if matches!(published, Published::Entered(_)) {
             self.tally.add(Counter::Publications, u64::from(batch.len()));
@@ -144,6 +167,9 @@ impl<S> Core<S> {
         let limit = self.settings.memberships_max;
         let joining = (key.index(), &mut session.memberships);
         let joined = self.rooms.join(joining, name, wish, limit, self.now)?;
+        if let Some(room) = self.rooms.room_of(session.memberships) {
+            self.enter(session, &room, wish.encoding);
+        }
         if joined.from < joined.extent.last {
             mark_dirty(&mut self.dirty, key.index(), session);
         }
@@ -152,20 +178,20 @@ impl<S> Core<S> {
 
     fn reply(&mut self, key: Key, session: &mut Session, payload: &Payload<'_>) -> Option<CloseCause> {
         let data = payload.data();
+        // One answer, however long, does not make a slow consumer.
+        let waiting = session.outbound.pinned_reply_bytes();
         session.outbound.push_reply(&mut self.arena, server_frame_bytes(data.len()), |out| {
             push_server_frame(out, Opcode::from(payload.kind()), data);
         });
         mark_dirty(&mut self.dirty, key.index(), session);
         let limit = self.settings.reply_bytes_max();
-        (session.outbound.pinned_reply_bytes() > limit).then_some(CloseCause::QueueOverflow { limit })
+        (waiting > limit).then_some(CloseCause::QueueOverflow { limit })
     }
 
-    /// Ends all memberships of a connection.
-    pub(super) fn leave_rooms(&mut self, session: &mut Session) {
-        while let Some(emptied) = self.rooms.leave_first(&mut session.memberships) {
-            if let Some(emptied) = emptied {
-                self.forget_room(emptied);
-            }
+    /// Ends a connection's membership of a room, if it has one.
+    pub(super) fn leave_room(&mut self, session: &mut Session, name: &RoomName) {
+        if let Some(left) = self.rooms.leave(&mut session.memberships, name) {
+            self.left(session, left);
         }
     }
 

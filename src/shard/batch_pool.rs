@@ -83,7 +83,7 @@ mod tests {
 
     fn build(pool: &mut BatchPool, byte: u8, bytes: usize) -> Arc<Batch> {
         pool.build(bytes, |batch| {
-            batch.push(false, Sender::Api { exclude: None }, bytes, |out| out.resize(bytes, byte));
+            batch.push(false, (Sender::Api { exclude: None }, None), bytes, |out| out.resize(bytes, byte));
         })
     }
 

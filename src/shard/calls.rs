@@ -27,9 +27,8 @@ impl<S> Core<S> {
         match call {
             RoomsCall::Publish { room, exclude, idempotency_key, kind } => {
                 check_payload(kind, body)?;
-                let batch = batch_of_one(Sender::Api { exclude }, kind, body);
-                let sender = self.connection_id(key);
-                let published = self.publish_at_once(&room, &batch, sender, idempotency_key.as_deref());
+                let batch = batch_of_one((Sender::Api { exclude }, None), kind, body);
+                let published = self.publish_at_once(&room, &batch, key, idempotency_key.as_deref());
                 Ok(match published {
                     Published::Entered(position) => publish_answer(&room, position, false),
                     Published::Repeat(position) => publish_answer(&room, position, true),
@@ -57,12 +56,12 @@ impl<S> Core<S> {
             );
             return Err(Refusal::new(413, message));
         }
-        let (sender, from) = (self.connection_id(key), Sender::Api { exclude: many.exclude });
+        let from = Sender::Api { exclude: many.exclude };
         let mut results = Vec::with_capacity(many.rooms.len());
         for room in many.rooms {
-            let batch = batch_of_one(from, many.kind, &many.data);
+            let batch = batch_of_one((from, None), many.kind, &many.data);
             let (Published::Entered(position) | Published::Repeat(position)) =
-                self.publish_at_once(&room, &batch, sender, None);
+                self.publish_at_once(&room, &batch, key, None);
             results.push((room, position));
         }
         Ok(publish_many_answer(&results))
@@ -116,6 +115,7 @@ impl<S> Core<S> {
                 text: entry.text,
                 payload: piece.batch.payload(index),
                 sender: entry.sender.member(),
+                name: entry.identity.as_ref().map(|identity| identity.user()),
             }
         })
     }

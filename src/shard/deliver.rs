@@ -27,6 +27,8 @@ impl<I: Io> Shard<I> {
                     work += members * publication.batch.len() as usize;
                     bytes += members * frame_bytes(&publication.batch);
                 }
+                Mail::Presence(change) => work += self.tell_presence(&change),
+                Mail::Removal(order) => self.remove_ordered(&order),
                 Mail::Adopt(adopt) => self.adopt(adopt),
                 Mail::Drain { deadline } => self.drain(deadline),
             }
@@ -73,7 +75,8 @@ impl<I: Io> Shard<I> {
             }
         };
         let deadline = adopt.accepted + core.settings.handshake_timeout;
-        let session = Session::new(adopt.peer, adopt.trusted, core.now, deadline);
+        let from = (adopt.peer, adopt.trusted);
+        let session = Session::new(core.connection_id(key), from, core.now, deadline);
         let inserted = connections.insert(Slot { stream, protocol: Connection::accepting(), session });
         debug_assert_eq!(inserted, key);
         let Some(slot) = connections.get_mut(key) else { return };

@@ -6,15 +6,20 @@
 //! bytes or a deadline, then close. Closing at once with unread input would make the kernel send a
 //! reset that destroys what is still on its way to the peer.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::endpoint::events::push_close;
 use crate::endpoint::{CloseCause, CloseKind};
-use crate::protocol::{Failure, Persistence, Refusal, State, push_close_frame};
+use crate::protocol::{CloseCode, Failure, Persistence, Refusal, State, push_close_frame};
 use crate::slab::Key;
 
 use super::Core;
+use super::presence::may_return;
 use super::session::{Session, Slot};
+
+/// The code and the reason of a Close.
+type Farewell = (CloseCode, Cow<'static, str>);
 
 impl<S> Core<S> {
     /// Ends a connection for this cause. The first cause counts; later ones change nothing.
@@ -24,12 +29,13 @@ impl<S> Core<S> {
         }
         slot.session.ended = true;
         self.tally.count_close(&cause);
-        self.log(key, slot, &cause);
+        let farewell = self.farewell(&slot.session, &cause);
+        self.log(key, slot, &cause, farewell.as_ref());
         if deserves_the_rest(&cause) {
-            self.queue_rest(key, &mut slot.session);
+            self.queue_rest(&mut slot.session);
         }
-        self.leave_rooms(&mut slot.session);
-        self.say_goodbye(slot, &cause);
+        self.leave_rooms(&mut slot.session, may_return(&cause));
+        self.say_goodbye(slot, &cause, farewell);
         let patience = match cause {
             CloseCause::WriteTimeout { .. } => self.settings.close_timeout,
             // What was queued before, or the frame that is half out, deserves the time of any queue.
@@ -58,31 +64,37 @@ impl<S> Core<S> {
 
     /// Puts what its rooms still have for a connection before its Close. A room that has left it behind
     /// takes nothing away from the others.
-    fn queue_rest(&mut self, key: Key, session: &mut Session) {
-        let id = self.connection_id(key);
+    fn queue_rest(&mut self, session: &mut Session) {
         loop {
-            let first = session.memberships;
+            let (first, client) = (session.memberships, session.client);
             let (mut serving, plan) = self.serving(&mut session.outbound);
-            match plan.make(&mut serving, id, first) {
+            match plan.make(&mut serving, client, first) {
                 Ok(()) if plan.is_empty() => return,
                 Ok(()) => plan.queue(&mut serving),
-                Err(behind) => {
-                    if let Some(emptied) = self.rooms.leave(&mut session.memberships, &behind.room) {
-                        self.forget_room(emptied);
-                    }
-                }
+                Err(behind) => self.leave_room(session, &behind.room),
             }
         }
     }
 
-    fn say_goodbye<T>(&mut self, slot: &mut Slot<T>, cause: &CloseCause) {
+    /// The code and the reason that a connection is closed with, in its endpoint's own words if it has some.
+    fn farewell(&mut self, session: &Session, cause: &CloseCause) -> Option<Farewell> {
+        let own = match cause {
+            CloseCause::PeerClosed(_) => None,
+            _ if !session.opened => None,
+            _ => self.router.endpoint(session.endpoint).and_then(|endpoint| {
+                catch_unwind(AssertUnwindSafe(|| endpoint.close_with(cause))).ok().flatten()
+            }),
+        };
+        own.or_else(|| Some((cause.close_code()?, Cow::Owned(cause.to_string()))))
+    }
+
+    fn say_goodbye<T>(&mut self, slot: &mut Slot<T>, cause: &CloseCause, farewell: Option<Farewell>) {
         let session = &mut slot.session;
         if session.streams {
             if is_slow_consumer(cause) {
                 session.outbound.drop_unstarted(&mut self.arena);
             }
-            if let Some(code) = cause.close_code() {
-                let reason = cause.to_string();
+            if let Some((code, reason)) = farewell {
                 session
                     .outbound
                     .push_reply(&mut self.arena, 0, |out| push_close(out, code.as_u16(), &reason));
@@ -103,7 +115,7 @@ impl<S> Core<S> {
                 slot.protocol.refuse();
             }
             (State::Open | State::Closing | State::Closed, _) => {
-                let Some(close) = close_frame(cause) else { return };
+                let Some(close) = close_frame(cause, farewell) else { return };
                 if is_slow_consumer(cause) {
                     session.outbound.drop_unstarted(&mut self.arena);
                 }
@@ -123,11 +135,11 @@ impl<S> Core<S> {
         }
     }
 
-    fn log<T>(&self, key: Key, slot: &Slot<T>, cause: &CloseCause) {
+    fn log<T>(&self, key: Key, slot: &Slot<T>, cause: &CloseCause, farewell: Option<&Farewell>) {
         let connection = self.connection_id(key);
         let peer = slot.session.peer;
         let name = cause.kind().name();
-        let code = cause.close_code().map(|code| code.as_u16());
+        let code = farewell.map(|(code, _)| code.as_u16());
         let queued = slot.session.outbound.pinned_bytes();
         // An endpoint's own reason may hold what a peer said.
         let text = cause.to_string();
@@ -174,11 +186,14 @@ fn refusal_for(cause: &CloseCause, some_bytes_came: bool) -> Option<Refusal> {
 }
 
 /// The Close that says why; a peer's own Close is answered with its code and no reason.
-fn close_frame(cause: &CloseCause) -> Option<Vec<u8>> {
+fn close_frame(cause: &CloseCause, farewell: Option<Farewell>) -> Option<Vec<u8>> {
     let mut frame = Vec::new();
     match cause {
         CloseCause::PeerClosed(code) => push_close_frame(&mut frame, *code, ""),
-        _ => push_close_frame(&mut frame, Some(cause.close_code()?), &cause.to_string()),
+        _ => {
+            let (code, reason) = farewell?;
+            push_close_frame(&mut frame, Some(code), &reason);
+        }
     }
     Some(frame)
 }

@@ -10,7 +10,7 @@ use crate::protocol::{
     BodyLength, Persistence, Refusal, Request, body_too_large, push_continue, push_http_response,
     push_stream_head,
 };
-use crate::rooms::{Encoding, OutOfWindow, Position, RoomName, Start};
+use crate::rooms::{Encoding, Identity, OutOfWindow, Position, RoomName, Start};
 use crate::slab::Key;
 
 use super::membership::{JoinError, Wish};
@@ -86,9 +86,9 @@ impl<S> Core<S> {
             Resolved::Rooms { routed: Routed::Answer(answer) } => {
                 self.answer(key, session, exchange, &answer)
             }
-            Resolved::Rooms { routed: Routed::Call { call: RoomsCall::Events { room, start }, headers } } => {
-                self.stream_events(key, session, exchange, (&room, start), headers)
-            }
+            Resolved::Rooms {
+                routed: Routed::Call { call: RoomsCall::Events { room, start, identity }, headers },
+            } => self.stream_events(key, session, exchange, (&room, start, identity), headers),
             Resolved::Rooms { routed: Routed::Call { call, headers } } => {
                 let body = exchange.body.unwrap_or_default();
                 match self.carry_out_call(key, call, body) {
@@ -146,14 +146,17 @@ impl<S> Core<S> {
         key: Key,
         session: &mut Session,
         exchange: &Exchange<'_>,
-        (name, start): (&RoomName, Start),
+        (name, start, identity): (&RoomName, Start, Option<Identity>),
         headers: Headers,
     ) -> Step {
-        let wish = Wish { own: OwnMessages::Receive, start, encoding: Encoding::Events };
+        if let Some(identity) = identity {
+            self.introduce(session, Some(identity));
+        }
+        let wish = Wish { own: OwnMessages::Receive, start, encoding: Encoding::Events, watches: false };
         let joined = match self.try_join(key, session, name, wish) {
             Ok(joined) => joined,
             Err(JoinError::OutOfWindow(OutOfWindow(extent))) => {
-                let wanted = if let Start::Since(wanted) = start { wanted } else { extent.position() };
+                let wanted = start.wanted(extent.position());
                 let refusal = gone(name, wanted, extent.position(), extent.first());
                 return self.refuse_request(key, session, exchange, &with_headers(refusal, headers));
             }
@@ -177,7 +180,7 @@ impl<S> Core<S> {
         });
         self.mark_dirty(key.index(), session);
         if head_only {
-            self.leave_rooms(session);
+            self.leave_rooms(session, false);
             return Step::Finish(CloseCause::HttpAnswered(200));
         }
         Step::Stream

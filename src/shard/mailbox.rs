@@ -12,16 +12,19 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::id::{SHARDS_MAX, ShardId};
+use crate::id::{ConnectionId, SHARDS_MAX, ShardId};
+use crate::protocol::CloseCode;
 use crate::reactor::{PeerAddress, Wake};
-use crate::rooms::Batch;
+use crate::rooms::{Batch, RoomName};
 use crate::slab::Key;
 use crate::time::Time;
 
 use super::batch_pool::frame_bytes;
 
-/// What one publication in flight costs beside its bytes.
-const PUBLICATION_OVERHEAD_BYTES: usize = size_of::<Mail<()>>() + 8;
+/// What mail costs beside its bytes.
+const MAIL_OVERHEAD_BYTES: usize = size_of::<Mail<()>>() + 8;
+/// About what a joining or leaving pins with its encodings.
+const PRESENCE_BYTES: usize = MAIL_OVERHEAD_BYTES + 512;
 
 /// A message to a shard.
 #[derive(Debug)]
@@ -30,6 +33,10 @@ pub enum Mail<S> {
     Adopt(Adopt<S>),
     /// Messages for the members of a room.
     Publication(Publication),
+    /// Somebody has joined or left a room.
+    Presence(PresenceChange),
+    /// A back end ends connections or memberships.
+    Removal(Arc<RemovalOrder>),
     /// Close every connection with 1001 and finish by this time.
     Drain {
         /// When to stop waiting for peers.
@@ -76,11 +83,41 @@ pub struct Publication {
     pub batch: Arc<Batch>,
 }
 
-impl Publication {
-    /// What it counts while it is in flight.
+impl<S> Mail<S> {
+    /// What it counts while it is in flight: what clients cause does.
     fn bytes_in_flight(&self) -> usize {
-        frame_bytes(&self.batch) + PUBLICATION_OVERHEAD_BYTES
+        match self {
+            Mail::Publication(publication) => frame_bytes(&publication.batch) + MAIL_OVERHEAD_BYTES,
+            Mail::Presence(_) => PRESENCE_BYTES,
+            Mail::Adopt(_) | Mail::Removal(_) | Mail::Drain { .. } => 0,
+        }
     }
+}
+
+/// What those members of a room are told who want to hear who joins and leaves.
+#[derive(Clone, Debug)]
+pub struct PresenceChange {
+    /// The receiving shard's entry for the room.
+    pub local_room: Key,
+    /// Whether it has joined, else left.
+    pub joined: bool,
+    /// One message without a payload, whose sender it is; encoded once for everybody.
+    pub batch: Arc<Batch>,
+}
+
+/// Which connections a back end ends, or takes out of a room.
+#[derive(Clone, Debug)]
+pub struct RemovalOrder {
+    /// The user that they belong to.
+    pub user: Option<String>,
+    /// The client id that they have.
+    pub client: Option<ConnectionId>,
+    /// The room that they leave; without one the connection ends.
+    pub room: Option<RoomName>,
+    /// The Close that they end with.
+    pub code: CloseCode,
+    /// Its reason.
+    pub reason: String,
 }
 
 /// One shard's inbox, seen from outside.
@@ -143,9 +180,7 @@ impl<S> Mesh<S> {
     /// Puts mail into a shard's inbox. The shard must be woken before the sender waits.
     pub fn send(&self, to: ShardId, mail: Mail<S>) {
         let inlet = &self.inlets[to.index()];
-        if let Mail::Publication(publication) = &mail {
-            inlet.bytes_in_flight.fetch_add(publication.bytes_in_flight(), Ordering::SeqCst);
-        }
+        inlet.bytes_in_flight.fetch_add(mail.bytes_in_flight(), Ordering::SeqCst);
         let lane = if matches!(mail, Mail::Adopt(_)) { &inlet.adopts } else { &inlet.sender };
         // It fails only when the shard has ended, in a shutdown: nobody is left to deliver to.
         let _ = lane.send(mail);
@@ -213,10 +248,8 @@ impl<S> Mailbox<S> {
             return Some(adopt);
         }
         let mail = self.receiver.try_recv().ok()?;
-        if let Mail::Publication(publication) = &mail {
-            let inlet = &self.mesh.inlets[self.shard.index()];
-            inlet.bytes_in_flight.fetch_sub(publication.bytes_in_flight(), Ordering::SeqCst);
-        }
+        let inlet = &self.mesh.inlets[self.shard.index()];
+        inlet.bytes_in_flight.fetch_sub(mail.bytes_in_flight(), Ordering::SeqCst);
         Some(mail)
     }
 
@@ -255,7 +288,7 @@ mod tests {
 
     fn publication(bytes: usize) -> Mail<()> {
         let mut batch = Batch::default();
-        let sender = Sender::Api { exclude: None };
+        let sender = (Sender::Api { exclude: None }, None);
         batch.push(false, sender, bytes, |out| out.resize(bytes, 0));
         let local_room = Slab::default().insert(());
         Mail::Publication(Publication { local_room, offset_before: 0, batch: Arc::new(batch) })
@@ -271,7 +304,7 @@ mod tests {
             mesh.send(to, publication(100));
             sent += 1;
         }
-        let each = 100 + PUBLICATION_OVERHEAD_BYTES;
+        let each = 100 + MAIL_OVERHEAD_BYTES;
         assert_eq!(mesh.bytes_in_flight(to), sent * each);
         assert!((sent - 1) * each <= 1000 && sent * each > 1000);
         while mailboxes[0].take().is_some() {}

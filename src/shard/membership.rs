@@ -9,11 +9,14 @@ use std::sync::Arc;
 
 use crate::endpoint::OwnMessages;
 use crate::id::ShardId;
-use crate::rooms::{Batch, Encoding, Extent, OutOfWindow, Registry, Room, RoomName, Route, Start};
+use crate::rooms::{Batch, Encoding, Extent, OutOfWindow, Piece, Registry, Room, RoomName, Route, Start};
 use crate::slab::{Key, NONE, Slab};
 use crate::time::Time;
 
 use super::begun::{Begun, begin};
+
+#[cfg(test)]
+mod tests;
 
 /// One connection in one room.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub struct Membership {
     pub own: OwnMessages,
     /// How messages are sent to it.
     pub encoding: Encoding,
+    /// Whether it is told who joins and leaves.
+    pub watches: bool,
     /// Its place in the room's list of members.
     position: u32,
     /// The connection's next membership.
@@ -39,7 +44,8 @@ pub struct Membership {
 pub struct Member {
     /// The connection's slot.
     pub connection: u32,
-    membership: u32,
+    /// The number of its membership.
+    pub membership: u32,
 }
 
 /// A publication that came in this turn.
@@ -65,6 +71,8 @@ pub struct LocalRoom {
     pub room: Arc<Room>,
     /// Its members here.
     pub members: Vec<Member>,
+    /// How many of them are told who joins and leaves.
+    pub watchers: usize,
     /// This turn's publications: first and last in the publish queue.
     pub pending: Option<(u32, u32)>,
     /// The offset up to which this shard has heard of messages.
@@ -82,6 +90,8 @@ pub struct Wish {
     pub start: Start,
     /// How messages are sent to it.
     pub encoding: Encoding,
+    /// Whether it is told who joins and leaves.
+    pub watches: bool,
 }
 
 /// Where a member has begun.
@@ -106,6 +116,18 @@ pub enum JoinError {
 #[derive(Debug)]
 #[must_use = "what is pending for it must be published before it is forgotten"]
 pub struct Emptied(pub Key);
+
+/// A connection is not a member of a room any more.
+#[derive(Debug)]
+#[must_use = "its presence ends, and an emptied room is forgotten"]
+pub struct Left {
+    /// The room.
+    pub room: Arc<Room>,
+    /// How messages were sent to it.
+    pub encoding: Encoding,
+    /// Whether that was the last member here.
+    pub emptied: Option<Emptied>,
+}
 
 /// All rooms with members on this shard.
 #[derive(Debug)]
@@ -193,6 +215,12 @@ impl LocalRooms {
         })
     }
 
+    /// The room of the membership that a list starts with.
+    pub fn room_of(&self, first: u32) -> Option<Arc<Room>> {
+        let membership = self.memberships.at(first)?;
+        Some(Arc::clone(&self.rooms.get(membership.room)?.room))
+    }
+
     /// The membership in the room of this name in the list that starts at `first`.
     pub fn membership_in(&self, first: u32, room: Key) -> Option<u32> {
         self.memberships_of(first)
@@ -215,6 +243,23 @@ impl LocalRooms {
         let behind = |(local, cursor): &(&LocalRoom, u64)| *cursor < local.seen;
         let found = if behind(&first) { first } else { places.find(behind).unwrap_or(first) };
         Some((&found.0.room, found.1))
+    }
+
+    /// What a member that has joined in this turn begins with, up to so many bytes of frames, as served.
+    pub fn take_begun(&mut self, membership: u32, bytes_max: usize) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        let Some(served) = self.memberships.at_mut(membership) else { return pieces };
+        self.begun.read(membership, served.cursor, usize::MAX, &mut pieces);
+        let mut bytes = 0;
+        let over = |piece: &Piece| {
+            bytes += piece.frame_bytes();
+            bytes > bytes_max
+        };
+        pieces.truncate(pieces.iter().position(over).unwrap_or(pieces.len()));
+        if let Some(last) = pieces.last() {
+            served.cursor = last.last_offset();
+        }
+        pieces
     }
 
     /// Notes that the messages up to `offset` have one that this membership does not get.
@@ -301,19 +346,21 @@ impl LocalRooms {
             own_until: from.max(extent.last),
             own: wish.own,
             encoding: wish.encoding,
+            watches: wish.watches,
             position: local.members.len() as u32,
             next: *first,
         };
         let index = self.memberships.insert(membership).index();
         local.members.push(Member { connection, membership: index });
-        local.room.member_joined();
+        local.room.member_joined(wish.watches);
+        local.watchers += usize::from(wish.watches);
         self.begun.keep(index, pieces);
         *first = index;
         Ok(Joined { from, extent })
     }
 
     /// Ends the membership in a room of this name, if there is one.
-    pub fn leave(&mut self, first: &mut u32, name: &RoomName) -> Option<Emptied> {
+    pub fn leave(&mut self, first: &mut u32, name: &RoomName) -> Option<Left> {
         let leaving = self.membership_in(*first, self.find(name)?)?;
         let next = self.memberships.at(leaving).expect("just found").next;
         if *first == leaving {
@@ -328,11 +375,11 @@ impl LocalRooms {
                 at = membership.next;
             }
         }
-        self.remove(leaving)
+        Some(self.remove(leaving))
     }
 
     /// Ends the first membership of a list, if there is one.
-    pub fn leave_first(&mut self, first: &mut u32) -> Option<Option<Emptied>> {
+    pub fn leave_first(&mut self, first: &mut u32) -> Option<Left> {
         let leaving = *first;
         *first = self.memberships.at(leaving)?.next;
         Some(self.remove(leaving))
@@ -370,120 +417,28 @@ impl LocalRooms {
         let LocalRooms { rooms, registry, shard, .. } = self;
         let key = rooms.insert_with(|local_room| {
             let (room, seen) = registry.add_route(name, Route { shard: *shard, local_room }, now);
-            LocalRoom { room, members: Vec::new(), pending: None, seen, arrived: Vec::new() }
+            LocalRoom { room, members: Vec::new(), watchers: 0, pending: None, seen, arrived: Vec::new() }
         });
         self.by_name.insert(name.clone(), key);
         key
     }
 
     /// Takes a membership that no list names any more out of its room.
-    fn remove(&mut self, index: u32) -> Option<Emptied> {
+    fn remove(&mut self, index: u32) -> Left {
         let membership = self.memberships.remove_at(index).expect("a listed membership is present");
         self.begun.forget(index);
         let room = self.rooms.get_mut(membership.room).expect("a membership's room is present");
-        room.room.member_left();
+        room.room.member_left(membership.watches);
+        room.watchers -= usize::from(membership.watches);
         room.members.swap_remove(membership.position as usize);
         if let Some(moved) = room.members.get(membership.position as usize) {
             self.memberships.at_mut(moved.membership).expect("a member's membership is present").position =
                 membership.position;
         }
-        room.members.is_empty().then_some(Emptied(membership.room))
+        let emptied = room.members.is_empty().then_some(Emptied(membership.room));
+        Left { room: Arc::clone(&room.room), encoding: membership.encoding, emptied }
     }
 }
 
 /// The head of an empty list of memberships.
 pub const NO_MEMBERSHIP: u32 = NONE;
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::time::Duration;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::rooms::{HistoryLimits, RoomSettings};
-
-    fn settings() -> RoomSettings {
-        let history = HistoryLimits { bytes_max: 1 << 20, messages_max: 10, age_max: Duration::from_secs(1) };
-        RoomSettings { history, memory_max: 1 << 30, lag: Vec::new() }
-    }
-
-    fn wish() -> Wish {
-        Wish { own: OwnMessages::Skip, start: Start::Live, encoding: Encoding::Frames }
-    }
-
-    fn rooms() -> LocalRooms {
-        LocalRooms::new(ShardId::new(0), Arc::new(Registry::new(settings())))
-    }
-
-    fn leave_all(rooms: &mut LocalRooms, first: &mut u32) {
-        while let Some(emptied) = rooms.leave_first(first) {
-            if let Some(emptied) = emptied {
-                rooms.forget(emptied, Time::ZERO);
-            }
-        }
-    }
-
-    #[test]
-    fn the_limit_of_memberships_is_inclusive() {
-        let mut rooms = rooms();
-        let mut first = NO_MEMBERSHIP;
-        for (number, ok) in [(1, true), (2, true), (3, true), (4, false)] {
-            let name = RoomName::new(&format!("r{number}")).unwrap();
-            assert_eq!(rooms.join((0, &mut first), &name, wish(), 3, Time::ZERO).is_ok(), ok, "{number}");
-        }
-        let again = RoomName::new("r1").unwrap();
-        assert!(rooms.join((0, &mut first), &again, wish(), 3, Time::ZERO).is_ok(), "a member already");
-        leave_all(&mut rooms, &mut first);
-        assert_eq!((rooms.len(), rooms.memberships()), (0, 0));
-    }
-
-    proptest! {
-        #[test]
-        fn it_agrees_with_a_set_of_pairs(
-            steps in prop::collection::vec((0usize..5, 0usize..4, 0u8..4), 1..120)
-        ) {
-            let mut rooms = rooms();
-            let mut heads = [NO_MEMBERSHIP; 5];
-            let mut model = BTreeSet::new();
-            for (connection, room, action) in steps {
-                let name = RoomName::new(&format!("room {room}")).unwrap();
-                match action {
-                    0 => {
-                        rooms.join((connection as u32, &mut heads[connection]), &name, wish(), 128, Time::ZERO).unwrap();
-                        model.insert((connection, room));
-                    }
-                    1 => {
-                        if let Some(emptied) = rooms.leave(&mut heads[connection], &name) {
-                            rooms.forget(emptied, Time::ZERO);
-                        }
-                        model.remove(&(connection, room));
-                    }
-                    2 => {
-                        let mut list: Vec<u32> = rooms.memberships_of(heads[connection]).collect();
-                        if let Some(head) = list.get(room).copied() {
-                            rooms.begin_with(&mut heads[connection], head);
-                            list.rotate_left(room);
-                        }
-                        prop_assert_eq!(rooms.memberships_of(heads[connection]).collect::<Vec<_>>(), list);
-                    }
-                    _ => {
-                        leave_all(&mut rooms, &mut heads[connection]);
-                        model.retain(|(member, _)| *member != connection);
-                    }
-                }
-                prop_assert_eq!(rooms.memberships(), model.len());
-                for room in 0..4 {
-                    let name = RoomName::new(&format!("room {room}")).unwrap();
-                    let seen: BTreeSet<usize> = rooms.find(&name).map_or(BTreeSet::new(), |key| {
-                        rooms.get(key).unwrap().members.iter().map(|member| member.connection as usize).collect()
-                    });
-                    let expected: BTreeSet<usize> =
-                        model.iter().filter(|(_, of)| *of == room).map(|(member, _)| *member).collect();
-                    prop_assert_eq!(seen, expected);
-                }
-            }
-        }
-    }
-}

@@ -18,16 +18,19 @@
 //! over makes the next wait a poll.
 
 mod apply;
+mod asks;
 mod batch_pool;
 mod begun;
 mod calls;
 mod deliver;
+mod encode;
 mod ending;
 mod http;
 mod mailbox;
 mod membership;
 mod open;
 mod outbound;
+mod presence;
 mod publish;
 mod read;
 mod serve;
@@ -50,12 +53,13 @@ use crate::rooms::Registry;
 use crate::slab::{Key, Slab};
 use crate::time::Time;
 
-pub use mailbox::{Admission, Adopt, Mail, Mailbox, Mesh, Publication};
+pub use mailbox::{Admission, Adopt, Mail, Mailbox, Mesh, PresenceChange, Publication, RemovalOrder};
 pub use settings::Settings;
 pub use stats::{Counter, ShardStats};
 
 use membership::LocalRooms;
 use outbound::{Outbound, SendArena};
+use presence::Lingering;
 use publish::PublishQueue;
 use serve::{Plan, Serving};
 use session::{Session, Slot};
@@ -115,7 +119,12 @@ struct Core<S> {
     settings: Arc<Settings>,
     connections: Arc<AtomicUsize>,
     router: Router,
-    effects: Effects<'static>,
+    /// Emptied lists, one for each call of an endpoint within another's effects.
+    spare_effects: Vec<Effects<'static>>,
+    /// How deep the endpoint's asking is in its answers.
+    asks_depth: u8,
+    /// Those who died and may come back, by the end of their grace.
+    lingering: VecDeque<Lingering>,
     /// Spare room for the list of rooms that a message is published to.
     joined: Vec<(Key, Option<Key>)>,
     /// Spare room for what a connection is sent of its rooms.
@@ -158,7 +167,9 @@ impl<I: Io> Shard<I> {
             router: Router::new(shared.plan, id),
             settings: shared.settings,
             connections: shared.connections,
-            effects: Effects::default(),
+            spare_effects: Vec::new(),
+            asks_depth: 0,
+            lingering: VecDeque::new(),
             joined: Vec::new(),
             plan: Plan::default(),
             arena: SendArena::default(),
@@ -197,6 +208,7 @@ impl<I: Io> Shard<I> {
         self.core.unix_time = self.io.unix_time();
         self.read_ready();
         self.run_timers();
+        self.core.expire_lingering();
         self.enforce_drain_deadline();
         self.publish();
         self.take_mail();
@@ -219,7 +231,7 @@ impl<I: Io> Shard<I> {
         }
         let history = Some(self.core.rooms.registry().due()).filter(|due| *due != Time::NEVER);
         let timer = self.core.timers.next_deadline();
-        [timer, self.core.drain_deadline, history].into_iter().flatten().min()
+        [timer, self.core.drain_deadline, history, self.core.next_expiry()].into_iter().flatten().min()
     }
 
     fn publish(&mut self) {
@@ -244,13 +256,13 @@ impl<I: Io> Shard<I> {
     /// Stops reading from the connections that have published into a full inbox in this turn.
     fn pause_publishers(&mut self) {
         let Shard { connections, core, .. } = self;
-        for sender in core.publications.congesting() {
-            let Some(slot) = connections.get_mut(sender.key) else { continue };
+        for key in core.publications.congesting() {
+            let Some(slot) = connections.get_mut(key) else { continue };
             if !slot.session.paused_publisher {
                 slot.session.paused_publisher = true;
-                core.paused_publishers.push(sender.key);
+                core.paused_publishers.push(key);
                 core.tally.add(Counter::PublisherPauses, 1);
-                mark_dirty(&mut core.dirty, sender.key.index(), &mut slot.session);
+                mark_dirty(&mut core.dirty, key.index(), &mut slot.session);
             }
         }
     }

@@ -4,9 +4,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::endpoint::http::{CLIENT_HEADER, EPOCH_HEADER, FROM_HEADER, OFFSET_HEADER, gone};
-use crate::endpoint::{CloseCause, Effect, Effects, OpenRequest};
+use crate::endpoint::{CloseCause, Effect, Effects, Heartbeat, OpenRequest};
 use crate::protocol::Refusal;
-use crate::rooms::{Encoding, OutOfWindow, Start};
+use crate::rooms::{Encoding, OutOfWindow};
 use crate::slab::Key;
 
 use super::http::RESPONSE_BYTES;
@@ -24,7 +24,7 @@ impl<S> Core<S> {
         open: &OpenRequest<'_>,
     ) -> Step {
         let id = self.connection_id(key);
-        let mut effects = std::mem::take(&mut self.effects).recycle();
+        let mut effects = self.take_effects();
         let instance = self.router.endpoint(endpoint).expect("the plan made the router");
         let opened = catch_unwind(AssertUnwindSafe(|| instance.open(id, open, &mut effects)));
         let accept = match opened {
@@ -37,15 +37,18 @@ impl<S> Core<S> {
             tracing::error!(path = %open.path().escape_debug(), "the endpoint chose a subprotocol that was not offered");
             return self.refuse(session, &Refusal::new(500, "internal error".to_owned()));
         }
-        let joined = match self.join_first(key, session, &effects) {
+        let joined = match self.join_first(key, session, &mut effects) {
             Ok(joined) => joined,
             Err(refusal) => {
-                self.leave_rooms(session);
+                self.leave_rooms(session, false);
                 return self.refuse(session, &refusal);
             }
         };
         session.endpoint = endpoint;
-        let mut headers = vec![(CLIENT_HEADER, id.to_string())];
+        session.introduces_itself = accept.introduces_itself;
+        session.deadline = self.now + self.settings.handshake_timeout;
+        session.own_heartbeat = accept.heartbeat == Heartbeat::Own;
+        let mut headers = vec![(CLIENT_HEADER, session.client.to_string())];
         headers.extend(joined.iter().flat_map(position_headers));
         let headers: Vec<(&str, &str)> =
             headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -56,32 +59,39 @@ impl<S> Core<S> {
         Step::Accept(self.apply(key, session, effects))
     }
 
-    /// Joins the rooms among the effects, which find it done later, and returns where it begins in the
-    /// first.
+    /// Joins the rooms among the effects and takes that out of them; returns where it begins in the first.
     fn join_first(
         &mut self,
         key: Key,
         session: &mut Session,
-        effects: &Effects<'_>,
+        effects: &mut Effects<'_>,
     ) -> Result<Option<Joined>, Refusal> {
-        let mut first = None;
+        let (mut first, mut joins) = (None, 0);
         for effect in effects.list() {
             let (name, own, start) = match effect {
                 Effect::Join(name, own, start) => (name, *own, *start),
+                Effect::Name(identity) => {
+                    self.introduce(session, Some(identity.clone()));
+                    continue;
+                }
                 Effect::Close(..) => break,
                 _ => continue,
             };
-            let wish = Wish { own, start, encoding: Encoding::Frames };
+            let wish = Wish { own, start, encoding: Encoding::Frames, watches: false };
             match self.try_join(key, session, name, wish) {
-                Ok(joined) => first = first.or(Some(joined)),
+                Ok(joined) => {
+                    first = first.or(Some(joined));
+                    joins += 1;
+                }
                 // The endpoint asked for it: it is said in a Close, as for one that asks later.
                 Err(JoinError::TooManyMemberships) => break,
                 Err(JoinError::OutOfWindow(OutOfWindow(extent))) => {
-                    let Start::Since(wanted) = start else { unreachable!("all else can be honoured") };
+                    let wanted = start.wanted(extent.position());
                     return Err(gone(name, wanted, extent.position(), extent.first()));
                 }
             }
         }
+        effects.forget_joins(joins);
         Ok(first)
     }
 }

@@ -145,9 +145,29 @@ impl Outbound {
         (batch, encoding): (&Arc<Batch>, Encoding),
         range: Range<usize>,
     ) {
+        self.push_shared(arena, (batch, encoding), range, Purpose::Delivery);
+    }
+
+    /// Queues what others are told at the same time, too, but is no message of a room's order.
+    pub fn push_notice(
+        &mut self,
+        arena: &mut SendArena,
+        (batch, encoding): (&Arc<Batch>, Encoding),
+        range: Range<usize>,
+    ) {
+        self.push_shared(arena, (batch, encoding), range, Purpose::Reply);
+    }
+
+    fn push_shared(
+        &mut self,
+        arena: &mut SendArena,
+        (batch, encoding): (&Arc<Batch>, Encoding),
+        range: Range<usize>,
+        purpose: Purpose,
+    ) {
         let buffer = arena.hold(Buffer::Batch(Arc::clone(batch), encoding));
         let (start, end) = (range.start as u32, range.end as u32);
-        let node = Node { buffer, start, end, next: NONE, purpose: Purpose::Delivery };
+        let node = Node { buffer, start, end, next: NONE, purpose };
         let cost = arena.cost(&node);
         self.append(arena, node, cost);
     }

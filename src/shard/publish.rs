@@ -11,7 +11,7 @@ use super::mailbox::{Mail, Mesh, Publication};
 use super::membership::LocalRooms;
 use crate::id::{ConnectionId, ShardId};
 use crate::protocol::{Kind, Opcode, push_server_frame, server_frame_bytes};
-use crate::rooms::{Batch, Published, Room, Route, Sender};
+use crate::rooms::{Batch, Identity, Published, Room, Route, Sender};
 use crate::slab::{Key, NONE};
 use crate::time::Time;
 
@@ -21,11 +21,29 @@ mod tests;
 /// One batch gathers up to this much, so that what a slow receiver pins stays divisible.
 const BATCH_BYTES_MAX: usize = 64 << 10;
 
+/// A connection that publishes.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    /// Its slot.
+    pub connection: Key,
+    /// How others know it.
+    pub client: ConnectionId,
+    /// What it says of itself.
+    pub identity: Option<Arc<Identity>>,
+}
+
+impl Publisher {
+    /// What its messages say of who they are from.
+    pub fn sender(&self) -> (Sender, Option<Arc<Identity>>) {
+        (Sender::Member(self.client), self.identity.clone())
+    }
+}
+
 /// One message.
 #[derive(Debug)]
 struct Entry {
-    sender: ConnectionId,
-    /// The sender's membership in the room, if it has one.
+    publisher: Publisher,
+    /// Its membership in the room, if it has one.
     membership: Option<Key>,
     kind: Kind,
     payload: Payload,
@@ -48,7 +66,7 @@ pub struct PublishQueue {
     entries: Vec<Entry>,
     rooms: Vec<Key>,
     /// Who has published into an inbox over its limit.
-    congesting: Vec<ConnectionId>,
+    congesting: Vec<Key>,
     pool: BatchPool,
     evicted: Vec<Arc<Batch>>,
 }
@@ -65,33 +83,33 @@ impl PublishQueue {
     }
 
     /// The connections that have published into an inbox over its limit, with repeats.
-    pub fn congesting(&self) -> impl Iterator<Item = ConnectionId> + '_ {
+    pub fn congesting(&self) -> impl Iterator<Item = Key> + '_ {
         self.congesting.iter().copied()
     }
 
-    /// Notes a sender whose message [`hand_out`] put into an inbox over its limit.
-    pub fn add_congesting(&mut self, sender: ConnectionId) {
-        self.congesting.push(sender);
+    /// Notes a connection whose message [`hand_out`] put into an inbox over its limit.
+    pub fn add_congesting(&mut self, connection: Key) {
+        self.congesting.push(connection);
     }
 
-    /// Collects one message for a room with members on this shard; `membership` is the sender's in it.
+    /// Collects one message for a room with members on this shard; `membership` is the publisher's in it.
     pub fn push(
         &mut self,
         rooms: &mut LocalRooms,
         (room, membership): (Key, Option<Key>),
-        sender: ConnectionId,
+        publisher: Publisher,
         (kind, data): (Kind, &[u8]),
     ) {
         let Some(local) = rooms.get_mut(room) else { return };
         let payload = if server_frame_bytes(data.len()) > BATCH_BYTES_MAX {
-            Payload::Alone(batch_of_one(Sender::Member(sender), kind, data))
+            Payload::Alone(batch_of_one(publisher.sender(), kind, data))
         } else {
             let start = self.bytes.len();
             self.bytes.extend_from_slice(data);
             Payload::Collected { start, end: self.bytes.len() }
         };
         let index = self.entries.len() as u32;
-        self.entries.push(Entry { sender, membership, kind, payload, next: NONE });
+        self.entries.push(Entry { publisher, membership, kind, payload, next: NONE });
         local.pending = match local.pending {
             Some((first, last)) => {
                 self.entries[last as usize].next = index;
@@ -143,7 +161,7 @@ impl PublishQueue {
                     rooms.note_own(membership, last_offset);
                 }
                 if congested {
-                    self.congesting.push(entry.sender);
+                    self.congesting.push(entry.publisher.connection);
                 }
             }
             next = until;
@@ -203,7 +221,7 @@ impl PublishQueue {
         let batch = pool.build(bytes, |batch| {
             for entry in entries_between(entries, first, until) {
                 if let Payload::Collected { start, end } = entry.payload {
-                    push_message(batch, Sender::Member(entry.sender), entry.kind, &collected[start..end]);
+                    push_message(batch, entry.publisher.sender(), entry.kind, &collected[start..end]);
                 }
             }
         });
@@ -244,13 +262,13 @@ pub fn hand_out<S>(
 }
 
 /// A batch of one message.
-pub fn batch_of_one(sender: Sender, kind: Kind, data: &[u8]) -> Arc<Batch> {
+pub fn batch_of_one(sender: (Sender, Option<Arc<Identity>>), kind: Kind, data: &[u8]) -> Arc<Batch> {
     let mut batch = Batch::with_capacity(server_frame_bytes(data.len()));
     push_message(&mut batch, sender, kind, data);
     Arc::new(batch)
 }
 
-fn push_message(batch: &mut Batch, sender: Sender, kind: Kind, data: &[u8]) {
+fn push_message(batch: &mut Batch, sender: (Sender, Option<Arc<Identity>>), kind: Kind, data: &[u8]) {
     let text = kind == Kind::Text;
     batch.push(text, sender, data.len(), |out| push_server_frame(out, Opcode::from(kind), data));
 }

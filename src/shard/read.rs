@@ -1,9 +1,8 @@
 //! The read phase: readiness becomes bytes, bytes become events, events become effects.
 
 use std::io::ErrorKind;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::endpoint::{CloseCause, Effects};
+use crate::endpoint::CloseCause;
 use crate::protocol::{Event, Input, Message, Opcode, push_server_frame};
 use crate::reactor::{Io, Ready};
 use crate::slab::Key;
@@ -192,13 +191,7 @@ impl<S> Core<S> {
     fn on_message(&mut self, key: Key, session: &mut Session, message: Message<'_>) -> Step {
         self.tally.add(Counter::MessagesIn, 1);
         let id = self.connection_id(key);
-        let mut effects: Effects<'_> = std::mem::take(&mut self.effects).recycle();
-        let Some(instance) = self.router.endpoint(session.endpoint) else { return Step::Continue };
-        let handled = catch_unwind(AssertUnwindSafe(|| instance.message(id, message, &mut effects)));
-        if handled.is_err() {
-            return Step::Finish(CloseCause::EndpointPanic);
-        }
-        match self.apply(key, session, effects) {
+        match self.call(key, session, |endpoint, effects| endpoint.message(id, message, effects)) {
             Some(cause) => Step::Finish(cause),
             None => Step::Continue,
         }

@@ -7,15 +7,16 @@ use std::io::IoSlice;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::endpoint::events::{push_event, push_gap};
+use crate::endpoint::events::push_gap;
 use crate::endpoint::{Behind, OwnMessages};
 use crate::id::ConnectionId;
 use crate::rooms::{
-    Batch, Encoded, Encoding, Entry, LagPolicy, OutOfWindow, Piece, Position, ReadLimits, Room, Sender,
+    Batch, Encoding, Entry, LagPolicy, OutOfWindow, Piece, Position, ReadLimits, Room, Sender,
 };
 use crate::slab::Key;
 use crate::time::Time;
 
+use super::encode::encode;
 use super::membership::{Arrived, LocalRoom, LocalRooms, Membership};
 use super::outbound::{Outbound, SLICES_PER_SEND, SendArena};
 use super::stats::{Counter, Tally};
@@ -202,9 +203,7 @@ impl Plan {
         }
         let from = local.arrived.partition_point(|arrived| arrived.last_offset() <= cursor);
         for (at, arrived) in local.arrived.iter().enumerate().skip(from) {
-            if membership.encoding == Encoding::Events {
-                make_events(&local.room, &arrived.batch, arrived.offset_before);
-            }
+            encode(&local.room, &arrived.batch, membership.encoding, arrived.offset_before);
             let first = cursor.saturating_sub(arrived.offset_before) as u32;
             let source = Source::Arrived(membership.room, at as u32);
             let messages = first..arrived.batch.len();
@@ -223,9 +222,8 @@ impl Plan {
             return read.map(|_| ());
         };
         for (at, piece) in pieces.iter().enumerate().skip(from) {
-            if membership.encoding == Encoding::Events {
-                make_events(room, &piece.batch, piece.offset_before - u64::from(piece.first));
-            }
+            let offset_before = piece.offset_before - u64::from(piece.first);
+            encode(room, &piece.batch, membership.encoding, offset_before);
             let offset_after = piece.offset_before + u64::from(piece.end - piece.first);
             let source = Source::Window(at as u32);
             self.add((membership, index, id), source, &piece.batch, piece.first..piece.end, offset_after);
@@ -303,7 +301,7 @@ fn read_window(
         let Err(OutOfWindow(extent)) = room.read_after(cursor, serving.now, WINDOW_READ, pieces) else {
             return Ok(Some(room));
         };
-        if room.policy() == LagPolicy::Disconnect {
+        if room.policy() == LagPolicy::Disconnect || membership.encoding.tells_removal() {
             let position = Position { epoch: extent.epoch, offset: cursor };
             return Err(Behind { room: room.name().clone(), position });
         }
@@ -326,21 +324,5 @@ fn skip(serving: &mut Serving<'_>, index: u32, to: u64, counter: Counter) {
 fn set_cursor(rooms: &mut LocalRooms, membership: u32, cursor: u64) {
     if let Some(membership) = rooms.membership_mut(membership) {
         membership.cursor = cursor;
-    }
-}
-
-/// Makes the server-sent events of a batch, for everybody who needs them.
-fn make_events(room: &Room, batch: &Batch, offset_before: u64) {
-    let added = batch.make_events(|batch| {
-        let mut events = Encoded::default();
-        for (index, entry) in (0..).zip(batch.entries()) {
-            let offset = offset_before + u64::from(index) + 1;
-            let payload = batch.payload(index);
-            events.push(|out| push_event(out, room.epoch(), offset, entry.text, payload));
-        }
-        events
-    });
-    if added > 0 {
-        room.add_encoded(offset_before, added);
     }
 }

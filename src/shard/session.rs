@@ -1,11 +1,17 @@
 //! One connection's slot: transport, protocol, and what the shard itself keeps of it.
 
+use std::sync::Arc;
+
+use crate::id::ConnectionId;
 use crate::protocol::Connection;
 use crate::reactor::{Interest, PeerAddress};
+use crate::rooms::Identity;
+use crate::slab::Key;
 use crate::time::Time;
 
 use super::membership::NO_MEMBERSHIP;
 use super::outbound::Outbound;
+use super::publish::Publisher;
 use super::settings::Settings;
 
 /// What stands in the slab for one connection.
@@ -21,8 +27,14 @@ pub struct Slot<T> {
 pub struct Session {
     pub outbound: Outbound,
     pub peer: PeerAddress,
+    /// How others know it: its own id, or that of the connection that it comes back for.
+    pub client: ConnectionId,
+    /// What it says of itself.
+    pub identity: Option<Arc<Identity>>,
     /// When the peer last sent anything, or reading last resumed.
     pub received_at: Time,
+    /// When it was last asked for a sign of life that its endpoint asks for in its own way.
+    pub heartbeat_at: Time,
     /// When reading last resumed after a pause of ours; at first, when it began.
     pub resumed_at: Time,
     /// While [`Session::waiting`]: when the kernel last took bytes.
@@ -41,6 +53,10 @@ pub struct Session {
     pub interest: Interest,
     /// The endpoint accepted it; it will be told of the end.
     pub opened: bool,
+    /// It has to introduce itself before its deadline.
+    pub introduces_itself: bool,
+    /// Its endpoint asks for signs of life in its own way, whatever else comes and goes.
+    pub own_heartbeat: bool,
     /// It came over a listener that only this machine can reach.
     pub trusted: bool,
     /// It has been answered an HTTP request.
@@ -78,6 +94,7 @@ pub struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {
     HandshakeTimeout,
+    IntroductionTimeout,
     HttpIdle,
     MessageTimeout,
     Ping,
@@ -89,11 +106,19 @@ pub enum Due {
 
 impl Session {
     /// A session at its accept.
-    pub fn new(peer: PeerAddress, trusted: bool, now: Time, handshake_deadline: Time) -> Session {
+    pub fn new(
+        client: ConnectionId,
+        (peer, trusted): (PeerAddress, bool),
+        now: Time,
+        handshake_deadline: Time,
+    ) -> Session {
         Session {
             outbound: Outbound::default(),
             peer,
+            client,
+            identity: None,
             received_at: now,
+            heartbeat_at: now,
             resumed_at: now,
             progress_at: now,
             deadline: handshake_deadline,
@@ -103,6 +128,8 @@ impl Session {
             endpoint: 0,
             interest: Interest { readable: true, writable: false },
             opened: false,
+            introduces_itself: false,
+            own_heartbeat: false,
             trusted,
             served: false,
             streams: false,
@@ -119,6 +146,11 @@ impl Session {
             write_closed: false,
             dead: false,
         }
+    }
+
+    /// It as the publisher of a message.
+    pub fn publisher(&self, key: Key) -> Publisher {
+        Publisher { connection: key, client: self.client, identity: self.identity.clone() }
     }
 
     /// Whether we have stopped reading by our own choice; silence is not the peer's fault then.
@@ -147,7 +179,12 @@ impl<T> Slot<T> {
         if session.waiting {
             earliest = (session.progress_at + settings.write_timeout, Due::WriteTimeout);
         }
-        if !session.is_paused() && !session.ping_sent {
+        if session.introduces_itself {
+            return earliest.min((session.deadline, Due::IntroductionTimeout));
+        }
+        if session.own_heartbeat && !session.ping_sent {
+            earliest = earliest.min((session.heartbeat_at + settings.ping_interval, Due::Ping));
+        } else if !session.is_paused() && !session.ping_sent {
             earliest = earliest.min((session.received_at + settings.ping_interval, Due::Ping));
         }
         // Our ping may stand behind what is waiting: then progress is the sign of life that counts.

@@ -32,6 +32,11 @@ pub struct Settings {
     pub http_bytes_max: usize,
     /// Rooms that a connection may be in.
     pub memberships_max: usize,
+    /// How long one that died may take to come back before the others are told that it left.
+    pub presence_grace: Duration,
+    /// Members of a room that a list of them has at most, and up to which members are told who joins and
+    /// leaves.
+    pub presence_members_max: usize,
     /// Bytes that are read and thrown away after the conversation has ended.
     pub linger_bytes_max: usize,
 }

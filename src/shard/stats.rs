@@ -36,6 +36,7 @@ counters! {
     Publications => "publications_total", "Messages that entered a room.";
     Deliveries => "deliveries_total", "Messages given to a member's socket.";
     CutOutOfWindow => "lag_cut_out_of_window_total", "Members disconnected because their cursor fell out of the room's window (policy `disconnect`).";
+    RemovedOutOfWindow => "lag_removed_total", "Memberships ended because the cursor fell out of the window, of members that can be told to come back (policy `skip`).";
     CutStalled => "lag_cut_stalled_total", "Members disconnected behind in a room without progress (policy `disconnect`).";
     CutStalledSkip => "lag_cut_stalled_skip_total", "The same in a room of policy `skip`.";
     CutStalledLatest => "lag_cut_stalled_latest_total", "The same in a room of policy `latest`.";

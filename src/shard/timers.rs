@@ -4,8 +4,9 @@ use crate::endpoint::events::push_heartbeat;
 use crate::endpoint::{Behind, CloseCause};
 use crate::reactor::Io;
 use crate::rooms::{LagPolicy, Position};
+use crate::slab::Key;
 
-use super::session::{Due, Session};
+use super::session::{Due, Session, Slot};
 use super::stats::Counter;
 use super::{Core, Shard, TIMERS_PER_TURN};
 
@@ -26,11 +27,10 @@ impl<I: Io> Shard<I> {
         if deadline <= core.now {
             let settings = &core.settings;
             match due {
-                Due::Ping => {
-                    slot.session.ping_sent = true;
-                    slot.session.deadline = core.now + settings.pong_timeout;
-                    slot.session.outbound.push_ping();
-                    core.mark_dirty(index, &mut slot.session);
+                Due::Ping => core.ask_for_life(key, slot),
+                Due::IntroductionTimeout => {
+                    let limit = settings.handshake_timeout;
+                    core.finish(key, slot, CloseCause::IntroductionTimeout { limit });
                 }
                 Due::HandshakeTimeout => {
                     let limit = settings.handshake_timeout;
@@ -67,6 +67,23 @@ impl<I: Io> Shard<I> {
 }
 
 impl<S> Core<S> {
+    /// Asks a peer for a sign of life.
+    fn ask_for_life<T>(&mut self, key: Key, slot: &mut Slot<T>) {
+        slot.session.ping_sent = true;
+        slot.session.heartbeat_at = self.now;
+        slot.session.deadline = self.now + self.settings.pong_timeout;
+        if !slot.session.own_heartbeat {
+            slot.session.outbound.push_ping();
+            self.mark_dirty(key.index(), &mut slot.session);
+            return;
+        }
+        let id = self.connection_id(key);
+        let closed = self.call(key, &mut slot.session, |endpoint, effects| endpoint.heartbeat(id, effects));
+        if let Some(cause) = closed {
+            self.finish(key, slot, cause);
+        }
+    }
+
     /// The end of a connection that takes nothing.
     pub(super) fn stalled(&mut self, session: &Session) -> CloseCause {
         let behind = self.count_stalled(session);

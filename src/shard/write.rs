@@ -2,8 +2,9 @@
 
 use std::io::{ErrorKind, IoSlice};
 
-use crate::endpoint::{Behind, CloseCause};
+use crate::endpoint::{Behind, CloseCause, Removal};
 use crate::reactor::Io;
+use crate::rooms::LagPolicy;
 use crate::slab::Key;
 
 use super::outbound::SLICES_PER_SEND;
@@ -36,10 +37,7 @@ impl<I: Io> Shard<I> {
             match send_all(io, key, slot, core) {
                 Ok(()) => {}
                 Err(SendError::Transport(kind)) => core.transport_failed(key, slot, kind),
-                Err(SendError::OutOfWindow(behind)) => {
-                    core.tally.add(Counter::CutOutOfWindow, 1);
-                    core.finish(key, slot, CloseCause::OutOfWindow { behind });
-                }
+                Err(SendError::OutOfWindow(behind)) => core.left_behind(key, slot, behind),
             }
         }
         let session = &mut slot.session;
@@ -48,8 +46,8 @@ impl<I: Io> Shard<I> {
             return;
         }
         session.outbound.settle(&mut core.arena);
-        let http_bytes = if session.opened { 0 } else { session.outbound.pinned_reply_bytes() };
-        core.count_http_bytes(session, http_bytes);
+        let answers = session.outbound.pinned_reply_bytes();
+        core.count_http_bytes(session, answers);
         core.tally.raise(Counter::QueuePinnedMax, session.outbound.pinned_bytes() as u64);
         if was_waiting && !slot.session.waiting {
             core.caught_up(index, slot);
@@ -78,12 +76,11 @@ fn send_all<I: Io>(
     slot: &mut Slot<I::Stream>,
     core: &mut Core<I::Socket>,
 ) -> Result<(), SendError> {
-    let id = core.connection_id(key);
     let session = &mut slot.session;
     let mut caught_up = 0;
     loop {
         let (mut serving, plan) = core.serving(&mut session.outbound);
-        plan.make(&mut serving, id, session.memberships).map_err(SendError::OutOfWindow)?;
+        plan.make(&mut serving, session.client, session.memberships).map_err(SendError::OutOfWindow)?;
         session.outbound.promote_control(&mut core.arena);
         let mut slices = [IoSlice::new(&[]); SLICES_PER_SEND];
         let own = session.outbound.gather(&core.arena, &mut slices);
@@ -132,6 +129,25 @@ fn send_all<I: Io>(
 }
 
 impl<S> Core<S> {
+    /// A room's window has left a member behind. Where the member can be told that it has to come back to
+    /// the room, and the policy is not to disconnect, only its membership ends.
+    fn left_behind<T>(&mut self, key: Key, slot: &mut Slot<T>, behind: Behind) {
+        let session = &mut slot.session;
+        let room = self.rooms.find(&behind.room).and_then(|room| self.rooms.get(room));
+        if room.is_none_or(|local| local.room.policy() == LagPolicy::Disconnect) {
+            self.tally.add(Counter::CutOutOfWindow, 1);
+            self.finish(key, slot, CloseCause::OutOfWindow { behind });
+            return;
+        }
+        self.tally.add(Counter::RemovedOutOfWindow, 1);
+        self.leave_room(session, &behind.room);
+        let closed = self.tell_removed(key, session, &behind.room, Removal::OutOfWindow);
+        self.mark_dirty(key.index(), session);
+        if let Some(cause) = closed {
+            self.finish(key, slot, cause);
+        }
+    }
+
     /// All that waited is sent: the heartbeat counts again. A ping that went out with the rest gets
     /// its whole time.
     fn caught_up<T>(&mut self, index: u32, slot: &mut Slot<T>) {

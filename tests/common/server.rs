@@ -12,7 +12,9 @@ use fanfare::endpoint::{CloseKind, Echo, Endpoint, Relay, RouterPlan};
 use fanfare::id::ShardId;
 use fanfare::reactor::{PeerAddress, Wake};
 use fanfare::rooms::{Registry, RoomSettings};
-use fanfare::shard::{Admission, Adopt, Counter, Mail, Mesh, Progress, Settings, Shard, ShardStats, Shared};
+use fanfare::shard::{
+    Admission, Adopt, Counter, Mail, Mesh, Progress, RemovalOrder, Settings, Shard, ShardStats, Shared,
+};
 use fanfare::time::Time;
 
 use super::frames::{Frame, frames, request, split_response};
@@ -233,6 +235,16 @@ impl Server {
             self.mesh.send(ShardId::new(shard), Mail::Drain { deadline });
             self.mesh.wake(ShardId::new(shard));
         }
+    }
+
+    /// A back end's order to end connections or memberships, to every shard.
+    pub fn remove(&mut self, order: RemovalOrder) {
+        let order = Arc::new(order);
+        for shard in 0..self.shards.len() {
+            self.mesh.send(ShardId::new(shard), Mail::Removal(Arc::clone(&order)));
+            self.mesh.wake(ShardId::new(shard));
+        }
+        self.settle();
     }
 
     /// Drains at once, and checks that every socket was closed exactly once and nothing is left:

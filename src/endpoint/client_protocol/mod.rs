@@ -26,14 +26,17 @@
 //! Without tags, `data` is what was published. JSON that is nested more than 60 deep, has a number beyond a
 //! double or half a surrogate pair goes as `text`, so that one member cannot break the others' parsers.
 
+mod checks;
 mod codes;
 mod decode;
+mod endpoint;
 mod json_commands;
 mod json_replies;
 mod model;
 mod protobuf_commands;
 mod protobuf_replies;
 mod replies;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +44,7 @@ use crate::protocol::Kind;
 
 pub use codes::{DisconnectCode, ErrorCode, UnsubscribeCode};
 pub use decode::{COMMANDS_PER_MESSAGE_MAX, Commands, DecodeError, Problem, decode};
+pub use endpoint::{ClientProtocol, ClientProtocolSettings, ERRORS_IN_A_ROW_MAX, HISTORY_LIMIT_MAX};
 pub use model::{
     Client, Command, Connect, ConnectReply, Data, FLAG_CHANNEL_COMPACTION, FLAG_REJECT_UNRECOVERED, History,
     HistoryReply, Method, Publication, Request, SDK_NAMES, StreamPosition, Subscribe, SubscribeReply,

@@ -19,6 +19,8 @@ pub struct HistoryItem<'a> {
     pub payload: &'a [u8],
     /// The connection that published it, if one did.
     pub sender: Option<ConnectionId>,
+    /// The name that it gave itself.
+    pub name: Option<&'a str>,
 }
 
 /// A part of a room's history, to be answered to `GET /rooms/{room}`.
@@ -41,9 +43,9 @@ pub struct History<'a> {
 impl History<'_> {
     /// 200 with `{"room","epoch","offset","first","more","publications":[…]}`.
     ///
-    /// A publication is `{"offset","time","sender"}` and exactly one of `json`, `text` and `base64`,
+    /// A publication is `{"offset","time","sender","name"}` and exactly one of `json`, `text` and `base64`,
     /// which tells what it is: text that is JSON stands there as it was published, other text as a
-    /// string, binary in base64 (RFC 4648 §4). `sender` is left out if there was none. JSON that
+    /// string, binary in base64 (RFC 4648 §4). `sender` and its `name` are left out if there was none. JSON that
     /// common parsers stumble over (nested more than 60 deep, numbers beyond a double, half surrogate
     /// pairs) is given as `text`.
     pub fn answer(&self) -> Answer {
@@ -71,6 +73,9 @@ fn push_item(out: &mut Vec<u8>, item: &HistoryItem<'_>) {
     push_plain_member(out, "time", item.time_unix_ms);
     if let Some(sender) = item.sender {
         push_text_member(out, "sender", &sender.to_string());
+    }
+    if let Some(name) = item.name {
+        push_text_member(out, "name", name);
     }
     match Form::of(item.text, item.payload) {
         Form::Json(text) => {
@@ -120,7 +125,7 @@ mod tests {
     const EPOCH: &str = "00000000000000ab";
 
     fn text(offset: u64, payload: &[u8]) -> HistoryItem<'_> {
-        HistoryItem { offset, time_unix_ms: 1_700_000_000_123, text: true, payload, sender: None }
+        HistoryItem { offset, time_unix_ms: 1_700_000_000_123, text: true, payload, sender: None, name: None }
     }
 
     fn answer(items: &[HistoryItem<'_>]) -> Answer {

@@ -17,7 +17,7 @@ pub(super) mod tests;
 
 use crate::id::ConnectionId;
 use crate::protocol::{Kind, Refusal};
-use crate::rooms::{Position, RoomName, Start};
+use crate::rooms::{Identity, Position, RoomName, Start};
 
 pub use crate::rooms::IDEMPOTENCY_KEY_BYTES_MAX;
 pub use content::check_payload;
@@ -25,7 +25,7 @@ pub use cors::cors_headers;
 pub use history::{History, HistoryItem, gone};
 pub(super) use json::{Form, Object, given, push_base64, push_string};
 pub use list::{RoomEntry, list_answer};
-pub use parameters::start_from_query;
+pub use parameters::{identity_from_query, start_from_query};
 pub use publish::{PublishMany, parse_publish_many, publish_answer, publish_many_answer};
 pub use route::{PATHS, is_rooms_path, route};
 
@@ -95,6 +95,8 @@ pub enum RoomsCall {
         room: RoomName,
         /// Where the stream begins.
         start: Start,
+        /// How the reader wants to be known.
+        identity: Option<Identity>,
     },
 }
 

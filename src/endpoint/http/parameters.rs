@@ -6,7 +6,7 @@ use super::{IDEMPOTENCY_KEY_BYTES_MAX, LIMIT_DEFAULT, SHOWN_CHARS_MAX, bad_reque
 use crate::endpoint::query_value;
 use crate::id::ConnectionId;
 use crate::protocol::{Refusal, Request, shown};
-use crate::rooms::{Position, RoomName, Start};
+use crate::rooms::{Identity, Position, RoomName, Start};
 
 fn query<'r>(request: &Request<'r>, name: &str) -> Result<Option<Cow<'r, str>>, Refusal> {
     query_value(request.query(), name).map_err(|error| bad_request(format!("query value of {name}: {error}")))
@@ -85,6 +85,21 @@ pub(super) fn start(request: &Request<'_>) -> Result<Start, Refusal> {
         Some(id) if !id.is_empty() => position("Last-Event-ID", id).map(Start::Since),
         _ => start_from_query(query(request, "since")?.as_deref(), query(request, "last")?.as_deref()),
     }
+}
+
+/// `?name=` of one that joins a room: how it wants to be known to the others.
+pub(super) fn identity(request: &Request<'_>) -> Result<Option<Identity>, Refusal> {
+    identity_from_query(query(request, "name")?.as_deref())
+}
+
+/// Who somebody is, of the decoded value of `?name=`.
+///
+/// # Errors
+///
+/// 400 for a name that breaks the rule.
+pub fn identity_from_query(name: Option<&str>) -> Result<Option<Identity>, Refusal> {
+    let identity = name.map(Identity::new).transpose();
+    identity.map_err(|error| bad_request(format!("query value of name: {error}")))
 }
 
 /// The value of a header that may be there once.

@@ -2,7 +2,9 @@
 
 use super::content::{check_coding, payload_kind};
 use super::cors::{cors_headers, options_answer};
-use super::parameters::{excluded, idempotency_key, limit, refuse_idempotency_key, room_after, since, start};
+use super::parameters::{
+    excluded, idempotency_key, identity, limit, refuse_idempotency_key, room_after, since, start,
+};
 use super::{HISTORY_LIMIT_MAX, LIST_LIMIT_MAX, RoomsCall, Routed, bad_request};
 use crate::endpoint::OriginPolicy;
 use crate::endpoint::query::decode;
@@ -71,7 +73,8 @@ impl<'p> Path<'p> {
                 })
             }
             (Path::Events(room), "GET" | "HEAD") => {
-                Ok(RoomsCall::Events { room: room_name(room)?, start: start(request)? })
+                let (room, start) = (room_name(room)?, start(request)?);
+                Ok(RoomsCall::Events { room, start, identity: identity(request)? })
             }
             (_, method) => Err(self.method_not_allowed(method)),
         }
@@ -171,7 +174,7 @@ mod tests {
             |kind| RoomsCall::Publish { room: room("a/b"), exclude: None, idempotency_key: None, kind };
         let history = RoomsCall::History { room: room("a/b"), since: None, limit: 100 };
         let list = RoomsCall::List { after: None, limit: 100 };
-        let events = RoomsCall::Events { room: room("a/b"), start: Start::Live };
+        let events = RoomsCall::Events { room: room("a/b"), start: Start::Live, identity: None };
         for (line, call) in [
             ("GET /rooms", list.clone()),
             ("HEAD /rooms", list),
@@ -201,7 +204,7 @@ mod tests {
         assert_eq!(exclude, Some("3-1f".parse().unwrap()));
         assert_eq!(idempotency_key.as_deref(), Some("k1"));
         let call = called("GET /rooms/a/events?last=4 HTTP/1.1");
-        assert_eq!(call, RoomsCall::Events { room: room("a"), start: Start::Last(4) });
+        assert_eq!(call, RoomsCall::Events { room: room("a"), start: Start::Last(4), identity: None });
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn epoch() -> Epoch {
 fn batch(sizes: &[usize], fill: u8) -> Arc<Batch> {
     let mut batch = Batch::with_capacity(sizes.iter().sum::<usize>() + 2 * sizes.len());
     for bytes in sizes {
-        batch.push(false, Sender::Api { exclude: None }, *bytes, |out| {
+        batch.push(false, (Sender::Api { exclude: None }, None), *bytes, |out| {
             out.extend_from_slice(b"<>");
             out.resize(out.len() + bytes, fill);
         });
@@ -295,7 +295,7 @@ fn run(steps: Vec<Step>, limits: HistoryLimits) {
                 let Some(one) = model.all.get(which) else { continue };
                 let mut events = Encoded::default();
                 (0..one.batch.len()).for_each(|_| events.push(|out| out.extend_from_slice(b"data")));
-                let added = one.batch.make_events(|_| events);
+                let added = one.batch.make(Encoding::Events, |_| events);
                 log.add_encoded(one.before, added);
             }
             Step::EvictAll => {

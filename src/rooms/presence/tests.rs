@@ -22,7 +22,7 @@ fn identity(name: &str) -> Option<Arc<Identity>> {
 }
 
 fn enter(presence: &mut Presence, number: u64, identity: Option<Arc<Identity>>) -> Entered {
-    presence.enter(Present { client: client(number), identity })
+    presence.enter(Present { client: client(number), identity }, true)
 }
 
 fn stats(presence: &Presence) -> (usize, usize) {
@@ -44,6 +44,26 @@ fn rules_have_the_words_of_the_levels() {
 }
 
 #[test]
+fn who_is_not_listed_is_counted_and_costs_nothing() {
+    let mut presence = Presence::new(PresenceLevel::Full);
+    assert_eq!(enter(&mut presence, 0, None), Entered::New);
+    let bytes = presence.bytes();
+    for number in 1..4 {
+        let member = Present { client: client(number), identity: None };
+        assert_eq!(presence.enter(member, false), Entered::Unlisted);
+    }
+    assert_eq!((stats(&presence), presence.bytes()), ((4, 1), bytes));
+    assert_eq!(presence.list(1).unwrap().len(), 1, "only the listed count for a list's limit");
+    assert!(!presence.linger(client(2), at(1)));
+    for number in 1..4 {
+        assert_eq!(presence.leave(client(number), None, false), None);
+    }
+    assert_eq!(stats(&presence), (1, 1));
+    assert!(presence.leave(client(0), None, true).is_some());
+    assert_eq!(presence.bytes(), 0);
+}
+
+#[test]
 fn clients_without_a_name_are_one_user() {
     let mut presence = Presence::new(PresenceLevel::Full);
     for (number, name, expected) in
@@ -53,7 +73,7 @@ fn clients_without_a_name_are_one_user() {
         assert_eq!(stats(&presence), expected, "{number}");
     }
     for (number, expected) in [(4, (3, 2)), (3, (2, 1)), (1, (1, 1)), (2, (0, 0))] {
-        assert_eq!(presence.leave(client(number), None).unwrap().client, client(number));
+        assert_eq!(presence.leave(client(number), None, true).unwrap().client, client(number));
         assert_eq!(stats(&presence), expected, "{number}");
     }
 }
@@ -107,7 +127,7 @@ fn a_timer_of_an_earlier_death_ends_nothing() {
 fn who_is_not_here_cannot_leave_or_linger() {
     let mut presence = Presence::new(PresenceLevel::Full);
     enter(&mut presence, 1, identity("Ada"));
-    assert_eq!(presence.leave(client(2), identity("Ada").as_deref()), None);
+    assert_eq!(presence.leave(client(2), identity("Ada").as_deref(), true), None);
     assert!(!presence.linger(client(2), at(1)));
     assert_eq!(presence.expire(client(2), at(1)), None);
     assert_eq!(stats(&presence), (1, 1));
@@ -128,9 +148,9 @@ fn at_level_count_only_counts_are_kept() {
         none.to_string(),
         "the room's presence level is count; who is in a room is known at full (--presence)"
     );
-    assert_eq!(presence.leave(client(0), identity("Grace").as_deref()), None);
+    assert_eq!(presence.leave(client(0), identity("Grace").as_deref(), true), None);
     assert_eq!(stats(&presence), (1000, 2), "nobody of that name was here");
-    assert_eq!(presence.leave(client(0), identity("Ada").as_deref()), None, "nobody is told");
+    assert_eq!(presence.leave(client(0), identity("Ada").as_deref(), true), None, "nobody is told");
     assert_eq!(stats(&presence), (999, 2));
 }
 
@@ -139,7 +159,7 @@ fn at_level_off_nothing_is_kept() {
     let mut presence = Presence::new(PresenceLevel::Off);
     assert_eq!(enter(&mut presence, 1, identity("Ada")), Entered::Unlisted);
     assert!(!presence.linger(client(1), at(10)));
-    assert_eq!(presence.leave(client(1), None), None);
+    assert_eq!(presence.leave(client(1), None, true), None);
     assert_eq!(presence.list(9), Err(NoList::NotKept { level: PresenceLevel::Off }));
     assert_eq!((presence.stats(), presence.bytes(), presence.kept.is_none()), (None, 0, true));
 }
@@ -156,9 +176,11 @@ fn bytes_count_entries_and_names_and_an_empty_room_owns_none() {
     enter(&mut presence, 3, identity(&name));
     let user = USER_BYTES + NAME_BYTES_MAX;
     assert_eq!(presence.bytes(), KEPT_BYTES + MEMBER_BYTES + 2 * named + user);
-    assert!(presence.leave(client(2), None).is_some());
+    assert!(presence.leave(client(2), None, true).is_some());
     assert_eq!(presence.bytes(), KEPT_BYTES + MEMBER_BYTES + named + user);
-    assert!(presence.leave(client(3), None).is_some() && presence.leave(client(1), None).is_some());
+    assert!(
+        presence.leave(client(3), None, true).is_some() && presence.leave(client(1), None, true).is_some()
+    );
     assert_eq!((presence.bytes(), presence.kept.is_none()), (0, true));
 }
 
@@ -239,7 +261,7 @@ impl Run {
             return; // The caller lets each enter once.
         }
         let entering = Known { number, name, until: None };
-        let entered = self.presence.enter(entering.present());
+        let entered = self.presence.enter(entering.present(), true);
         let lingered = found.map(|found| self.known[found].until.take().is_some());
         let expected = match lingered {
             _ if !self.is_full() => Entered::Unlisted,
@@ -263,7 +285,7 @@ impl Run {
             return; // The caller lets only those leave who entered.
         }
         let identity = found.and_then(|known| known.present().identity);
-        let told = self.presence.leave(client(number), identity.as_deref());
+        let told = self.presence.leave(client(number), identity.as_deref(), true);
         self.told_of_leave(told, found);
     }
 

@@ -14,7 +14,7 @@ const AGE: Duration = Duration::from_secs(60);
 
 fn registry(memory_max: usize) -> Registry {
     let history = HistoryLimits { bytes_max: 1 << 20, messages_max: 100, age_max: AGE };
-    Registry::new(RoomSettings { history, memory_max, lag: Vec::new() })
+    Registry::new(RoomSettings { history, memory_max, lag: Vec::new(), presence: Vec::new() })
 }
 
 fn route(shard: usize) -> Route {
@@ -27,7 +27,7 @@ fn name(number: usize) -> RoomName {
 
 fn batch(bytes: usize) -> Arc<Batch> {
     let mut batch = Batch::with_capacity(bytes);
-    batch.push(false, Sender::Api { exclude: None }, bytes, |out| out.resize(bytes, 0));
+    batch.push(false, (Sender::Api { exclude: None }, None), bytes, |out| out.resize(bytes, 0));
     Arc::new(batch)
 }
 
@@ -286,7 +286,9 @@ impl Model {
     fn publish(&mut self, room: usize, sizes: &[usize], key: Option<u8>) {
         let mut batch = Batch::with_capacity(sizes.iter().sum());
         for bytes in sizes {
-            batch.push(true, Sender::Api { exclude: None }, *bytes, |out| out.resize(out.len() + bytes, 0));
+            batch.push(true, (Sender::Api { exclude: None }, None), *bytes, |out| {
+                out.resize(out.len() + bytes, 0)
+            });
         }
         let (now, key_cost) = (self.now, self.key_cost);
         let cost = batch.pinned_bytes() + self.place_cost + key.map_or(0, |_| key_cost);
@@ -417,7 +419,7 @@ proptest! {
         memory_max in 4000usize..10_000,
     ) {
         let history = HistoryLimits { bytes_max, messages_max, age_max: AGE };
-        let mut model = Model::new(RoomSettings { history, memory_max, lag: Vec::new() });
+        let mut model = Model::new(RoomSettings { history, memory_max, lag: Vec::new(), presence: Vec::new() });
         for step in steps {
             match step {
                 Step::Publish(room, sizes, key) => model.publish(room, &sizes, key),

@@ -165,7 +165,7 @@ impl Pair {
         let mut batch = Batch::default();
         for part in 0..3 {
             let bytes = frame(Opcode::Text, tag + part, size);
-            let sender = Sender::Api { exclude: None };
+            let sender = (Sender::Api { exclude: None }, None);
             batch.push(true, sender, size, |out| out.extend_from_slice(&bytes));
         }
         let batch = Arc::new(batch);
@@ -285,7 +285,7 @@ fn the_rest_of_a_message_goes_first_and_pins_little() {
     let small = frame(Opcode::Text, 1, 100);
     let large = frame(Opcode::Text, 2, 60_000);
     for bytes in [&small, &large] {
-        batch.push(true, Sender::Api { exclude: None }, 0, |out| out.extend_from_slice(bytes));
+        batch.push(true, (Sender::Api { exclude: None }, None), 0, |out| out.extend_from_slice(bytes));
     }
     let batch = Arc::new(batch);
     let end = batch.start_of(Encoding::Frames, 2);

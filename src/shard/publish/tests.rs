@@ -34,7 +34,7 @@ struct Setup {
 fn setup() -> Setup {
     let (mesh, mailboxes) = Mesh::new(vec![Box::new(NoWake), Box::new(NoWake)], usize::MAX);
     let history = HistoryLimits { bytes_max: 1 << 20, messages_max: 100, age_max: Duration::from_secs(60) };
-    let settings = RoomSettings { history, memory_max: usize::MAX, lag: Vec::new() };
+    let settings = RoomSettings { history, memory_max: usize::MAX, lag: Vec::new(), presence: Vec::new() };
     let registry = Arc::new(Registry::new(settings));
     let names: Vec<RoomName> = (0..ROOMS).map(|room| RoomName::new(&format!("{room}")).unwrap()).collect();
     let mut shards: Vec<LocalRooms> =
@@ -42,11 +42,21 @@ fn setup() -> Setup {
     for rooms in &mut shards {
         let mut first = NO_MEMBERSHIP;
         for name in &names {
-            let wish = Wish { own: OwnMessages::Skip, start: Start::Live, encoding: Encoding::Frames };
+            let wish = Wish {
+                own: OwnMessages::Skip,
+                start: Start::Live,
+                encoding: Encoding::Frames,
+                watches: false,
+            };
             rooms.join((0, &mut first), name, wish, ROOMS, Time::ZERO).unwrap();
         }
     }
     Setup { mesh, mailboxes, shards, names, queue: PublishQueue::default() }
+}
+
+fn publisher(number: usize) -> Publisher {
+    let client = sender(number);
+    Publisher { connection: client.key, client, identity: None }
 }
 
 fn sender(number: usize) -> ConnectionId {
@@ -81,7 +91,7 @@ impl Setup {
     fn push(&mut self, room: usize, from: usize, payload: &[u8]) -> Message {
         let key = self.key(0, room);
         let message = (Kind::Binary, payload);
-        self.queue.push(&mut self.shards[0], (key, None), sender(from), message);
+        self.queue.push(&mut self.shards[0], (key, None), publisher(from), message);
         (sender(from), Opcode::Binary, payload.to_vec())
     }
 

@@ -1,0 +1,245 @@
+//! Carries out what endpoints ask of the rooms, and tells them what came of it.
+
+use crate::endpoint::{
+    Answer, Ask, AskError, CloseCause, HistoryQuery, Messages, Payload, Removal, Subscribed, Subscription,
+};
+use crate::rooms::{
+    Epoch, Extent, LagPolicy, OutOfWindow, Piece, PresenceStats, Present, ReadLimits, Room, RoomName, Start,
+};
+use crate::slab::Key;
+
+use super::Core;
+use super::membership::{JoinError, Wish};
+use super::session::Session;
+
+/// Bytes of frames that an answer carries at most, but for a single message: escaped or in base64 they
+/// still are fewer than a connection's answers may pin.
+const ANSWER_BYTES: usize = 128 << 10;
+/// Answers that may ask again, each in the answer to the one before.
+const ASKS_DEPTH_MAX: u8 = 8;
+
+/// What a room that is not there holds: of a life that no room has.
+const NOWHERE: Extent = Extent { epoch: Epoch::NONE, start: 0, last: 0 };
+
+impl<S> Core<S> {
+    /// Carries out what was asked, and what the endpoint makes of the answer.
+    pub(super) fn ask(
+        &mut self,
+        key: Key,
+        session: &mut Session,
+        question: u32,
+        ask: Ask<'_>,
+    ) -> Option<CloseCause> {
+        if self.asks_depth == ASKS_DEPTH_MAX {
+            tracing::error!("the endpoint asks again in every answer");
+            return Some(CloseCause::EndpointPanic);
+        }
+        self.asks_depth += 1;
+        let closed = self.carry_out_ask(key, session, question, ask);
+        self.asks_depth -= 1;
+        closed
+    }
+
+    fn carry_out_ask(
+        &mut self,
+        key: Key,
+        session: &mut Session,
+        question: u32,
+        ask: Ask<'_>,
+    ) -> Option<CloseCause> {
+        let refused = Answer::Refused;
+        match ask {
+            Ask::Introduce(identity) => {
+                let client = self.introduce(session, identity);
+                self.tell_answer(key, session, question, Answer::Introduced(client))
+            }
+            Ask::Subscribe(room, wanted) => match self.subscribe(key, session, &room, wanted) {
+                Ok(subscribed) => self.tell_answer(key, session, question, Answer::Subscribed(&subscribed)),
+                Err(error) => self.tell_answer(key, session, question, refused(error)),
+            },
+            Ask::Unsubscribe(room) => {
+                self.leave_room(session, &room);
+                self.tell_answer(key, session, question, Answer::Done)
+            }
+            Ask::Publish(room, payload) => {
+                let published = self.publish_as_member(key, session, &room, &payload);
+                let answer = published.map_or_else(refused, |()| Answer::Done);
+                self.tell_answer(key, session, question, answer)
+            }
+            Ask::History(room, query) => match self.read_history(session, &room, query) {
+                Ok((extent, messages)) => {
+                    let answer = Answer::History { extent, messages: &messages };
+                    self.tell_answer(key, session, question, answer)
+                }
+                Err(error) => self.tell_answer(key, session, question, refused(error)),
+            },
+            Ask::Presence(room) => match self.list_present(&room) {
+                Ok(present) => self.tell_answer(key, session, question, Answer::Presence(&present)),
+                Err(error) => self.tell_answer(key, session, question, refused(error)),
+            },
+            Ask::PresenceStats(room) => {
+                let answer = self.count_present(&room).map_or_else(refused, Answer::PresenceStats);
+                self.tell_answer(key, session, question, answer)
+            }
+        }
+    }
+
+    /// Tells the endpoint that a connection is not a member of a room any more.
+    pub(super) fn tell_removed(
+        &mut self,
+        key: Key,
+        session: &mut Session,
+        room: &RoomName,
+        removal: Removal,
+    ) -> Option<CloseCause> {
+        let id = self.connection_id(key);
+        self.call(key, session, |endpoint, effects| endpoint.removed(id, room, removal, effects))
+    }
+
+    fn tell_answer(
+        &mut self,
+        key: Key,
+        session: &mut Session,
+        question: u32,
+        answer: Answer<'_>,
+    ) -> Option<CloseCause> {
+        let id = self.connection_id(key);
+        self.call(key, session, |endpoint, effects| endpoint.answered(id, question, answer, effects))
+    }
+
+    /// Makes a connection a member, and reads what it begins with.
+    fn subscribe(
+        &mut self,
+        key: Key,
+        session: &mut Session,
+        name: &RoomName,
+        wanted: Subscription,
+    ) -> Result<Subscribed, AskError> {
+        if self.is_member(session, name) {
+            return Err(AskError::AlreadyMember);
+        }
+        let Subscription { own, recover, encoding, watches } = wanted;
+        let start = recover.map_or(Start::Live, |recover| recover.start());
+        let wish = Wish { own, start, encoding, watches };
+        let joined = match self.try_join(key, session, name, wish) {
+            Err(JoinError::OutOfWindow(_)) if recover.is_some() => {
+                let live = Wish { start: Start::Live, ..wish };
+                self.try_join(key, session, name, live).map(|joined| (joined, Some(false)))
+            }
+            joined => joined.map(|joined| (joined, recover.map(|_| true))),
+        };
+        let (joined, recovered) = joined.map_err(|error| match error {
+            JoinError::TooManyMemberships => {
+                AskError::TooManyMemberships { limit: self.settings.memberships_max }
+            }
+            JoinError::OutOfWindow(out) => AskError::OutOfWindow(out),
+        })?;
+        let joined_room = self.rooms.room_of(session.memberships).expect("just joined");
+        // One that does not take its answers gets what it missed as it comes to take it.
+        let busy = session.outbound.pinned_reply_bytes() > self.settings.reply_bytes_high;
+        let pieces = match busy {
+            true => Vec::new(),
+            // A join puts the membership at the head of the list.
+            false => self.rooms.take_begun(session.memberships, ANSWER_BYTES),
+        };
+        let complete = joined_room.policy() != LagPolicy::Latest;
+        let messages = Messages { pieces, reader: Some(session.client) };
+        Ok(Subscribed { extent: joined.extent, recovered, complete, messages, from: joined.from })
+    }
+
+    fn publish_as_member(
+        &mut self,
+        key: Key,
+        session: &Session,
+        name: &RoomName,
+        payload: &Payload<'_>,
+    ) -> Result<(), AskError> {
+        let room = self.rooms.find(name).ok_or(AskError::NotMember)?;
+        let membership = self.rooms.membership_in(session.memberships, room).ok_or(AskError::NotMember)?;
+        let place = (room, self.rooms.membership_key(membership));
+        let message = (payload.kind(), payload.data());
+        self.publications.push(&mut self.rooms, place, session.publisher(key), message);
+        Ok(())
+    }
+
+    fn is_member(&self, session: &Session, name: &RoomName) -> bool {
+        let room = self.rooms.find(name);
+        room.is_some_and(|room| self.rooms.membership_in(session.memberships, room).is_some())
+    }
+
+    /// Reads a part of a room's history.
+    fn read_history(
+        &self,
+        session: &Session,
+        name: &RoomName,
+        query: HistoryQuery,
+    ) -> Result<(Extent, Messages), AskError> {
+        let waiting = session.outbound.pinned_reply_bytes();
+        if query.limit > 0
+            && (waiting > self.settings.reply_bytes_high || self.http_bytes > self.settings.http_bytes_max)
+        {
+            return Err(AskError::Busy);
+        }
+        let mut messages = Messages { pieces: Vec::new(), reader: Some(session.client) };
+        let Some(room) = self.rooms.registry().find(name) else { return Ok((NOWHERE, messages)) };
+        if query.limit == 0 {
+            return Ok((room.extent(self.now), messages));
+        }
+        let (extent, pieces) = match query.reverse {
+            false => self.read_forward(&room, query)?,
+            true => self.read_backward(&room, query)?,
+        };
+        messages.pieces = pieces;
+        Ok((extent, messages))
+    }
+
+    fn read_forward(&self, room: &Room, query: HistoryQuery) -> Result<(Extent, Vec<Piece>), AskError> {
+        let start = query.since.map_or(Start::Last(u64::MAX), |since| since.start());
+        let messages_max = query.limit as u64;
+        let limits = ReadLimits { bytes_max: ANSWER_BYTES, messages_max, ..ReadLimits::NONE };
+        let mut pieces = Vec::new();
+        let (_, extent) =
+            room.read_from(start, self.now, limits, &mut pieces).map_err(AskError::OutOfWindow)?;
+        Ok((extent, pieces))
+    }
+
+    /// Reads the last messages before a place, or of all.
+    fn read_backward(&self, room: &Room, query: HistoryQuery) -> Result<(Extent, Vec<Piece>), AskError> {
+        let mut pieces = Vec::new();
+        let all = Start::Last(u64::MAX);
+        let (_, extent) =
+            room.read_from(all, self.now, ReadLimits::NONE, &mut pieces).map_err(AskError::OutOfWindow)?;
+        let until = match query.since {
+            None => extent.last,
+            Some(since) if since.epoch.is_some_and(|epoch| epoch != extent.epoch) => {
+                return Err(AskError::OutOfWindow(OutOfWindow(extent)));
+            }
+            Some(since) => since.offset.saturating_sub(1).min(extent.last),
+        };
+        let after = until.saturating_sub(query.limit as u64);
+        let mut bytes = 0;
+        let mut kept: Vec<Piece> = pieces
+            .iter()
+            .rev()
+            .map(|piece| piece.until(until).behind(after))
+            .filter(|piece| piece.first < piece.end)
+            .take_while(|piece| {
+                let before = bytes;
+                bytes += piece.frame_bytes();
+                before < ANSWER_BYTES
+            })
+            .collect();
+        kept.reverse();
+        Ok((extent, kept))
+    }
+
+    fn list_present(&self, name: &RoomName) -> Result<Vec<Present>, AskError> {
+        let Some(room) = self.rooms.registry().find(name) else { return Ok(Vec::new()) };
+        room.presence_list(self.settings.presence_members_max).map_err(AskError::NoList)
+    }
+
+    fn count_present(&self, name: &RoomName) -> Result<PresenceStats, AskError> {
+        let Some(room) = self.rooms.registry().find(name) else { return Ok(PresenceStats::default()) };
+        room.presence_stats().ok_or(AskError::NotCounted)
+    }
+}
