@@ -161,3 +161,6 @@ pub(super) fn only<'m>(
         _ => Ok(Command { id, request }),
     }
 }
+
+#[cfg(test)]
+mod tests;

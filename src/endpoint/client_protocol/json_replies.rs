@@ -204,3 +204,6 @@ fn push_flag(out: &mut Vec<u8>, name: &str, flag: bool) {
 fn push_display(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     out.write_fmt(text).expect("a Vec takes every write");
 }
+
+#[cfg(test)]
+mod tests;

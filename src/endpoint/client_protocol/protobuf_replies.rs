@@ -1,6 +1,7 @@
 //! Replies and pushes in Protobuf, each behind its length.
 //!
-//! Field numbers are those of `client.proto`; fields that have their default are left out.
+//! Field numbers are those of `client.proto`; fields that have their default are left out, but for
+//! a publication's data.
 
 use std::io::Write as _;
 
@@ -257,3 +258,6 @@ impl ClientText {
         &self.text[..self.bytes]
     }
 }
+
+#[cfg(test)]
+mod tests;
