@@ -25,14 +25,14 @@ const CLIENT_BYTES_MAX: usize = 20;
 
 pub(super) fn push_publication(out: &mut Vec<u8>, channel: &str, publication: &Publication<'_>) {
     // Sizes first: a payload may be large, and is to be copied only once.
-    let body = publication_bytes(publication);
-    let push = field_bytes(string_encoded_len(channel)) + message_bytes(body);
+    let body = Body::of(publication);
+    let push = field_bytes(string_encoded_len(channel)) + message_bytes(body.bytes);
     let reply = message_bytes(push);
     out.reserve(reply + varint_len(reply as u64));
     encode_varint(reply as u64, out);
     put_len_delimited_header(4, push as u64, out);
     put_string_field(2, channel, out);
-    put_publication(out, 4, publication);
+    body.put(out, 4);
 }
 
 pub(super) fn push_join(out: &mut Vec<u8>, channel: &str, client: &Client<'_>) {
@@ -196,37 +196,66 @@ fn put_flag(out: &mut Vec<u8>, field: u32, flag: bool) {
 }
 
 fn put_publication(out: &mut Vec<u8>, field: u32, publication: &Publication<'_>) {
-    put_len_delimited_header(field, publication_bytes(publication) as u64, out);
-    put_bytes_field(4, publication.payload, out);
-    if let Some(sender) = publication.sender() {
-        put_client(out, 5, &sender);
-    }
-    put_number(out, 6, publication.offset);
-}
-
-/// The size of what [`put_publication`] appends behind the length.
-fn publication_bytes(publication: &Publication<'_>) -> usize {
-    let sender = publication.sender().map_or(0, |sender| message_bytes(client_bytes(&sender)));
-    let offset = match publication.offset {
-        0 => 0,
-        offset => field_bytes(uint64_encoded_len(offset)),
-    };
-    field_bytes(bytes_encoded_len(publication.payload)) + sender + offset
+    Body::of(publication).put(out, field);
 }
 
 fn put_client(out: &mut Vec<u8>, field: u32, client: &Client<'_>) {
-    put_len_delimited_header(field, client_bytes(client) as u64, out);
-    put_text(out, 1, client.user());
-    put_bytes_field(2, ClientText::of(client.client).as_bytes(), out);
+    Info::of(client).put(out, field);
 }
 
-/// The size of what [`put_client`] appends behind the length.
-fn client_bytes(client: &Client<'_>) -> usize {
-    let user = match client.user() {
-        "" => 0,
-        user => field_bytes(string_encoded_len(user)),
-    };
-    user + field_bytes(bytes_encoded_len(ClientText::of(client.client).as_bytes()))
+/// A publication and its size.
+struct Body<'a> {
+    publication: &'a Publication<'a>,
+    sender: Option<Info<'a>>,
+    bytes: usize,
+}
+
+impl<'a> Body<'a> {
+    fn of(publication: &'a Publication<'a>) -> Body<'a> {
+        let sender = publication.sender().map(|sender| Info::of(&sender));
+        let offset = match publication.offset {
+            0 => 0,
+            offset => field_bytes(uint64_encoded_len(offset)),
+        };
+        let info = sender.as_ref().map_or(0, |sender| message_bytes(sender.bytes));
+        let bytes = field_bytes(bytes_encoded_len(publication.payload)) + info + offset;
+        Body { publication, sender, bytes }
+    }
+
+    fn put(&self, out: &mut Vec<u8>, field: u32) {
+        put_len_delimited_header(field, self.bytes as u64, out);
+        put_bytes_field(4, self.publication.payload, out);
+        if let Some(sender) = &self.sender {
+            sender.put(out, 5);
+        }
+        put_number(out, 6, self.publication.offset);
+    }
+}
+
+/// Who a client is, and its size.
+struct Info<'a> {
+    user: &'a str,
+    client: ClientText,
+    bytes: usize,
+}
+
+impl<'a> Info<'a> {
+    fn of(client: &Client<'a>) -> Info<'a> {
+        let text = ClientText::of(client.client);
+        let user = client.user();
+        let user_bytes = match user {
+            "" => 0,
+            user => field_bytes(string_encoded_len(user)),
+        };
+        let bytes = user_bytes + field_bytes(bytes_encoded_len(text.as_bytes()));
+        Info { user, client: text, bytes }
+    }
+
+    fn put(&self, out: &mut Vec<u8>, field: u32) {
+        put_len_delimited_header(field, self.bytes as u64, out);
+        put_text(out, 1, self.user);
+        put_bytes_field(2, self.client.as_bytes(), out);
+    }
 }
 
 /// The size of a field whose value, with its length if it has one, has `bytes` bytes.
