@@ -9,7 +9,7 @@ use super::Identity;
 use crate::id::ConnectionId;
 
 /// A form in which a message leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// WebSocket frames; made when the messages enter the room.
     Frames,

@@ -7,7 +7,8 @@
 //! nothing here.
 //!
 //! Replies (echo, pong) of the current turn lie contiguous in the arena's scratch; what the kernel
-//! does not take by the end of the turn is copied out of it once ([`Outbound::settle`]).
+//! does not take by the end of the turn is copied out of it once ([`Outbound::settle`]). Connections that
+//! stop reading in the same turn mostly do so in the same few messages: they share the copies of these.
 
 use std::io::IoSlice;
 use std::ops::Range;
@@ -32,6 +33,8 @@ const SCRATCH_REPLY_BYTES_MAX: usize = 256 << 10;
 /// so many times its size; and a large one does in any case.
 const PINNED_PER_REST: usize = 8;
 const REST_COPY_BYTES_MAX: usize = 4096;
+/// A copy begins at a multiple of this in its message, so that others in the same message find it.
+const REST_COPY_ALIGN_BYTES: usize = 1024;
 /// Pongs that one connection gets in one turn without a wait; of more, only the newest counts.
 const PONGS_PER_TURN: u8 = 16;
 
@@ -145,47 +148,34 @@ impl Outbound {
         (batch, encoding): (&Arc<Batch>, Encoding),
         range: Range<usize>,
     ) {
-        self.push_shared(arena, (batch, encoding), range, Purpose::Delivery);
+        let range = range.start as u32..range.end as u32;
+        self.push_buffer(arena, Buffer::Batch(Arc::clone(batch), encoding), range, Purpose::Delivery);
     }
 
     /// Queues what others are told at the same time, too, but is no message of a room's order.
-    pub fn push_notice(
-        &mut self,
-        arena: &mut SendArena,
-        (batch, encoding): (&Arc<Batch>, Encoding),
-        range: Range<usize>,
-    ) {
-        self.push_shared(arena, (batch, encoding), range, Purpose::Reply);
+    pub fn push_notice(&mut self, arena: &mut SendArena, batch: &Arc<Batch>, encoding: Encoding) {
+        let range = 0..batch.bytes(encoding).len() as u32;
+        self.push_buffer(arena, Buffer::Batch(Arc::clone(batch), encoding), range, Purpose::Reply);
     }
 
-    fn push_shared(
-        &mut self,
-        arena: &mut SendArena,
-        (batch, encoding): (&Arc<Batch>, Encoding),
-        range: Range<usize>,
-        purpose: Purpose,
-    ) {
-        let buffer = arena.hold(Buffer::Batch(Arc::clone(batch), encoding));
-        let (start, end) = (range.start as u32, range.end as u32);
-        let node = Node { buffer, start, end, next: NONE, purpose };
-        let cost = arena.cost(&node);
-        self.append(arena, node, cost);
-    }
-
-    /// Takes over the rest of a room's message whose first bytes are out, when nothing else waits. A
-    /// small rest is copied rather than let it pin a large buffer.
+    /// Takes over a room's `message` whose bytes before `at` are out, when nothing else waits. A small rest
+    /// is copied rather than let it pin a large buffer, once for all that share it.
     pub fn push_begun(
         &mut self,
         arena: &mut SendArena,
         (batch, encoding): (&Arc<Batch>, Encoding),
-        range: Range<usize>,
+        message: Range<usize>,
+        at: usize,
     ) {
         debug_assert!(self.head == NONE, "a room's messages come after what is the connection's own");
-        if range.len() <= REST_COPY_BYTES_MAX && range.len() * PINNED_PER_REST < batch.pinned_bytes() {
-            let rest = batch.bytes(encoding)[range].to_vec();
-            self.push_own(arena, rest, Purpose::Delivery);
+        let rest_bytes = message.end - at;
+        if rest_bytes <= REST_COPY_BYTES_MAX && rest_bytes * PINNED_PER_REST < batch.pinned_bytes() {
+            let before = (at - message.start) % REST_COPY_ALIGN_BYTES;
+            let copy = arena.copy(batch, encoding, at - before..message.end);
+            let (start, end) = (before as u32, copy.len() as u32);
+            self.push_buffer(arena, Buffer::Copy(copy), start..end, Purpose::Delivery);
         } else {
-            self.push_messages(arena, (batch, encoding), range);
+            self.push_messages(arena, (batch, encoding), at..message.end);
         }
         self.head_begun = true;
     }
@@ -306,8 +296,12 @@ impl Outbound {
 
     fn push_own(&mut self, arena: &mut SendArena, bytes: Vec<u8>, purpose: Purpose) {
         let end = bytes.len() as u32;
-        let buffer = arena.hold(Buffer::Own(bytes));
-        let node = Node { buffer, start: 0, end, next: NONE, purpose };
+        self.push_buffer(arena, Buffer::Own(bytes), 0..end, purpose);
+    }
+
+    fn push_buffer(&mut self, arena: &mut SendArena, buffer: Buffer, range: Range<u32>, purpose: Purpose) {
+        let buffer = arena.hold(buffer);
+        let node = Node { buffer, start: range.start, end: range.end, next: NONE, purpose };
         let cost = arena.cost(&node);
         self.append(arena, node, cost);
     }

@@ -150,8 +150,7 @@ impl<I: Io> Shard<I> {
                 continue;
             }
             let Some(slot) = connections.at_mut(member.connection) else { continue };
-            let bytes = 0..batch.bytes(encoding).len();
-            slot.session.outbound.push_notice(&mut core.arena, (batch, encoding), bytes);
+            slot.session.outbound.push_notice(&mut core.arena, batch, encoding);
             mark_dirty(&mut core.dirty, member.connection, &mut slot.session);
             told += 1;
             if slot.session.outbound.pinned_reply_bytes() > limit {

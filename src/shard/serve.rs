@@ -161,8 +161,8 @@ impl Plan {
         let cut = batch.message_at(part.encoding, at);
         let begun = batch.start_of(part.encoding, cut) < at;
         if begun {
-            let rest = at..batch.start_of(part.encoding, cut + 1);
-            serving.outbound.push_begun(serving.arena, (batch, part.encoding), rest);
+            let message = batch.start_of(part.encoding, cut)..batch.start_of(part.encoding, cut + 1);
+            serving.outbound.push_begun(serving.arena, (batch, part.encoding), message, at);
         }
         let until = cut + u32::from(begun);
         serving.tally.add(Counter::Deliveries, u64::from(until - part.messages.start));

@@ -1,7 +1,9 @@
-//! The storage behind the outbound queues of a shard: nodes, buffers and the turn's scratch.
+//! The storage behind the outbound queues of a shard: nodes, buffers, and the turn's scratch and copies.
 //!
 //! Knows neither order nor limits; those are the queue's.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::rooms::{Batch, Encoding};
@@ -51,6 +53,8 @@ const OWN_OVERHEAD_BYTES: usize = 40;
 pub(super) enum Buffer {
     /// The connection's own bytes.
     Own(Vec<u8>),
+    /// A part of a message, shared with those that are half out in it since the same turn.
+    Copy(Arc<[u8]>),
     /// A room's messages, shared with everybody.
     Batch(Arc<Batch>, Encoding),
 }
@@ -59,6 +63,7 @@ impl Buffer {
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Buffer::Own(bytes) => bytes,
+            Buffer::Copy(bytes) => bytes,
             Buffer::Batch(batch, encoding) => batch.bytes(*encoding),
         }
     }
@@ -66,6 +71,7 @@ impl Buffer {
     fn pinned_bytes(&self) -> usize {
         match self {
             Buffer::Own(bytes) => bytes.capacity() + OWN_OVERHEAD_BYTES,
+            Buffer::Copy(bytes) => bytes.len() + OWN_OVERHEAD_BYTES,
             Buffer::Batch(batch, _) => batch.pinned_bytes(),
         }
     }
@@ -79,6 +85,18 @@ pub struct SendArena {
     buffers: Vec<Option<Buffer>>,
     free_buffers: Vec<u32>,
     pub(super) scratch: Vec<u8>,
+    copies: HashMap<CopyKey, TurnCopy>,
+}
+
+/// The address of a batch, which encoding of it, and where the copy begins there.
+type CopyKey = (usize, Encoding, usize);
+
+/// A copy that others of the same turn may share.
+#[derive(Debug)]
+struct TurnCopy {
+    bytes: Arc<[u8]>,
+    /// Keeps its address from naming another batch.
+    _source: Arc<Batch>,
 }
 
 impl Default for SendArena {
@@ -89,6 +107,7 @@ impl Default for SendArena {
             buffers: Vec::new(),
             free_buffers: Vec::new(),
             scratch: Vec::new(),
+            copies: HashMap::new(),
         }
     }
 }
@@ -108,6 +127,16 @@ impl SendArena {
         }
     }
 
+    /// A copy of a range that lies within one message: every such range of the same start is the same.
+    pub(super) fn copy(&mut self, batch: &Arc<Batch>, encoding: Encoding, range: Range<usize>) -> Arc<[u8]> {
+        let key = (Arc::as_ptr(batch).addr(), encoding, range.start);
+        let copy = self.copies.entry(key).or_insert_with(|| TurnCopy {
+            bytes: batch.bytes(encoding)[range].into(),
+            _source: Arc::clone(batch),
+        });
+        Arc::clone(&copy.bytes)
+    }
+
     /// Lets go of a buffer.
     pub(super) fn release(&mut self, index: u32) {
         let held = self.buffers[index as usize].take();
@@ -124,10 +153,12 @@ impl SendArena {
         self.scratch.len()
     }
 
-    /// Forgets this turn's replies; every queue must have been flushed or settled.
-    pub fn clear_scratch(&mut self, keep_bytes: usize) {
+    /// Forgets this turn's replies, and shares its copies no further; every queue must have been flushed or
+    /// settled.
+    pub fn end_flush(&mut self, keep_bytes: usize) {
         self.scratch.clear();
         self.scratch.shrink_to(keep_bytes);
+        self.copies = HashMap::new();
     }
 
     /// Nodes and buffers in use, for the check that a drained shard holds none.

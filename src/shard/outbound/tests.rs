@@ -193,7 +193,7 @@ impl Pair {
             queue.settle(&mut self.arena);
             model.settle();
         }
-        self.arena.clear_scratch(0);
+        self.arena.end_flush(0);
     }
 
     fn check(&self) {
@@ -290,17 +290,56 @@ fn the_rest_of_a_message_goes_first_and_pins_little() {
     let batch = Arc::new(batch);
     let end = batch.start_of(Encoding::Frames, 2);
     let large_start = small.len() + 1;
-    for (range, shares) in [(1..small.len(), false), (large_start..end, true), (end - 4097..end, true)] {
+    for (range, shares) in [
+        (1..small.len(), false),
+        (large_start..end, true),
+        (end - 4097..end, true),
+        (end - 4096..end, false),
+        (end - 1..end, false),
+    ] {
         let (mut arena, mut queue) = (SendArena::default(), Outbound::default());
-        queue.push_begun(&mut arena, (&batch, Encoding::Frames), range.clone());
+        let message = if range.start < large_start { 0..small.len() } else { small.len()..end };
+        queue.push_begun(&mut arena, (&batch, Encoding::Frames), message, range.start);
+        arena.end_flush(0);
         assert_eq!(Arc::strong_count(&batch) == 2, shares);
-        assert!(shares || queue.pinned_bytes() <= range.len() + 200);
+        assert!(shares || queue.pinned_bytes() <= range.len() + REST_COPY_ALIGN_BYTES + 200);
         queue.push_ping();
         queue.push_reply(&mut arena, 0, |out| out.extend_from_slice(b"reply"));
         let rest = &batch.bytes(Encoding::Frames)[range];
         assert_eq!(send(&mut queue, &mut arena, usize::MAX), [rest, b"\x89\0", b"reply"].concat());
         assert_eq!(arena.in_use(), (0, 0));
     }
+}
+
+#[test]
+fn who_is_half_out_in_the_same_message_shares_one_copy() {
+    let mut batch = Batch::default();
+    let frames: Vec<Vec<u8>> = (0..20).map(|seed| frame(Opcode::Text, seed, 1500)).collect();
+    for bytes in &frames {
+        batch.push(true, (Sender::Api { exclude: None }, None), 0, |out| out.extend_from_slice(bytes));
+    }
+    let batch = Arc::new(batch);
+    let bounds = |index| batch.start_of(Encoding::Frames, index)..batch.start_of(Encoding::Frames, index + 1);
+    let mut arena = SendArena::default();
+    let mut begin = |index, sent| {
+        let (mut queue, message) = (Outbound::default(), bounds(index));
+        let at = message.start + sent;
+        queue.push_begun(&mut arena, (&batch, Encoding::Frames), message, at);
+        queue
+    };
+    let places = [(3, 1), (3, 1023), (3, 1024), (4, 1), (4, 1023)];
+    let mut queues = places.map(|(index, sent)| begin(index, sent));
+    let copies = queues.each_ref().map(|queue| {
+        let node = arena.nodes[queue.head as usize];
+        arena.buffer(node.buffer).bytes().as_ptr()
+    });
+    let same = copies.map(|copy| copies.iter().filter(|other| **other == copy).count());
+    assert_eq!(same, [2, 2, 1, 2, 2]);
+    for (queue, (index, sent)) in queues.iter_mut().zip(places) {
+        assert_eq!(send(queue, &mut arena, usize::MAX), frames[index as usize][sent..]);
+    }
+    arena.end_flush(0);
+    assert_eq!((arena.in_use(), Arc::strong_count(&batch)), ((0, 0), 1));
 }
 
 #[test]
