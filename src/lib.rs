@@ -51,6 +51,10 @@
 //! One way in, one way out, nothing calls back up. The protocol sees no socket and no clock. The
 //! endpoint sees neither poller nor frames. The reactor sees bytes and readiness, no room.
 //!
+//! An endpoint that needs to know what came of something asks ([`endpoint::Ask`]): the shard carries the
+//! question out in its place among the effects and hands the answer to the endpoint, whose effects follow.
+//! [`endpoint::client_protocol`] is built so: the protocol of others' SDKs, whose channels are our rooms.
+//!
 //! A room is an ordered log, and the log is the send queue ([`rooms`]): its window of the latest messages
 //! is the history, the source for who comes back, and what a slow member is served from. A membership is a
 //! cursor into it. What arrived in a turn is sent to all members that are in step from the very same
@@ -61,7 +65,7 @@
 //! | 0 base | [`time`], [`slab`], [`id`] | – | everything else |
 //! | 1 protocol | [`protocol`] | RFC 6455 over byte slices, both roles | sockets, `std::io`, threads, clocks, rooms |
 //! | 2 reactor | [`reactor`] | sockets, readiness, timers, wake-ups: [`reactor::Io`] | frames, rooms, endpoints |
-//! | 2 rooms | [`rooms`] | a room's log, its window, and where it goes | sockets, pollers, frames |
+//! | 2 rooms | [`rooms`] | a room's log, its window, who is there, and where it goes | sockets, pollers, frames |
 //! | 3 endpoint | [`endpoint`] | what a path means | sockets, pollers, threads |
 //! | 4 shard | [`shard`] | joins the above: the turn, the mailbox, effects, outbound queues | listeners, affinity, signals |
 //! | 5 server | [`server`], [`config`], the binary | listeners, cores, signals, start and stop | – |
@@ -82,9 +86,10 @@
 //! 5. No thread is created per connection or message. On the steady path a message allocates nothing
 //!    per receiver, and an idle connection owns no heap beside its slab slot
 //!    ([`shard::Shard::CONNECTION_BYTES`]).
-//! 6. Below the server only [`rooms`] locks: a room's own lock to give offsets and to read its window, a
-//!    stripe of the registry when a room is looked up by name, and the queue of idle rooms when one is
-//!    made or ended. All are short, and nothing blocks under them.
+//! 6. Below the server only [`rooms`] locks: a room's own lock to give offsets, to read its window and to
+//!    list who is there, a stripe of the registry when a room is looked up by name, the queue of idle rooms
+//!    when one is made or ended, and the list of those who died and may come back. All are short, and nothing
+//!    blocks under them.
 
 #![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 

@@ -59,7 +59,7 @@ pub use stats::{Counter, ShardStats};
 
 use membership::LocalRooms;
 use outbound::{Outbound, SendArena};
-use presence::Lingering;
+use presence::Lingerers;
 use publish::PublishQueue;
 use serve::{Plan, Serving};
 use session::{Session, Slot};
@@ -124,7 +124,7 @@ struct Core<S> {
     /// How deep the endpoint's asking is in its answers.
     asks_depth: u8,
     /// Those who died and may come back, by the end of their grace.
-    lingering: VecDeque<Lingering>,
+    lingering: Lingerers,
     /// Spare room for the list of rooms that a message is published to.
     joined: Vec<(Key, Option<Key>)>,
     /// Spare room for what a connection is sent of its rooms.
@@ -169,7 +169,7 @@ impl<I: Io> Shard<I> {
             connections: shared.connections,
             spare_effects: Vec::new(),
             asks_depth: 0,
-            lingering: VecDeque::new(),
+            lingering: Lingerers::default(),
             joined: Vec::new(),
             plan: Plan::default(),
             arena: SendArena::default(),

@@ -1,6 +1,7 @@
 //! Who is in a room, as the shard tells the room and its members: at joins and leaves, and when one that
 //! died has not come back in time.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::endpoint::{CloseCause, Removal};
@@ -16,6 +17,18 @@ use super::mailbox::{Mail, PresenceChange, RemovalOrder};
 use super::membership::{Left, NO_MEMBERSHIP};
 use super::session::Session;
 use super::{Core, Shard, mark_dirty};
+
+/// Places in rooms that those who died may keep on a shard: some thousand clients in all their rooms. Over it
+/// one that dies has left at once, so that dying and coming back often costs no more memory than this.
+const LINGERING_MAX: usize = 64 << 10;
+
+/// Those who died and may come back, by the end of their grace.
+#[derive(Debug, Default)]
+pub struct Lingerers {
+    queue: VecDeque<Lingering>,
+    /// Rooms of all of them.
+    places: usize,
+}
 
 /// One that died and is still listed in its rooms.
 #[derive(Debug)]
@@ -71,20 +84,22 @@ impl<S> Core<S> {
         }
         if let (Some(until), Some(identity)) = (until, &session.identity) {
             let (client, identity) = (session.client, Arc::clone(identity));
-            self.lingering.push_back(Lingering { until, client, identity, rooms });
+            self.lingering.places += rooms.len();
+            self.lingering.queue.push_back(Lingering { until, client, identity, rooms });
         }
     }
 
     /// When somebody that lingers is next to be looked after.
     pub(super) fn next_expiry(&self) -> Option<Time> {
-        self.lingering.front().map(|first| first.until)
+        self.lingering.queue.front().map(|first| first.until)
     }
 
     /// Ends the presence of those that have not come back in time.
     pub(super) fn expire_lingering(&mut self) {
         let told_max = self.settings.presence_members_max;
-        while let Some(lingering) = self.lingering.pop_front_if(|first| first.until <= self.now) {
+        while let Some(lingering) = self.lingering.queue.pop_front_if(|first| first.until <= self.now) {
             let Lingering { until, client, identity, rooms } = lingering;
+            self.lingering.places -= rooms.len();
             self.rooms.registry().returning().forget(&identity, client, until);
             for room in rooms {
                 let (now, told) = (self.now, Some(Arc::clone(&identity)));
@@ -97,7 +112,8 @@ impl<S> Core<S> {
     fn await_return(&self, session: &Session) -> Option<Time> {
         let identity = session.identity.as_ref()?;
         let grace = self.settings.presence_grace;
-        if grace.is_zero() || session.memberships == NO_MEMBERSHIP {
+        let full = self.lingering.places >= LINGERING_MAX;
+        if grace.is_zero() || session.memberships == NO_MEMBERSHIP || full {
             return None;
         }
         let until = self.now + grace;
