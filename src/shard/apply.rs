@@ -204,7 +204,7 @@ impl<S> Core<S> {
     }
 
     /// Publishes what was said in a room in this turn so far.
-    fn publish_pending(&mut self, room: Key) {
+    pub(super) fn publish_pending(&mut self, room: Key) {
         if self.rooms.get(room).is_none_or(|room| room.pending.is_none()) {
             return;
         }

@@ -167,9 +167,9 @@ impl<S> Core<S> {
         room.is_some_and(|room| self.rooms.membership_in(session.memberships, room).is_some())
     }
 
-    /// Reads a part of a room's history.
+    /// Reads a part of a room's history. What was said there in this turn before is in it.
     fn read_history(
-        &self,
+        &mut self,
         session: &Session,
         name: &RoomName,
         query: HistoryQuery,
@@ -179,6 +179,9 @@ impl<S> Core<S> {
             && (waiting > self.settings.reply_bytes_high || self.http_bytes > self.settings.http_bytes_max)
         {
             return Err(AskError::Busy);
+        }
+        if let Some(room) = self.rooms.find(name) {
+            self.publish_pending(room);
         }
         let mut messages = Messages { pieces: Vec::new(), reader: Some(session.client) };
         let Some(room) = self.rooms.registry().find(name) else { return Ok((NOWHERE, messages)) };
