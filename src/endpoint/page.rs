@@ -1,56 +1,149 @@
-//! `/`: the page to try a room by hand.
+//! `/`: the page to talk in rooms by hand, and below `/page/` what it is made of: a small client of the
+//! client protocol and what shows it, without a build step.
 
 use super::Resource;
 
-const PAGE: &str = include_str!("page.html");
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Lets the page's own style and script run and nothing else, and keeps it out of frames. A test
-/// works the hashes out anew, so they cannot fall behind the page.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-SGxrlyJsgT89deoo0Z+XewytgEqrjE0bCK1WAIi4ckM='; \
-    script-src 'sha256-yQPp1BeLeWKgZDhPGHirBT8X3setKkQ991SFsUB01ys='; \
-    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// The files of the page: path, Content-Type, content.
+const FILES: [(&str, &str, &str); 10] = [
+    ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
+    ("/page/style.css", CSS, include_str!("page/style.css")),
+    ("/page/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
+    ("/page/theme.js", JAVASCRIPT, include_str!("page/theme.js")),
+    ("/page/app.js", JAVASCRIPT, include_str!("page/app.js")),
+    ("/page/client.js", JAVASCRIPT, include_str!("page/client.js")),
+    ("/page/log.js", JAVASCRIPT, include_str!("page/log.js")),
+    ("/page/people.js", JAVASCRIPT, include_str!("page/people.js")),
+    ("/page/room.js", JAVASCRIPT, include_str!("page/room.js")),
+    ("/page/show.js", JAVASCRIPT, include_str!("page/show.js")),
+];
 
-/// The page as an HTTP resource.
-pub fn resource() -> Resource {
+/// Lets the page's own files in and connect to this server, and nothing else; keeps it out of frames. The
+/// last two forbid every way by which a string becomes markup or script.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// The page and its files as HTTP resources, each with its path.
+pub fn resources() -> impl Iterator<Item = (&'static str, Resource)> {
+    FILES.into_iter().map(|(path, content_type, content)| (path, resource(content_type, content)))
+}
+
+fn resource(content_type: &'static str, content: &'static str) -> Resource {
     Resource {
-        content_type: "text/html; charset=utf-8",
+        content_type,
         headers: vec![
             ("Content-Security-Policy", CONTENT_SECURITY_POLICY.to_owned()),
             ("X-Content-Type-Options", "nosniff".to_owned()),
             ("Referrer-Policy", "no-referrer".to_owned()),
+            // So that the files of two versions are never mixed.
             ("Cache-Control", "no-cache".to_owned()),
         ],
-        body: PAGE.as_bytes().into(),
+        body: content.as_bytes().into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine;
-    use sha2::{Digest, Sha256};
-
     use super::*;
 
-    fn hash_of(element: &str) -> String {
-        let (_, after) = PAGE.split_once(&format!("<{element}>")).unwrap();
-        let (content, rest) = after.split_once(&format!("</{element}>")).unwrap();
-        assert!(!rest.contains(&format!("<{element}")), "one {element} is covered by the policy");
-        base64::engine::general_purpose::STANDARD.encode(Sha256::digest(content))
+    /// What stands in `text` between each `before` and the next `after`.
+    fn all_between<'t>(text: &'t str, before: &str, after: &str) -> Vec<&'t str> {
+        text.split(before).skip(1).filter_map(|rest| rest.split(after).next()).collect()
+    }
+
+    fn is_served(path: &str) -> bool {
+        FILES.iter().any(|(known, ..)| *known == path)
     }
 
     #[test]
-    fn the_policy_allows_exactly_the_style_and_script_of_the_page() {
-        for element in ["style", "script"] {
-            let wanted = format!("{element}-src 'sha256-{}';", hash_of(element));
-            assert!(CONTENT_SECURITY_POLICY.contains(&wanted), "update the policy: {wanted}");
+    fn what_the_page_names_is_served_and_what_is_served_is_named() {
+        let mut named = vec!["/".to_owned()];
+        for (path, _, content) in FILES {
+            let own = ["src=\"", "rel=\"stylesheet\" href=\"", "rel=\"icon\" href=\""];
+            named.extend(own.iter().flat_map(|start| all_between(content, start, "\"")).map(str::to_owned));
+            if path.ends_with(".js") {
+                let imports = all_between(content, "from \"./", "\"");
+                named.extend(imports.into_iter().map(|name| format!("/page/{name}")));
+            }
+        }
+        for path in &named {
+            assert!(is_served(path), "{path}");
+        }
+        for (path, ..) in FILES {
+            assert!(named.iter().any(|name| name == path), "{path} is not used");
         }
     }
 
     #[test]
-    fn the_page_names_no_other_site() {
-        for marker in ["http://", "https://", "//cdn", "@import", " src=", " onclick="] {
-            assert!(!PAGE.contains(marker), "{marker}");
+    fn every_file_has_the_policy_and_its_own_type() {
+        for (path, resource) in resources() {
+            let header = |name: &str| {
+                resource.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+            };
+            assert_eq!(header("Content-Security-Policy"), Some(CONTENT_SECURITY_POLICY));
+            assert_eq!(header("X-Content-Type-Options"), Some("nosniff"));
+            let wanted = match path.rsplit_once('.').map(|(_, ending)| ending) {
+                Some("js") => JAVASCRIPT,
+                Some("css") => CSS,
+                Some("svg") => "image/svg+xml",
+                _ => "text/html; charset=utf-8",
+            };
+            assert_eq!(resource.content_type, wanted, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_policy_lets_nothing_inline_and_nothing_foreign_in() {
+        let sources: Vec<&str> = CONTENT_SECURITY_POLICY.split("; ").collect();
+        for source in &sources[..8] {
+            let (_, allowed) = source.split_once(' ').unwrap();
+            assert!(matches!(allowed, "'none'" | "'self'"), "{source}");
+        }
+        for wanted in ["default-src", "base-uri", "form-action", "frame-ancestors", "trusted-types"] {
+            assert!(sources.contains(&format!("{wanted} 'none'").as_str()), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn no_file_names_another_site_or_makes_markup_of_strings() {
+        const NEVER: [&str; 13] = [
+            "http://",
+            "//cdn",
+            "@import",
+            "url(",
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "Function(",
+            "DOMParser",
+            " style=\"",
+            " on",
+        ];
+        for (path, _, content) in FILES {
+            // The one name that is no address: of the format itself.
+            let content = content.replace("http://www.w3.org/2000/svg", "");
+            for never in NEVER.iter().filter(|never| **never != " on") {
+                assert!(!content.contains(never), "{path}: {never}");
+            }
+            for tag in all_between(&content, "<", ">").iter().filter(|_| path == "/") {
+                assert!(!tag.contains(" on"), "{path}: a handler in <{tag}>");
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_stays_small_and_the_client_readable() {
+        const BYTES_MAX: usize = 80 * 1024;
+        const LINES_MAX: usize = 400;
+        let bytes: usize = FILES.iter().map(|(.., content)| content.len()).sum();
+        assert!(bytes <= BYTES_MAX, "{bytes} bytes");
+        for (path, _, content) in FILES {
+            assert!(content.lines().count() <= LINES_MAX, "{path}: {} lines", content.lines().count());
         }
     }
 }

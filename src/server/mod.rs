@@ -92,11 +92,13 @@ impl ServerBuilder {
         let Config { member_publish, ping_interval, command_rate, .. } = config;
         let client_protocol = ClientProtocolSettings { member_publish, ping_interval, command_rate };
         let mut builder = ServerBuilder::new(config)
-            .resource("/", page::resource())
             .resource("/healthz", healthz)
             .endpoint("/echo", |_| Echo)
             .endpoint("/rooms/{room}", move |_| Relay { member_publish })
             .endpoint("/connection/websocket", move |_| ClientProtocol::new(client_protocol));
+        for (path, resource) in page::resources() {
+            builder = builder.resource(path, resource);
+        }
         builder.plan.add_rooms_door();
         builder
     }
