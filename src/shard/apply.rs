@@ -152,7 +152,7 @@ impl<S> Core<S> {
         })
     }
 
-    /// Makes a connection a member of a room.
+    /// Makes a connection a member of a room; one that is already is present already.
     pub(super) fn try_join(
         &mut self,
         key: Key,
@@ -164,10 +164,11 @@ impl<S> Core<S> {
         if let Some(room) = self.rooms.find(name) {
             self.publish_pending(room);
         }
+        let was_member = self.is_member(session, name);
         let limit = self.settings.memberships_max;
         let joining = (key.index(), &mut session.memberships);
         let joined = self.rooms.join(joining, name, wish, limit, self.now)?;
-        if let Some(room) = self.rooms.room_of(session.memberships) {
+        if !was_member && let Some(room) = self.rooms.room_of(session.memberships) {
             self.enter(session, &room, wish.encoding);
         }
         if joined.from < joined.extent.last {

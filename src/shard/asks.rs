@@ -162,7 +162,7 @@ impl<S> Core<S> {
         Ok(())
     }
 
-    fn is_member(&self, session: &Session, name: &RoomName) -> bool {
+    pub(super) fn is_member(&self, session: &Session, name: &RoomName) -> bool {
         let room = self.rooms.find(name);
         room.is_some_and(|room| self.rooms.membership_in(session.memberships, room).is_some())
     }
