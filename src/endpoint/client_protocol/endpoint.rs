@@ -93,9 +93,10 @@ impl ClientProtocol {
         }
         match request {
             Request::Pong => {
-                if !std::mem::take(&mut state.pong_awaited) {
+                let Some(awaited) = state.pongs_awaited.checked_sub(1) else {
                     return Err(bad_request("an empty command is the answer to a ping, and none was sent"));
-                }
+                };
+                state.pongs_awaited = awaited;
             }
             Request::Connect(connect) => {
                 let identity = check_connect(state, &connect)?;
@@ -333,7 +334,7 @@ impl Endpoint for ClientProtocol {
 
     fn heartbeat<'m>(&mut self, connection: ConnectionId, effects: &mut Effects<'m>) {
         let Some(state) = self.state(connection) else { return };
-        state.pong_awaited = true;
+        state.pongs_awaited = state.pongs_awaited.saturating_add(1);
         let framing = state.framing;
         send(effects, framing, |out| push_ping(out, framing));
     }

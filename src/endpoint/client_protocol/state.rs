@@ -12,7 +12,8 @@ pub(super) struct State {
     pub framing: Framing,
     pub heartbeat: Heartbeat,
     pub connected: bool,
-    pub pong_awaited: bool,
+    /// Pings without an answer yet. Whatever else comes shows that the client lives, so there may be more.
+    pub pongs_awaited: u32,
     pub errors_in_a_row: u8,
     /// Commands that it may send at once.
     tokens: u32,
@@ -27,7 +28,7 @@ impl State {
             framing,
             heartbeat,
             connected: false,
-            pong_awaited: false,
+            pongs_awaited: 0,
             errors_in_a_row: 0,
             tokens: rate,
             refilled_at: now,
