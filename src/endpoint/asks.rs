@@ -24,6 +24,8 @@ pub enum Ask<'m> {
     Presence(RoomName),
     /// Count who is in a room. Answered with [`Answer::PresenceStats`] or [`Answer::Refused`].
     PresenceStats(RoomName),
+    /// Nothing but to be answered in its place among the effects, with [`Answer::Done`].
+    Nothing,
 }
 
 /// How a connection wants to be a member.

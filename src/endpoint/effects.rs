@@ -169,11 +169,6 @@ impl<'m> Effects<'m> {
         &self.list
     }
 
-    /// Whether the last of it is to close.
-    pub(super) fn is_closing(&self) -> bool {
-        matches!(self.list.last(), Some(Effect::Close(..)))
-    }
-
     /// Takes the name and the first `joins` joins out, which are done.
     pub(crate) fn forget_joins(&mut self, mut joins: usize) {
         self.list.retain(|effect| match effect {

@@ -81,6 +81,7 @@ impl<S> Core<S> {
                 let answer = self.count_present(&room).map_or_else(refused, Answer::PresenceStats);
                 self.tell_answer(key, session, question, answer)
             }
+            Ask::Nothing => self.tell_answer(key, session, question, Answer::Done),
         }
     }
 

@@ -14,6 +14,7 @@ const PROTOBUF: &str = "centrifuge-protobuf";
 const JSON: &str = "centrifuge-json";
 
 /// Why a command is not carried out.
+#[derive(Clone, Debug)]
 pub(super) enum Refused {
     /// The client is told, and goes on.
     Error(ErrorCode, Cow<'static, str>),

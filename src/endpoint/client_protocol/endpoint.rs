@@ -62,11 +62,21 @@ struct Question {
 #[derive(Debug)]
 enum About {
     Connect,
-    Subscribe { room: RoomName, recover: bool, flag: u64 },
+    Subscribe {
+        room: RoomName,
+        recover: bool,
+        flag: u64,
+    },
     Unsubscribe,
     Publish,
-    History { reverse: bool },
+    History {
+        reverse: bool,
+    },
     Presence,
+    Ping,
+    /// It is refused already, and told so in its place among the answers: which of them are in a row is
+    /// known only then.
+    Refused(Refused),
 }
 
 impl ClientProtocol {
@@ -130,10 +140,7 @@ impl ClientProtocol {
                 let room = room_name(&channel)?;
                 self.ask(effects, id, About::Presence, Ask::PresenceStats(room));
             }
-            Request::Ping => {
-                let framing = state.framing;
-                send(effects, framing, |out| push_empty_reply(out, framing, id, Method::Ping));
-            }
+            Request::Ping => self.ask(effects, id, About::Ping, Ask::Nothing),
             Request::Send => {
                 let reason = "send is not offered here, and has no reply that could say so";
                 return Err(Refused::Disconnect(DisconnectCode::NotAvailable, reason.into()));
@@ -211,6 +218,8 @@ impl ClientProtocol {
                 push_empty_reply(&mut out, framing, id, Method::Unsubscribe);
             }
             (About::Publish, Answer::Done) => push_empty_reply(&mut out, framing, id, Method::Publish),
+            (About::Ping, Answer::Done) => push_empty_reply(&mut out, framing, id, Method::Ping),
+            (About::Refused(refused), Answer::Done) => return Err(refused.clone()),
             (About::History { reverse }, Answer::History { extent, messages }) => {
                 let Extent { epoch, last: offset, .. } = extent;
                 if *reverse {
@@ -291,11 +300,13 @@ impl Endpoint for ClientProtocol {
                 true => self.command(connection, command, effects),
                 false => Err(too_many_commands(rate)),
             };
-            if let Err(refused) = done {
-                self.refuse(connection, id, refused, effects);
-            }
-            if effects.is_closing() {
-                return;
+            match done {
+                Ok(()) => {}
+                Err(Refused::Disconnect(code, reason)) => {
+                    effects.close(code.close_code(), reason);
+                    return;
+                }
+                Err(refused) => self.ask(effects, id, About::Refused(refused), Ask::Nothing),
             }
         }
     }
