@@ -42,6 +42,7 @@ pub struct Server {
     pub shards: Vec<Shard<SimIo>>,
     pub stats: Vec<ShardStats>,
     pub connections: Arc<AtomicUsize>,
+    pub registry: Arc<Registry>,
     pub wakers: Vec<SimWaker>,
     /// Shards that have finished; they are not turned again.
     pub finished: BTreeSet<usize>,
@@ -84,8 +85,9 @@ impl Server {
         let boxed = wakers.iter().map(|waker| Box::new(waker.clone()) as Box<dyn Wake>).collect();
         let (mesh, mailboxes) = Mesh::new(boxed, mailbox_bytes);
         let connections = Arc::new(AtomicUsize::new(0));
+        let registry = Arc::new(Registry::new(rooms));
         let shared = Shared {
-            registry: Arc::new(Registry::new(rooms)),
+            registry: Arc::clone(&registry),
             plan: Arc::new(plan),
             settings: Arc::new(settings),
             connections: Arc::clone(&connections),
@@ -96,7 +98,7 @@ impl Server {
             Shard::new(io, mailbox, shared.clone(), stats.clone())
         };
         let shards = mailboxes.into_iter().zip(wakers.iter().zip(&stats)).map(make).collect();
-        Server { net, mesh, shards, stats, connections, wakers, finished: BTreeSet::new() }
+        Server { net, mesh, shards, stats, connections, registry, wakers, finished: BTreeSet::new() }
     }
 
     /// A connection that was accepted now and has sent nothing.
