@@ -1,5 +1,6 @@
-// What the Node scripts for the HTTP door share: a runner of checks and a proxy that cuts.
+// What the Node scripts share: a runner of checks, a reader of events and a proxy that cuts.
 
+import { strict as assert } from "node:assert";
 import { once } from "node:events";
 import net from "node:net";
 
@@ -43,11 +44,40 @@ export async function run(checks, timeout, afterEach = async () => {}) {
   process.exitCode = failed ? 1 : 0;
 }
 
+// Opens a stream of the room's events and gives them as they come. Leaving the loop aborts the request.
+export async function* eventsOf(from, room, last) {
+  const abort = new AbortController();
+  const answer = await fetch(from + roomPath(room, "/events"), {
+    signal: abort.signal, headers: last ? { "Last-Event-ID": last } : {},
+  });
+  assert.equal(answer.status, 200);
+  assert.equal(answer.headers.get("content-type"), "text/event-stream");
+  let rest = "";
+  try {
+    for await (const part of answer.body.pipeThrough(new TextDecoderStream("utf-8", { ignoreBOM: true }))) {
+      const blocks = (rest + part).split("\n\n");
+      rest = blocks.pop();
+      for (const block of blocks) {
+        const event = { event: "message", data: [] };
+        for (const line of block.split("\n")) {
+          const [, name, value] = /^([^:]*):? ?(.*)$/su.exec(line);
+          if (name === "data") event.data.push(value);
+          else event[name] = value;
+        }
+        yield { ...event, data: event.data.length ? event.data.join("\n") : undefined };
+      }
+    }
+  } finally {
+    abort.abort();
+  }
+}
+
 // Passes connections on to the server and cuts those whose request line holds `marker`, the first after
-// cuts[0] bytes of the answer and so on; every other one by a reset, the rest in an orderly way.
+// cuts[0] bytes of the answer and so on; every other one by a reset, the rest in an orderly way. `cuts` may be
+// without end.
 export async function openCuttingProxy(base, marker, cuts) {
   const { hostname, port } = new URL(base);
-  const left = [...cuts];
+  const left = cuts[Symbol.iterator]();
   const proxy = { requests: [], cut: 0, connections: new Set() };
   const listener = net.createServer((client) => {
     const server = net.connect(Number(port), hostname);
@@ -57,7 +87,7 @@ export async function openCuttingProxy(base, marker, cuts) {
       const head = data.toString("latin1");
       if (head.split("\r\n", 1)[0].includes(marker)) {
         proxy.requests.push(head);
-        bytes = left.shift();
+        bytes = left.next().value;
       }
       server.write(data);
     });

@@ -5,7 +5,7 @@
 // Exits 1 if a check fails.
 
 import { strict as assert } from "node:assert";
-import { asEventData, numbers, offsetOf, openCuttingProxy, roomPath, run, TEXTS } from "./checking.mjs";
+import { asEventData, eventsOf, numbers, offsetOf, openCuttingProxy, roomPath, run, TEXTS } from "./checking.mjs";
 
 const CHECK_TIMEOUT = 30_000;
 const STEP_TIMEOUT = 20_000;
@@ -34,34 +34,6 @@ async function publishNumbers(room, count) {
   }
 }
 
-// Opens a stream; gives its events as it gets them. Leaving the loop aborts the request.
-async function* stream(from, room, last) {
-  const abort = new AbortController();
-  const answer = await fetch(from + roomPath(room, "/events"), {
-    signal: abort.signal, headers: last ? { "Last-Event-ID": last } : {},
-  });
-  assert.equal(answer.status, 200);
-  assert.equal(answer.headers.get("content-type"), "text/event-stream");
-  let rest = "";
-  try {
-    for await (const part of answer.body.pipeThrough(new TextDecoderStream("utf-8", { ignoreBOM: true }))) {
-      const blocks = (rest + part).split("\n\n");
-      rest = blocks.pop();
-      for (const block of blocks) {
-        const event = { event: "message", data: [] };
-        for (const line of block.split("\n")) {
-          const [, name, value] = /^([^:]*):? ?(.*)$/su.exec(line);
-          if (name === "data") event.data.push(value);
-          else event[name] = value;
-        }
-        yield { ...event, data: event.data.length ? event.data.join("\n") : undefined };
-      }
-    }
-  } finally {
-    abort.abort();
-  }
-}
-
 // Follows a room by streams, one after the other, until `count` messages came.
 async function follow(from, room, count, onBegin, leaveAfter = Infinity) {
   const got = [];
@@ -71,7 +43,7 @@ async function follow(from, room, count, onBegin, leaveAfter = Infinity) {
     begun++;
     try {
       let seen = 0;
-      for await (const event of stream(from, room, last)) {
+      for await (const event of eventsOf(from, room, last)) {
         last = event.id ?? last;
         if (begun === 1 && event.event === "position") onBegin();
         if (event.event === "message") got.push([offsetOf(event.id), event.data]);
@@ -118,7 +90,7 @@ const checks = [
 
   ["every text comes as it was", async () => {
     const got = [];
-    for await (const event of stream(base, "fetch texts")) {
+    for await (const event of eventsOf(base, "fetch texts")) {
       if (event.event === "position") for (const text of TEXTS) await publish("fetch texts", text);
       else if (got.push(event) === TEXTS.length) break;
     }

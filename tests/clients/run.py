@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tests a fanfare server with clients that are not part of fanfare.
 
-    python3 run.py --server target/release/fanfare [--only python-node|http|events|chromium]
+    python3 run.py --server target/release/fanfare [--only python-node|http|events|chromium|sdk]
 
 Starts the server on a free port of 127.0.0.1, anew for each part, and runs
   python-node  python_websockets.py and node_ws.mjs, together in one room
@@ -9,7 +9,9 @@ Starts the server on a free port of 127.0.0.1, anew for each part, and runs
                http_node.mjs (fetch), at the same time in rooms of their own
   events       chromium_events.mjs (EventSource), with a restart of the server
   chromium     chromium_page.mjs, with a restart of the server in between
-Needs Python 3.11 with venv, Node 20 with npm, curl and, for the last two, Chromium.
+  sdk          sdk_node.mjs, sdk_chromium.mjs and sdk_python.py (the SDKs of the client
+               protocol) and one_room.mjs, at the same time in rooms of their own
+Needs Python 3.11 with venv, Node 20 with npm, curl and, for the last three, Chromium.
 The pinned packages are installed in the cache folder and nowhere else.
 """
 
@@ -110,10 +112,10 @@ class Child:
 class Server:
     def __init__(self, binary, flags):
         self.binary = binary
-        self.flags = flags
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             self.port = probe.getsockname()[1]
+        self.flags = [flag.format(address=self.address) for flag in flags]
         self.child = None
 
     @property
@@ -189,13 +191,13 @@ class Tools:
         ])
         return [str(python), "-u", str(HERE / script)]
 
-    def node(self, script):
+    def node(self, script, *beside):
         folder = self.cache / "node"
         self._install(folder, ["package.json", "package-lock.json"], [
             ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
         ])
         # Node looks for packages next to the script.
-        for name in (script, "checking.mjs"):
+        for name in (script, "checking.mjs", *beside):
             shutil.copy(HERE / name, folder)
         return ["node", str(folder / script)]
 
@@ -203,22 +205,31 @@ class Tools:
 # Flags of the server in a part. Heartbeats are to come while the short tests run.
 # The two in a room send without waiting for each other, large messages too: the room has to hold what the
 # slower one has not read yet.
-FLAGS = {"http": ["--ping-interval", "500ms"], "python-node": ["--history-bytes", "64MiB"]}
+# The pages of the SDK connect to proxies too, whose ports are not that of their origin. Its publishers go as
+# fast as they can.
+FLAGS = {
+    "http": ["--ping-interval", "500ms"],
+    "python-node": ["--history-bytes", "64MiB"],
+    "sdk": ["--ping-interval", "1s", "--history-bytes", "64MiB", "--command-rate", "1000000",
+            "--allow-origin", "http://{address}"],
+}
+# What the scripts of the SDK share.
+SDK_MODULES = ("sdk_checks.mjs", "sdk_member.mjs", "sdk_proxy.mjs", "sdk_recovery.mjs")
 
 
 def missing(part):
     """What this part needs and is not here, or None."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         return "node and npm"
-    if part == "http" and shutil.which("curl") is None:
+    if part in ("http", "sdk") and shutil.which("curl") is None:
         return "curl"
-    if part in ("python-node", "http"):
+    if part in ("python-node", "http", "sdk"):
         try:
             import ensurepip  # noqa: F401  (what a venv gets its pip from)
             import venv  # noqa: F401
         except ImportError:
             return "python3 with venv"
-    if part in ("events", "chromium") and shutil.which(os.environ.get("CHROMIUM", "/usr/bin/chromium")) is None:
+    if part in ("events", "chromium", "sdk") and shutil.which(os.environ.get("CHROMIUM", "/usr/bin/chromium")) is None:
         return "chromium"
     return None
 
@@ -276,6 +287,16 @@ class Run:
         shot = ["--shot", str(self.arguments.shot.resolve())] if self.arguments.shot else []
         self.in_chromium(server, "chromium", "chromium_page.mjs", *shot)
 
+    def sdk(self, server):
+        commands = {
+            "sdk node": self.tools.node("sdk_node.mjs", *SDK_MODULES),
+            "sdk chromium": self.tools.node("sdk_chromium.mjs", *SDK_MODULES),
+            "sdk python": self.tools.python("sdk_python.py"),
+            "one room": self.tools.node("one_room.mjs", *SDK_MODULES),
+        }
+        server.start()
+        self.follow([Child(name, [*command, f"http://{server.address}"]) for name, command in commands.items()])
+
     def in_chromium(self, server, name, script, *options):
         def restart_when_asked(child, line):
             if line != "RESTART":
@@ -317,7 +338,7 @@ class Run:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--server", required=True, metavar="BIN", help="the fanfare binary")
-    parts = ("python-node", "http", "events", "chromium")
+    parts = ("python-node", "http", "events", "chromium", "sdk")
     parser.add_argument("--only", choices=parts, help="run one part only")
     parser.add_argument("--cache", type=Path, metavar="DIR",
                         default=Path(tempfile.gettempdir()) / f"fanfare-client-tests-{os.getuid()}",
