@@ -569,6 +569,19 @@ const checks = [
     assert.equal(await page.locator(".people li").count(), 0);
   }],
 
+  ["many rooms that do not say who is here", async () => {
+    const between = new Between();
+    const isOff = { error: { code: 108, message: "not available" } };
+    between.answers.presence = between.answers.presence_stats = () => isOff;
+    const rooms = Array.from({ length: 16 }, (_, i) => `dark-${i}`);
+    const { page } = await openPage(hashOf(...rooms), {}, between.prepare);
+    const last = await joined(page, rooms.at(-1));
+    await last.getByRole("button", { name: "Who is here?" }).click();
+    await last.getByText("Not asked: too many rooms do not show who is here.").waitFor();
+    // The server would close the connection at 20 refusals in a row.
+    assert.equal(between.count("presence") + between.count("presence_stats"), 12);
+  }],
+
   ["what close codes mean", async () => {
     const { page, room, between } = await openBetween("codes");
     for (const [code, words] of [

@@ -4,15 +4,18 @@ import { avatar, counted, element, nameOf, setText } from "./show.js";
 
 const ROWS_MAX = 200;
 const LOOK_AGAIN = 30_000;      // ms; joins and leaves come by themselves, numbers do not
-const NOT_AVAILABLE = 108;      // presence is off in this room
-const OVER_LIMIT = 106;         // too many to be listed
+const REFUSALS_MAX = 12;        // in a row; the server closes a connection at 20
+
+let turn = Promise.resolve();   // one room asks at a time, so that refusals are counted before the next one asks
+let refusals = 0;
 
 export class People {
   #panel; #list; #note; #news; #count;
   #room; #isOwn;
   #here = new Map();            // info by client id
-  #mode = "unknown";            // "list", "count" or "none"
+  #mode = "unknown";            // "list", "count", "none" or "unasked"
   #number = 0;                  // of connections, in mode "count"
+  #refusedAt = 0;               // how many they were when the list was refused
   #changes = null;              // what happened while a list was on its way
   #timer = 0;
   #drawn = false;
@@ -35,23 +38,20 @@ export class People {
   }
 
   /** In the room, anew or still: asks who is here, now and from time to time. */
-  async look(isNew = false) {
+  look(isNew = false) {
     clearTimeout(this.#timer);
-    if (this.#room.state !== "subscribed") return;
-    this.#timer = setTimeout(() => this.look(), LOOK_AGAIN * (1 + Math.random()));
-    if (document.hidden && !isNew) return;
-    try {
-      const isNumber = this.#mode === "count" || this.#mode === "none";
-      await (isNumber && !isNew ? this.#lookForNumber() : this.#lookForNames());
-      this.#panel.classList.remove("stale");
-    } catch {
-      // The connection: the next look tells.
-    }
-    this.#schedule();
+    turn = turn.then(async () => {
+      if (this.#room.state !== "subscribed") return;
+      if (isNew || !document.hidden) await this.#ask(isNew);
+      if (this.#mode === "none" || this.#mode === "unasked") return;
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.look(), LOOK_AGAIN * (1 + Math.random()));
+    });
   }
 
   /** Not in the room: what is shown is of the past. */
   away() {
+    refusals = 0; // they are counted by connection
     clearTimeout(this.#timer);
     this.#panel.classList.add("stale");
     setText(this.#news, "");
@@ -74,6 +74,22 @@ export class People {
     this.#schedule();
   }
 
+  async #ask(isNew) {
+    try {
+      const wantsNames = isNew || this.#mode !== "count" || this.#number < this.#refusedAt;
+      if (refusals >= REFUSALS_MAX) this.#mode = "unasked";
+      else if (!wantsNames || !await isGiven(this.#lookForNames())) {
+        const isCounted = await isGiven(this.#lookForNumber());
+        this.#mode = isCounted ? "count" : "none";
+        if (wantsNames) this.#refusedAt = this.#number;
+      }
+      this.#panel.classList.remove("stale");
+    } catch {
+      // The connection, or a server that is busy: the next look tells.
+    }
+    this.#schedule();
+  }
+
   async #lookForNames() {
     this.#changes = [];
     try {
@@ -82,22 +98,13 @@ export class People {
       for (const apply of this.#changes) apply(here);
       this.#here = here;
       this.#mode = "list";
-    } catch (error) {
-      if (error.code !== NOT_AVAILABLE && error.code !== OVER_LIMIT) throw error;
-      await this.#lookForNumber();
     } finally {
       this.#changes = null;
     }
   }
 
   async #lookForNumber() {
-    try {
-      this.#number = (await this.#room.presenceStats()).clients;
-      this.#mode = "count";
-    } catch (error) {
-      if (error.code === undefined) throw error;
-      this.#mode = "none";
-    }
+    this.#number = (await this.#room.presenceStats()).clients;
   }
 
   // ---- on the screen, at most once a frame ----
@@ -115,6 +122,7 @@ export class People {
     this.#count.ariaLabel = known ? `${counted(number, "connection")} here: who?` : "Who is here?";
     setText(this.#note, {
       unknown: "…", list: "", none: "This room does not show who is here.",
+      unasked: "Not asked: too many rooms do not show who is here.",
       count: `${counted(this.#number, "connection")}. This room does not list them.`,
     }[this.#mode]);
     this.#list.hidden = this.#mode !== "list";
@@ -144,5 +152,18 @@ export class People {
       else rows.set(key, { info, own, times: 1 });
     }
     return [...rows.values()].sort((a, b) => b.own - a.own || nameOf(a.info).localeCompare(nameOf(b.info)));
+  }
+}
+
+// Whether the server gives what is asked for. Throws what says nothing about that.
+async function isGiven(answer) {
+  try {
+    await answer;
+    refusals = 0;
+    return true;
+  } catch (error) {
+    if (error.code === undefined || error.temporary) throw error;
+    refusals++;
+    return false;
   }
 }
