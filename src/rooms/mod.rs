@@ -33,7 +33,7 @@ pub use log::{Extent, HistoryLimits, OutOfWindow, Piece, ReadLimits};
 pub use name::{ROOM_NAME_BYTES_MAX, RoomName, RoomNameError};
 pub use position::{Epoch, Position, PositionError, Start};
 pub use presence::{Entered, NoList, Presence, PresenceLevel, PresenceRule, PresenceStats, Present};
-pub use registry::{Registry, RoomSettings, RoomSummary};
+pub use registry::{Registry, RoomSettings, RoomSummary, TooManyRooms};
 pub use returning::{RETURNING_MAX, Returning};
 pub use room::{Published, Room, Route};
 pub use rule::{Rule, RuleError, Word};

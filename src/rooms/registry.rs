@@ -17,8 +17,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::room::{Ended, Published, Room, Route};
-use super::rule::chosen;
-use super::{Batch, Extent, HistoryLimits, LagRule, PresenceRule, Returning, RoomName};
+use super::rule::{chosen, matches};
+use super::{Batch, Epoch, Extent, HistoryLimits, LagRule, PresenceRule, Returning, RoomName};
 use crate::time::Time;
 
 /// Joins of different rooms rarely meet on one of so many locks.
@@ -56,6 +56,23 @@ pub struct RoomSummary {
     pub bytes: usize,
 }
 
+/// Why a search was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooManyRooms {
+    /// Too many were found.
+    #[error("more than {limit} rooms with members match, the most that are listed")]
+    Found {
+        /// The most that may be.
+        limit: usize,
+    },
+    /// Too many would have to be looked at.
+    #[error("more than {limit} rooms begin as the pattern does, the most that are looked at")]
+    LookedAt {
+        /// The most that are.
+        limit: usize,
+    },
+}
+
 /// A room in the queue of the idle.
 #[derive(Debug)]
 struct Idle {
@@ -86,6 +103,7 @@ impl Ord for Idle {
 /// Names to rooms, shared by all shards.
 #[derive(Debug)]
 pub struct Registry {
+    life: Epoch,
     /// Chooses the stripe. Keyed at random, as peers choose the names.
     hasher: RandomState,
     stripes: Box<[Stripe]>,
@@ -101,6 +119,7 @@ impl Registry {
     /// No room yet.
     pub fn new(settings: RoomSettings) -> Registry {
         Registry {
+            life: Epoch::new(rand::random_range(1..=u64::MAX)),
             hasher: RandomState::new(),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
             settings,
@@ -147,6 +166,11 @@ impl Registry {
         &self.returning
     }
 
+    /// What tells it from any other registry, and so a server from the one before.
+    pub fn life(&self) -> Epoch {
+        self.life
+    }
+
     /// How many rooms there are.
     pub fn len(&self) -> usize {
         self.stripes.iter().map(|stripe| stripe.lock().len()).sum()
@@ -188,6 +212,42 @@ impl Registry {
             bytes: room.history_bytes(),
         });
         (summaries.collect(), more)
+    }
+
+    /// The rooms with members whose names match a pattern, in which `*` stands for any characters, and how
+    /// many members each has.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyRooms`] if they are more than `found_max`, or more than `looked_at_max` rooms, with or
+    /// without members, begin with what the pattern has before its first `*`.
+    pub fn search(
+        &self,
+        pattern: &str,
+        found_max: usize,
+        looked_at_max: usize,
+    ) -> Result<Vec<(RoomName, usize)>, TooManyRooms> {
+        let prefix = pattern.split('*').next().unwrap_or_default();
+        let (mut found, mut looked_at) = (Vec::new(), 0);
+        for stripe in &self.stripes {
+            let rooms = stripe.lock();
+            let behind = rooms.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+            for (name, room) in behind.take_while(|(name, _)| name.as_str().starts_with(prefix)) {
+                looked_at += 1;
+                if looked_at > looked_at_max {
+                    return Err(TooManyRooms::LookedAt { limit: looked_at_max });
+                }
+                let members = room.members();
+                if members == 0 || !matches(pattern, name.as_str()) {
+                    continue;
+                }
+                if found.len() == found_max {
+                    return Err(TooManyRooms::Found { limit: found_max });
+                }
+                found.push((name.clone(), members));
+            }
+        }
+        Ok(found)
     }
 
     /// When [`Registry::maintain`] should be called at the latest.

@@ -83,7 +83,7 @@ pub(super) fn chosen<P: Word>(rules: &[Rule<P>], room: &RoomName) -> P {
 }
 
 /// Whether `name` matches; linear in both, however many stars there are.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else { return pattern == name };
     let Some(mut name) = name.strip_prefix(first) else { return false };
     let mut parts: Vec<&str> = rest.split('*').collect();

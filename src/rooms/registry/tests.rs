@@ -439,3 +439,47 @@ proptest! {
         prop_assert_eq!((model.registry.len(), model.registry.memory_bytes()), (0, 0));
     }
 }
+
+#[test]
+fn a_search_finds_the_rooms_with_members_that_match() {
+    let registry = registry(1 << 30);
+    let room = |name: &str| RoomName::new(name).unwrap();
+    for name in ["chat:1", "chat:2", "chat", "news", "ü*"] {
+        registry.add_route(&room(name), route(0), Time::ZERO).0.member_joined(false);
+    }
+    registry.find(&room("chat:2")).unwrap().member_joined(false);
+    registry.publish(&room("chat:3"), Time::ZERO, &batch(1), None, |_, _| {});
+    let found = |pattern: &str| {
+        let mut found = registry.search(pattern, 100, 100).unwrap();
+        found.sort();
+        found.iter().map(|(name, members)| format!("{name} {members}")).collect::<Vec<_>>()
+    };
+    assert_eq!(found("*"), ["chat 1", "chat:1 1", "chat:2 2", "news 1", "ü* 1"]);
+    assert_eq!(found("chat:*"), ["chat:1 1", "chat:2 2"]);
+    assert_eq!(found("chat*"), ["chat 1", "chat:1 1", "chat:2 2"]);
+    assert_eq!(found("*:2"), ["chat:2 2"]);
+    assert_eq!(found("c*t"), ["chat 1"]);
+    assert_eq!(found("news"), ["news 1"]);
+    assert_eq!(found("new"), Vec::<String>::new());
+    assert_ne!(registry.life(), Registry::new(registry.settings.clone()).life());
+}
+
+#[test]
+fn a_search_is_given_up_at_its_bounds() {
+    let registry = registry(1 << 30);
+    for number in 0..100 {
+        let (room, _) = registry.add_route(&name(number), route(0), Time::ZERO);
+        if number % 2 == 0 {
+            room.member_joined(false);
+        }
+    }
+    for (limit, ok) in [(49, false), (50, true), (51, true)] {
+        let found = registry.search("room*", limit, 100).map(|found| found.len());
+        assert_eq!(found, if ok { Ok(50) } else { Err(TooManyRooms::Found { limit }) });
+    }
+    for (limit, ok) in [(99, false), (100, true), (101, true)] {
+        let found = registry.search("room*", 100, limit).map(|found| found.len());
+        assert_eq!(found, if ok { Ok(50) } else { Err(TooManyRooms::LookedAt { limit }) });
+    }
+    assert_eq!(registry.search("other*", 0, 0), Ok(Vec::new()), "what begins otherwise does not count");
+}
