@@ -28,7 +28,7 @@ impl<I: Io> Shard<I> {
                     bytes += members * frame_bytes(&publication.batch);
                 }
                 Mail::Presence(change) => work += self.tell_presence(&change),
-                Mail::Removal(order) => self.remove_ordered(&order),
+                Mail::Removal(order) => work += self.remove_ordered(&order),
                 Mail::Adopt(adopt) => self.adopt(adopt),
                 Mail::Drain { deadline } => self.drain(deadline),
             }

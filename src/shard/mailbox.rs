@@ -112,6 +112,8 @@ pub struct RemovalOrder {
     pub user: Option<String>,
     /// The client id that they have.
     pub client: Option<ConnectionId>,
+    /// The client ids of those that stay.
+    pub spared: Vec<ConnectionId>,
     /// The room that they leave; without one the connection ends.
     pub room: Option<RoomName>,
     /// The Close that they end with.

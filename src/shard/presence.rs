@@ -183,10 +183,12 @@ impl<I: Io> Shard<I> {
 }
 
 impl<I: Io> Shard<I> {
-    /// Ends the connections that a back end wants ended, or takes them out of a room.
-    pub(super) fn remove_ordered(&mut self, order: &RemovalOrder) {
+    /// Ends the connections that a back end wants ended, or takes them out of a room. Returns at how many
+    /// it has looked.
+    pub(super) fn remove_ordered(&mut self, order: &RemovalOrder) -> usize {
         let Shard { connections, core, .. } = self;
         let keys: Vec<Key> = connections.keys().collect();
+        let looked_at = keys.len();
         for key in keys {
             let Some(slot) = connections.get_mut(key) else { continue };
             if slot.session.ended || !order.names(&slot.session) {
@@ -200,6 +202,7 @@ impl<I: Io> Shard<I> {
                 core.finish(key, slot, cause);
             }
         }
+        looked_at
     }
 }
 
@@ -223,6 +226,7 @@ impl RemovalOrder {
         let user = session.identity.as_ref().map_or("", |identity| identity.user());
         self.client.is_none_or(|client| client == session.client)
             && self.user.as_deref().is_none_or(|wanted| wanted == user)
+            && !self.spared.contains(&session.client)
     }
 }
 

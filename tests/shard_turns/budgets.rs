@@ -1,7 +1,12 @@
 //! What one turn may take: a burst is divided over turns, so everybody else is served in between, and
 //! nothing of it is lost.
 
-use fanfare::shard::Counter;
+use std::sync::Arc;
+
+use fanfare::endpoint::CloseKind;
+use fanfare::id::ShardId;
+use fanfare::protocol::CloseCode;
+use fanfare::shard::{Counter, Mail, RemovalOrder};
 
 use crate::common::{Client, Frame, Server, binary, request, settings, split_response, text};
 
@@ -92,4 +97,32 @@ fn many_timers_are_divided_over_turns() {
     server.turn(0);
     assert_eq!(pinged(&server), 1500);
     server.finish();
+}
+
+#[test]
+fn orders_to_remove_are_divided_over_turns_by_the_connections_they_look_at() {
+    const CONNECTIONS: usize = 100;
+    const ORDERS: usize = 1000;
+    let mut server = Server::new(1, settings());
+    for _ in 0..CONNECTIONS {
+        server.connect(0, "/rooms/a");
+    }
+    let order = |user: &str| {
+        let (user, code) = (Some(user.to_owned()), CloseCode::new(4000).unwrap());
+        let order =
+            RemovalOrder { user, client: None, spared: Vec::new(), room: None, code, reason: String::new() };
+        Mail::Removal(Arc::new(order))
+    };
+    for _ in 1..ORDERS {
+        server.mesh.send(ShardId::new(0), order("nobody here"));
+    }
+    server.mesh.send(ShardId::new(0), order(""));
+    let mut turns = 0;
+    while server.closes(CloseKind::Api) == 0 {
+        server.turn(0);
+        turns += 1;
+    }
+    // A turn may look at 32,768 connections.
+    assert_eq!(turns, (ORDERS * CONNECTIONS).div_ceil(32 << 10));
+    assert_eq!(server.closes(CloseKind::Api), CONNECTIONS as u64);
 }

@@ -97,7 +97,14 @@ const ENDS: &[End] = &[
     ("endpoint", CloseKind::Endpoint, |s, c| feed(s, c, &text("close 4002 done"))),
     ("back end", CloseKind::Api, |s, _| {
         let (code, reason) = (CloseCode::new(4001).unwrap(), "go away".to_owned());
-        s.remove(RemovalOrder { user: Some(String::new()), client: None, room: None, code, reason });
+        s.remove(RemovalOrder {
+            user: Some(String::new()),
+            client: None,
+            spared: Vec::new(),
+            room: None,
+            code,
+            reason,
+        });
     }),
     ("panic", CloseKind::EndpointPanic, |s, c| feed(s, c, &text("panic"))),
     ("shutdown", CloseKind::Shutdown, |s, _| {
