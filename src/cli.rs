@@ -47,8 +47,8 @@ pub struct Cli {
         help_heading = "Listening"
     )]
     pub allow_origin: Vec<OriginRule>,
-    /// File with the bearer keys of those who may publish and list over HTTP, one a line; without it they
-    /// may on loopback addresses and unix sockets, and nowhere else
+    /// File with the keys of those who may publish and list over HTTP and call the server API, one a line;
+    /// without it they may on loopback addresses and unix sockets, and nowhere else
     #[arg(long, env = "FANFARE_API_KEY_FILE", value_name = "FILE", help_heading = "Listening")]
     pub api_key_file: Option<PathBuf>,
     /// Whether the members of a room may publish over their WebSockets: on or off

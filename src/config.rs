@@ -28,8 +28,8 @@ pub struct Config {
     pub max_connections: Option<usize>,
     /// `--allow-origin`: pages that may connect beside those of the same host. Default: none.
     pub allow_origin: Vec<OriginRule>,
-    /// `--api-key-file`: a file with the keys of those who may publish and list over HTTP, one a line.
-    /// Default: none; then it is open on loopback addresses and unix sockets, and nowhere else.
+    /// `--api-key-file`: a file with the keys of those who may publish and list over HTTP and call the server
+    /// API, one a line. Default: none; then it is open on loopback addresses and unix sockets, and nowhere else.
     pub api_key_file: Option<PathBuf>,
     /// `--member-publish`: whether the members of a room may publish over their WebSockets. Default on.
     pub member_publish: bool,

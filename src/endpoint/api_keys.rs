@@ -1,4 +1,5 @@
-//! Who may publish and list over HTTP: bearer keys out of a file (RFC 6750 §2.1).
+//! Who may publish and list over HTTP and call the server API: keys out of a file, sent as bearer keys
+//! (RFC 6750 §2.1) or as Centrifugo's libraries send theirs.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -103,20 +104,33 @@ impl FromStr for ApiKeys {
 }
 
 impl ApiKeys {
-    /// Checks the values of all `Authorization` headers of a request: exactly one `Bearer KEY`, the
-    /// scheme in any case (RFC 9110 §11.1). How long it takes tells nothing of the keys but lengths.
+    /// Checks the values of all `X-API-Key` and `Authorization` headers of a request. If there is one of
+    /// the former, it counts alone, as with Centrifugo: exactly one `KEY`. Else exactly one `Bearer KEY` or
+    /// `apikey KEY`, the scheme in any case (RFC 9110 §11.1). How long it takes tells nothing of the keys
+    /// but lengths.
     ///
     /// # Errors
     ///
     /// 401 with `WWW-Authenticate: Bearer` (RFC 6750 §3). The text shows nothing of what was sent.
-    pub fn check(&self, authorization: &mut dyn Iterator<Item = &[u8]>) -> Result<(), Refusal> {
+    pub fn check(
+        &self,
+        api_key: &mut dyn Iterator<Item = &[u8]>,
+        authorization: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Result<(), Refusal> {
+        if let Some(key) = api_key.next() {
+            return match api_key.next() {
+                Some(_) => Err(unauthorized("the request has several X-API-Key headers")),
+                None if self.contain(key) => Ok(()),
+                None => Err(unauthorized("the key of the X-API-Key header is none of ours")),
+            };
+        }
         let Some(value) = authorization.next() else {
-            return Err(unauthorized("the request has no Authorization header"));
+            return Err(unauthorized("the request has no X-API-Key or Authorization header"));
         };
         if authorization.next().is_some() {
             return Err(unauthorized("the request has several Authorization headers"));
         }
-        let Some(key) = bearer(value) else {
+        let Some(key) = key_of(value) else {
             return Err(unauthorized("the Authorization header is of another form"));
         };
         match self.contain(key) {
@@ -132,17 +146,20 @@ impl ApiKeys {
     }
 }
 
-/// The key of `Bearer KEY`.
-fn bearer(value: &[u8]) -> Option<&[u8]> {
+/// The key of `Bearer KEY` or `apikey KEY`.
+fn key_of(value: &[u8]) -> Option<&[u8]> {
     let space = value.iter().position(|byte| *byte == b' ')?;
     let (scheme, key) = value.split_at(space);
-    scheme.eq_ignore_ascii_case(b"Bearer").then(|| key.trim_ascii())
+    let known = [&b"Bearer"[..], b"apikey"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    known.then(|| key.trim_ascii())
 }
 
 fn unauthorized(seen: &str) -> Refusal {
     Refusal::new(
         401,
-        format!("{seen}; one Authorization: Bearer KEY with a key of --api-key-file is allowed"),
+        format!(
+            "{seen}; one Authorization: Bearer KEY with a key of --api-key-file is allowed, or one X-API-Key: KEY"
+        ),
     )
     .with_header("WWW-Authenticate", "Bearer")
 }
@@ -159,12 +176,14 @@ pub fn authorize(
     request: &Request<'_>,
 ) -> Result<(), Refusal> {
     match keys {
-        Some(keys) => keys.check(&mut request.headers_named("Authorization")),
+        Some(keys) => {
+            keys.check(&mut request.headers_named("X-API-Key"), &mut request.headers_named("Authorization"))
+        }
         None if trusted_listener => Ok(()),
         None => Err(Refusal::new(
             403,
-            "publishing and listing over HTTP were asked for on a public listener of a server without \
-             keys; they are allowed on loopback and unix listeners, and elsewhere with --api-key-file FILE",
+            "publishing, listing and the server API were asked for over HTTP on a public listener of a server \
+             without keys; they are allowed on loopback and unix listeners, and elsewhere with --api-key-file FILE",
         )),
     }
 }
@@ -182,7 +201,7 @@ mod tests {
     }
 
     fn check(values: &[&str]) -> Result<(), Refusal> {
-        keys().check(&mut values.iter().map(|value| value.as_bytes()))
+        keys().check(&mut std::iter::empty(), &mut values.iter().map(|value| value.as_bytes()))
     }
 
     fn error(text: &str) -> ApiKeysError {
@@ -235,8 +254,39 @@ mod tests {
 
     #[test]
     fn every_key_opens_in_any_case_of_the_scheme() {
-        for value in [format!("Bearer {KEY}"), format!("bearer {OTHER}"), format!("BEARER  {KEY}")] {
-            assert_eq!(check(&[&value]), Ok(()), "{value}");
+        for scheme in ["Bearer ", "bearer ", "BEARER  ", "apikey ", "ApiKey "] {
+            for key in [KEY, OTHER] {
+                assert_eq!(check(&[&format!("{scheme}{key}")]), Ok(()), "{scheme}{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_api_key_of_its_own_header_counts_alone() {
+        let keys = keys();
+        let check = |lines: &str| {
+            authorize(Some(&keys), true, &request(&format!("POST /api/info HTTP/1.1\r\n{lines}")))
+        };
+        for key in [KEY, OTHER] {
+            assert_eq!(check(&format!("x-api-key: {key}")), Ok(()));
+            assert_eq!(check(&format!("X-API-Key: {key}\r\nAuthorization: Basic eDp5")), Ok(()));
+        }
+        let good = format!("Authorization: Bearer {KEY}");
+        for (lines, seen) in [
+            (format!("X-API-Key: {KEY}0\r\n{good}"), "none of ours"),
+            (format!("X-API-Key: Bearer {KEY}"), "none of ours"),
+            (format!("X-API-Key:\r\n{good}"), "none of ours"),
+            (format!("X-API-Key: {KEY}\r\nX-API-Key: {KEY}"), "several X-API-Key"),
+            ("A: b".to_owned(), "no X-API-Key or Authorization"),
+        ] {
+            let refusal = check(&lines).unwrap_err();
+            assert_eq!(refusal.status, 401, "{lines}");
+            assert!(
+                refusal.body.contains(seen) && refusal.body.contains("X-API-Key: KEY"),
+                "{}",
+                refusal.body
+            );
+            assert!(!refusal.body.contains("0123"), "{}", refusal.body);
         }
     }
 

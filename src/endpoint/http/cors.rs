@@ -5,7 +5,7 @@ use crate::endpoint::OriginPolicy;
 use crate::protocol::{Refusal, Request};
 
 /// Request headers that a page of an allowed origin may set.
-const ALLOWED_HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID";
+const ALLOWED_HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-API-Key";
 
 /// Seconds for which a browser may remember a preflight.
 const MAX_AGE_SECONDS: u32 = 600;
@@ -104,7 +104,10 @@ mod tests {
         assert_eq!((answer.status, answer.content_type, answer.body.len()), (204, "", 0));
         let expected = [
             ("Access-Control-Allow-Methods", "GET, POST"),
-            ("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, Last-Event-ID"),
+            (
+                "Access-Control-Allow-Headers",
+                "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-API-Key",
+            ),
             ("Access-Control-Max-Age", "600"),
         ];
         assert_eq!(answer.headers, expected.map(|(name, value)| (name, value.to_owned())));
