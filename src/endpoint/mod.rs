@@ -4,6 +4,7 @@
 //! This is the contract for embedders too: implement [`Endpoint`], give it a path with
 //! [`crate::ServerBuilder::endpoint`].
 
+pub mod api;
 mod api_keys;
 mod asks;
 mod cause;

@@ -319,7 +319,7 @@ mod tests {
         let body = plan.resolve(&request("GET /rooms/ HTTP/1.1")).unwrap_err().body;
         assert_eq!(
             body,
-            "/rooms/ is not here; this server has /, /rooms/{room}, /rooms, /rooms/{room}/events"
+            "/rooms/ is not here; this server has /, /rooms/{room}, /rooms, /rooms/{room}/events, /api/{method}"
         );
     }
 

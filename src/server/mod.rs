@@ -86,7 +86,7 @@ impl ServerBuilder {
     }
 
     /// A server with the paths of the `fanfare` binary: `/`, `/healthz`, `/echo`, `/rooms/{room}`,
-    /// `/connection/websocket` and the HTTP door to the rooms.
+    /// `/connection/websocket` and the HTTP door to the rooms with the server API.
     pub fn standard(config: Config) -> ServerBuilder {
         let healthz = Resource { content_type: "text/plain", body: b"ok\n".into(), ..Resource::default() };
         let Config { member_publish, ping_interval, command_rate, .. } = config;

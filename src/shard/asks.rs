@@ -3,6 +3,7 @@
 use crate::endpoint::{
     Answer, Ask, AskError, CloseCause, HistoryQuery, Messages, Payload, Removal, Subscribed, Subscription,
 };
+use crate::id::ConnectionId;
 use crate::rooms::{
     Epoch, Extent, LagPolicy, OutOfWindow, Piece, PresenceStats, Present, ReadLimits, Room, RoomName, Start,
 };
@@ -19,7 +20,7 @@ const ANSWER_BYTES: usize = 128 << 10;
 const ASKS_DEPTH_MAX: u8 = 8;
 
 /// What a room that is not there holds: of a life that no room has.
-const NOWHERE: Extent = Extent { epoch: Epoch::NONE, start: 0, last: 0 };
+pub(super) const NOWHERE: Extent = Extent { epoch: Epoch::NONE, start: 0, last: 0 };
 
 impl<S> Core<S> {
     /// Carries out what was asked, and what the endpoint makes of the answer.
@@ -168,7 +169,7 @@ impl<S> Core<S> {
         room.is_some_and(|room| self.rooms.membership_in(session.memberships, room).is_some())
     }
 
-    /// Reads a part of a room's history. What was said there in this turn before is in it.
+    /// Reads a part of a room's history for a connection.
     fn read_history(
         &mut self,
         session: &Session,
@@ -181,26 +182,43 @@ impl<S> Core<S> {
         {
             return Err(AskError::Busy);
         }
+        self.read_part(name, query, ANSWER_BYTES, Some(session.client))
+    }
+
+    /// Reads a part of a room's history of about so many bytes of frames, for a connection or for nobody in
+    /// particular. What was said there in this turn before is in it.
+    pub(super) fn read_part(
+        &mut self,
+        name: &RoomName,
+        query: HistoryQuery,
+        bytes_max: usize,
+        reader: Option<ConnectionId>,
+    ) -> Result<(Extent, Messages), AskError> {
         if let Some(room) = self.rooms.find(name) {
             self.publish_pending(room);
         }
-        let mut messages = Messages { pieces: Vec::new(), reader: Some(session.client) };
+        let mut messages = Messages { pieces: Vec::new(), reader };
         let Some(room) = self.rooms.registry().find(name) else { return Ok((NOWHERE, messages)) };
         if query.limit == 0 {
             return Ok((room.extent(self.now), messages));
         }
         let (extent, pieces) = match query.reverse {
-            false => self.read_forward(&room, query)?,
-            true => self.read_backward(&room, query)?,
+            false => self.read_forward(&room, query, bytes_max)?,
+            true => self.read_backward(&room, query, bytes_max)?,
         };
         messages.pieces = pieces;
         Ok((extent, messages))
     }
 
-    fn read_forward(&self, room: &Room, query: HistoryQuery) -> Result<(Extent, Vec<Piece>), AskError> {
+    fn read_forward(
+        &self,
+        room: &Room,
+        query: HistoryQuery,
+        bytes_max: usize,
+    ) -> Result<(Extent, Vec<Piece>), AskError> {
         let start = query.since.map_or(Start::Last(u64::MAX), |since| since.start());
         let messages_max = query.limit as u64;
-        let limits = ReadLimits { bytes_max: ANSWER_BYTES, messages_max, ..ReadLimits::NONE };
+        let limits = ReadLimits { bytes_max, messages_max, ..ReadLimits::NONE };
         let mut pieces = Vec::new();
         let (_, extent) =
             room.read_from(start, self.now, limits, &mut pieces).map_err(AskError::OutOfWindow)?;
@@ -208,7 +226,12 @@ impl<S> Core<S> {
     }
 
     /// Reads the last messages before a place, or of all.
-    fn read_backward(&self, room: &Room, query: HistoryQuery) -> Result<(Extent, Vec<Piece>), AskError> {
+    fn read_backward(
+        &self,
+        room: &Room,
+        query: HistoryQuery,
+        bytes_max: usize,
+    ) -> Result<(Extent, Vec<Piece>), AskError> {
         let mut pieces = Vec::new();
         let all = Start::Last(u64::MAX);
         let (_, extent) =
@@ -230,19 +253,19 @@ impl<S> Core<S> {
             .take_while(|piece| {
                 let before = bytes;
                 bytes += piece.frame_bytes();
-                before < ANSWER_BYTES
+                before < bytes_max
             })
             .collect();
         kept.reverse();
         Ok((extent, kept))
     }
 
-    fn list_present(&self, name: &RoomName) -> Result<Vec<Present>, AskError> {
+    pub(super) fn list_present(&self, name: &RoomName) -> Result<Vec<Present>, AskError> {
         let Some(room) = self.rooms.registry().find(name) else { return Ok(Vec::new()) };
         room.presence_list(self.settings.presence_members_max).map_err(AskError::NoList)
     }
 
-    fn count_present(&self, name: &RoomName) -> Result<PresenceStats, AskError> {
+    pub(super) fn count_present(&self, name: &RoomName) -> Result<PresenceStats, AskError> {
         let Some(room) = self.rooms.registry().find(name) else { return Ok(PresenceStats::default()) };
         room.presence_stats().ok_or(AskError::NotCounted)
     }

@@ -40,6 +40,7 @@ impl<S> Core<S> {
                 self.check_http_bytes()?;
                 Ok(self.list(after.as_ref(), limit))
             }
+            RoomsCall::Api(method) => self.carry_out_api(key, method, body),
             RoomsCall::Events { .. } => unreachable!("streamed by the caller"),
         }
     }

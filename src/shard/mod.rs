@@ -17,6 +17,7 @@
 //! Reading, timers and the mailbox have budgets, and so bound what a flush has to send; what is left
 //! over makes the next wait a poll.
 
+mod api_calls;
 mod apply;
 mod asks;
 mod batch_pool;

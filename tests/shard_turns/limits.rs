@@ -238,6 +238,19 @@ fn histories_are_refused_while_too_much_of_http_answers_is_not_taken() {
         server.feed(other, ask);
         server.settle();
         assert_eq!(split_response(&server.take_output(other)).0, status, "{limit}");
+        for (call, bounded) in [
+            (
+                "POST /api/history HTTP/1.1\r\nHost: test\r\nContent-Length: 25\r\n\r\n{\"channel\":\"a\",\"limit\":1}",
+                true,
+            ),
+            ("POST /api/info HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n{}", false),
+        ] {
+            server.feed(other, call.as_bytes());
+            server.settle();
+            let answer = String::from_utf8(server.take_output(other)).unwrap();
+            assert_eq!(answer.contains("--http-bytes"), bounded && status == 503, "{limit}: {answer}");
+            assert_eq!(answer.contains("\"code\":111"), bounded && status == 503, "{limit}: {answer}");
+        }
         server.socket(slow).room = usize::MAX;
         server.settle();
         server.feed(other, ask);

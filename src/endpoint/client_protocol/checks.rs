@@ -95,7 +95,7 @@ pub(super) fn check_history(history: &History<'_>) -> Result<(RoomName, HistoryQ
 }
 
 /// A place as a client wrote it; an epoch that is none of ours is of another life of any room.
-pub(super) fn recover(offset: u64, epoch: &str) -> Recover {
+pub(in crate::endpoint) fn recover(offset: u64, epoch: &str) -> Recover {
     let epoch = (!epoch.is_empty()).then(|| epoch.parse().unwrap_or(Epoch::NONE));
     Recover { epoch, offset }
 }
@@ -104,18 +104,24 @@ pub(super) fn room_name(channel: &str) -> Result<RoomName, Refused> {
     RoomName::new(channel).map_err(|error| Refused::Error(ErrorCode::BadRequest, error.to_string().into()))
 }
 
+impl AskError {
+    /// The protocol's number for it.
+    pub(in crate::endpoint) fn code(&self) -> ErrorCode {
+        match self {
+            AskError::AlreadyMember => ErrorCode::AlreadySubscribed,
+            AskError::TooManyMemberships { .. } => ErrorCode::LimitExceeded,
+            AskError::NotMember => ErrorCode::PermissionDenied,
+            AskError::OutOfWindow(_) => ErrorCode::UnrecoverablePosition,
+            AskError::NotCounted => ErrorCode::NotAvailable,
+            AskError::NoList(NoList::NotKept { .. }) => ErrorCode::NotAvailable,
+            AskError::NoList(NoList::TooMany { .. }) => ErrorCode::LimitExceeded,
+            AskError::Busy => ErrorCode::TooManyRequests,
+        }
+    }
+}
+
 pub(super) fn refused(error: AskError) -> Refused {
-    let code = match error {
-        AskError::AlreadyMember => ErrorCode::AlreadySubscribed,
-        AskError::TooManyMemberships { .. } => ErrorCode::LimitExceeded,
-        AskError::NotMember => ErrorCode::PermissionDenied,
-        AskError::OutOfWindow(_) => ErrorCode::UnrecoverablePosition,
-        AskError::NotCounted => ErrorCode::NotAvailable,
-        AskError::NoList(NoList::NotKept { .. }) => ErrorCode::NotAvailable,
-        AskError::NoList(NoList::TooMany { .. }) => ErrorCode::LimitExceeded,
-        AskError::Busy => ErrorCode::TooManyRequests,
-    };
-    Refused::Error(code, error.to_string().into())
+    Refused::Error(error.code(), error.to_string().into())
 }
 
 pub(super) fn too_many_commands(rate: u32) -> Refused {

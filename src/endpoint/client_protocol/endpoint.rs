@@ -16,7 +16,6 @@ use super::{
 };
 use crate::endpoint::{
     Accept, Answer, Ask, CloseCause, Effects, Endpoint, Heartbeat, OpenRequest, Payload, Removal, Subscribed,
-    Told,
 };
 use crate::id::ConnectionId;
 use crate::protocol::{CloseCode, Kind, Message, Refusal};
@@ -223,18 +222,15 @@ impl ClientProtocol {
             (About::History { reverse }, Answer::History { extent, messages }) => {
                 let Extent { epoch, last: offset, .. } = extent;
                 if *reverse {
-                    let publications = messages.iter().rev().map(publication);
+                    let publications = messages.iter().rev().map(Publication::from);
                     push_history_reply(&mut out, framing, id, HistoryReply { epoch, offset, publications });
                 } else {
-                    let publications = messages.iter().map(publication);
+                    let publications = messages.iter().map(Publication::from);
                     push_history_reply(&mut out, framing, id, HistoryReply { epoch, offset, publications });
                 }
             }
             (About::Presence, Answer::Presence(present)) => {
-                let clients = present
-                    .iter()
-                    .map(|present| Client { client: present.client, identity: present.identity.as_deref() });
-                push_presence_reply(&mut out, framing, id, clients);
+                push_presence_reply(&mut out, framing, id, present.iter().map(Client::from));
             }
             (About::Presence, Answer::PresenceStats(stats)) => {
                 let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
@@ -383,19 +379,9 @@ fn push_subscribed(out: &mut Vec<u8>, framing: Framing, id: u32, subscribed: &Su
         offset: if recovered { subscribed.from } else { subscribed.extent.last },
         recovered,
         was_recovering: recover,
-        publications: subscribed.messages.iter().map(publication),
+        publications: subscribed.messages.iter().map(Publication::from),
     };
     push_subscribe_reply(out, framing, id, reply);
-}
-
-fn publication<'a>(told: Told<'a>) -> Publication<'a> {
-    Publication {
-        offset: told.offset,
-        client: told.entry.sender.member(),
-        identity: told.entry.identity.as_deref(),
-        text: told.entry.text,
-        payload: told.payload,
-    }
 }
 
 fn kind_name(kind: Kind) -> &'static str {

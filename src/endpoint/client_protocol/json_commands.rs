@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::decode::{Problem, only};
 use super::{Command, Connect, Data, History, Request, StreamPosition, Subscribe};
-use crate::endpoint::http::{Object, given};
+use crate::endpoint::http::{Object, Text, given};
 use crate::protocol::shown;
 
 /// Characters of the parser's words that are shown; a value of the wrong type is among them.
@@ -28,10 +28,6 @@ fn problem(error: &serde_json::Error) -> Problem {
     let what = shown(text.strip_suffix(&place).unwrap_or(&text).as_bytes(), SHOWN_CHARS_MAX);
     Problem::Json { column: error.column(), what }
 }
-
-/// A string; serde borrows into a `Cow` only where it sees the type itself.
-#[derive(Default, Deserialize)]
-struct Text<'m>(#[serde(borrow)] Cow<'m, str>);
 
 /// What takes part in no decision, whatever is in it.
 #[derive(Deserialize)]

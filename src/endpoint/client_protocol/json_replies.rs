@@ -105,7 +105,14 @@ pub(super) fn push_presence_reply<'a>(
     id: u32,
     clients: impl IntoIterator<Item = Client<'a>>,
 ) {
-    push_display(out, format_args!("{{\"id\":{id},\"presence\":{{\"presence\":{{"));
+    push_display(out, format_args!("{{\"id\":{id},\"presence\":{{\"presence\":"));
+    push_clients(out, clients);
+    out.extend_from_slice(b"}}");
+}
+
+/// Appends an object with the clients' infos by client id.
+pub(super) fn push_clients<'a>(out: &mut Vec<u8>, clients: impl IntoIterator<Item = Client<'a>>) {
+    out.push(b'{');
     for (at, client) in clients.into_iter().enumerate() {
         if at > 0 {
             out.push(b',');
@@ -113,7 +120,7 @@ pub(super) fn push_presence_reply<'a>(
         push_display(out, format_args!("\"{}\":", client.client));
         push_client(out, &client);
     }
-    out.extend_from_slice(b"}}}");
+    out.push(b'}');
 }
 
 pub(super) fn push_presence_stats_reply(out: &mut Vec<u8>, id: u32, clients: u32, users: u32) {
@@ -141,7 +148,7 @@ fn push_publications<'a>(out: &mut Vec<u8>, publications: impl IntoIterator<Item
     out.push(b']');
 }
 
-fn push_publication_object(out: &mut Vec<u8>, publication: &Publication<'_>) {
+pub(super) fn push_publication_object(out: &mut Vec<u8>, publication: &Publication<'_>) {
     out.extend_from_slice(b"{\"data\":");
     let form = push_payload(out, publication.text, publication.payload);
     if let Some(sender) = publication.sender() {

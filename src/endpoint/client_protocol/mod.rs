@@ -42,6 +42,7 @@ mod tests;
 
 use crate::protocol::Kind;
 
+pub(in crate::endpoint) use checks::recover;
 pub use codes::{DisconnectCode, ErrorCode, UnsubscribeCode};
 pub use decode::{COMMANDS_PER_MESSAGE_MAX, Commands, DecodeError, Problem, decode};
 pub use endpoint::{ClientProtocol, ClientProtocolSettings, ERRORS_IN_A_ROW_MAX, HISTORY_LIMIT_MAX};
@@ -54,6 +55,7 @@ pub use replies::{
     push_join, push_leave, push_ping, push_presence_reply, push_presence_stats_reply, push_publication,
     push_subscribe_reply, push_unsubscribe,
 };
+pub(in crate::endpoint) use replies::{push_json_presence, push_json_publication};
 
 /// How messages stand in frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

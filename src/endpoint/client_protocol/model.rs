@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use crate::endpoint::Told;
 use crate::endpoint::http::Object;
 use crate::id::ConnectionId;
 use crate::protocol::Kind;
-use crate::rooms::{Epoch, Identity};
+use crate::rooms::{Epoch, Identity, Present};
 
 /// The names that the SDKs send when the application gave none, so they name nobody.
 pub const SDK_NAMES: [&str; 7] = ["js", "go", "python", "dart", "swift", "java", "csharp"];
@@ -210,6 +211,18 @@ impl<'a> Publication<'a> {
     }
 }
 
+impl<'a> From<Told<'a>> for Publication<'a> {
+    fn from(told: Told<'a>) -> Publication<'a> {
+        Publication {
+            offset: told.offset,
+            client: told.entry.sender.member(),
+            identity: told.entry.identity.as_deref(),
+            text: told.entry.text,
+            payload: told.payload,
+        }
+    }
+}
+
 /// A member of a channel.
 #[derive(Clone, Copy, Debug)]
 pub struct Client<'a> {
@@ -217,6 +230,12 @@ pub struct Client<'a> {
     pub client: ConnectionId,
     /// Who it says it is: the protocol's user, empty for `None`.
     pub identity: Option<&'a Identity>,
+}
+
+impl<'a> From<&'a Present> for Client<'a> {
+    fn from(present: &'a Present) -> Client<'a> {
+        Client { client: present.client, identity: present.identity.as_deref() }
+    }
 }
 
 impl<'a> Client<'a> {

@@ -4,6 +4,18 @@ use super::{
     Client, ConnectReply, DisconnectCode, ErrorCode, Framing, HistoryReply, Method, Publication,
     SubscribeReply, UnsubscribeCode, json_replies as json, protobuf_replies as protobuf,
 };
+use crate::endpoint::Told;
+use crate::rooms::Present;
+
+/// Appends a publication as an object in JSON, as it stands in the answer to `history`.
+pub(in crate::endpoint) fn push_json_publication(out: &mut Vec<u8>, told: Told<'_>) {
+    json::push_publication_object(out, &told.into());
+}
+
+/// Appends who is in a channel as an object in JSON, as it stands in the answer to `presence`.
+pub(in crate::endpoint) fn push_json_presence(out: &mut Vec<u8>, present: &[Present]) {
+    json::push_clients(out, present.iter().map(Client::from));
+}
 
 /// Appends a publication for the members of `channel`.
 pub fn push_publication(out: &mut Vec<u8>, framing: Framing, channel: &str, publication: &Publication<'_>) {

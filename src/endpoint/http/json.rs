@@ -1,5 +1,6 @@
 //! JSON appended to a buffer, without a tree in between, and read strictly (RFC 8259).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -9,9 +10,15 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::bad_request;
+use crate::protocol::{Refusal, shown};
+
 /// Levels of arrays and objects in a payload that is spliced into an answer. With the three or four
 /// around it, every common parser still reads the whole: the strictest default is 64, of .NET.
 const SPLICED_DEPTH_MAX: usize = 60;
+
+/// Characters of the parser's own words that are shown in a refusal.
+const SHOWN_ERROR_CHARS_MAX: usize = 300;
 
 /// Appends `text` as a JSON string.
 pub(in crate::endpoint) fn push_string(out: &mut Vec<u8>, text: &str) {
@@ -27,7 +34,7 @@ pub(in crate::endpoint) fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Appends `,"name":` or, as the first member, `"name":`.
-pub(super) fn push_name(out: &mut Vec<u8>, name: &str) {
+pub(in crate::endpoint) fn push_name(out: &mut Vec<u8>, name: &str) {
     if !matches!(out.last(), Some(b'{')) {
         out.push(b',');
     }
@@ -36,19 +43,19 @@ pub(super) fn push_name(out: &mut Vec<u8>, name: &str) {
 }
 
 /// Appends a member whose value is a string.
-pub(super) fn push_text_member(out: &mut Vec<u8>, name: &str, value: &str) {
+pub(in crate::endpoint) fn push_text_member(out: &mut Vec<u8>, name: &str, value: &str) {
     push_name(out, name);
     push_string(out, value);
 }
 
 /// Appends a member whose value is written as it is: a number, `true`, `null`.
-pub(super) fn push_plain_member(out: &mut Vec<u8>, name: &str, value: impl fmt::Display) {
+pub(in crate::endpoint) fn push_plain_member(out: &mut Vec<u8>, name: &str, value: impl fmt::Display) {
     push_name(out, name);
     out.extend_from_slice(value.to_string().as_bytes());
 }
 
 /// Appends `items` with commas between, in brackets.
-pub(super) fn push_array<T>(
+pub(in crate::endpoint) fn push_array<T>(
     out: &mut Vec<u8>,
     items: impl IntoIterator<Item = T>,
     mut push: impl FnMut(&mut Vec<u8>, T),
@@ -106,11 +113,24 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
+/// A string; serde borrows into a `Cow` only where it sees the type itself.
+#[derive(Default, Deserialize)]
+pub(in crate::endpoint) struct Text<'a>(#[serde(borrow)] pub(in crate::endpoint) Cow<'a, str>);
+
 /// A member that is there has a value: `null` is one.
 pub(in crate::endpoint) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
+}
+
+/// The 400 for a body that is not what is `expected`: where the parser stopped, and why.
+pub(in crate::endpoint) fn bad_json(error: &serde_json::Error, expected: &str) -> Refusal {
+    let text = error.to_string();
+    // The place is put first: what a peer wrote could push it out of sight.
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let what = shown(text.strip_suffix(&place).unwrap_or(&text).as_bytes(), SHOWN_ERROR_CHARS_MAX);
+    bad_request(format!("the body, line {} column {}: {what}; {expected}", error.line(), error.column()))
 }
 
 /// Whether `text` is JSON that can stand inside other JSON without harm to who reads the whole.

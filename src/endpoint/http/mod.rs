@@ -15,6 +15,7 @@ mod route;
 #[cfg(test)]
 pub(super) mod tests;
 
+use crate::endpoint::api::ApiMethod;
 use crate::id::ConnectionId;
 use crate::protocol::{Kind, Refusal};
 use crate::rooms::{Identity, Position, RoomName, Start};
@@ -23,8 +24,12 @@ pub use crate::rooms::IDEMPOTENCY_KEY_BYTES_MAX;
 pub use content::check_payload;
 pub use cors::cors_headers;
 pub use history::{History, HistoryItem, gone};
-pub(super) use json::{Form, Object, given, push_base64, push_string};
+pub(super) use json::{
+    Form, Object, Text, bad_json, given, push_array, push_base64, push_name, push_plain_member, push_string,
+    push_text_member,
+};
 pub use list::{RoomEntry, list_answer};
+pub(super) use parameters::is_idempotency_key;
 pub use parameters::{identity_from_query, start_from_query};
 pub use publish::{PublishMany, parse_publish_many, publish_answer, publish_many_answer};
 pub use route::{PATHS, is_rooms_path, route};
@@ -89,6 +94,8 @@ pub enum RoomsCall {
         /// The most rooms, 1 to [`LIST_LIMIT_MAX`].
         limit: usize,
     },
+    /// `POST /api/{method}`: the body is for [`crate::endpoint::api::parse_api`].
+    Api(ApiMethod),
     /// `GET /rooms/{room}/events`: see [`super::events`] and [`gone`].
     Events {
         /// The room.
@@ -103,10 +110,10 @@ pub enum RoomsCall {
 impl RoomsCall {
     /// Whether the request's body is part of the call.
     pub fn wants_body(&self) -> bool {
-        matches!(self, RoomsCall::Publish { .. } | RoomsCall::PublishMany)
+        matches!(self, RoomsCall::Publish { .. } | RoomsCall::PublishMany | RoomsCall::Api(_))
     }
 
-    /// Whether [`super::authorize`] decides about it: publishing and listing. Who may join a room may
+    /// Whether [`super::authorize`] decides about it: publishing, listing and the server API. Who may join a room may
     /// also read it.
     pub fn needs_key(&self) -> bool {
         self.wants_body() || matches!(self, RoomsCall::List { .. })
@@ -143,7 +150,7 @@ pub struct Answer {
 impl Answer {
     /// 200 with a JSON body. Nobody may store it, as the rooms move on, and no browser may take it for
     /// something else, as payloads are in it.
-    fn json(body: Vec<u8>) -> Answer {
+    pub(super) fn json(body: Vec<u8>) -> Answer {
         let headers =
             vec![("Cache-Control", "no-store".to_owned()), ("X-Content-Type-Options", "nosniff".to_owned())];
         Answer { status: 200, headers, content_type: "application/json", body }

@@ -113,10 +113,8 @@ pub(super) fn only_header<'r>(request: &Request<'r>, name: &str) -> Result<Optio
 /// `Idempotency-Key`.
 pub(super) fn idempotency_key(request: &Request<'_>) -> Result<Option<Box<str>>, Refusal> {
     let Some(key) = only_header(request, "Idempotency-Key")? else { return Ok(None) };
-    let allowed =
-        (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic);
     match str::from_utf8(key) {
-        Ok(text) if allowed => Ok(Some(text.into())),
+        Ok(text) if is_idempotency_key(key) => Ok(Some(text.into())),
         _ => Err(bad_request(format!(
             "Idempotency-Key is \"{}\" of {} bytes; 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes of visible ASCII are \
              allowed",
@@ -126,12 +124,19 @@ pub(super) fn idempotency_key(request: &Request<'_>) -> Result<Option<Box<str>>,
     }
 }
 
+/// Whether a key has 1 to [`IDEMPOTENCY_KEY_BYTES_MAX`] bytes of visible ASCII.
+pub(in crate::endpoint) fn is_idempotency_key(key: &[u8]) -> bool {
+    (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic)
+}
+
 /// To ignore it would let a repeat publish twice, silently.
 pub(super) fn refuse_idempotency_key(request: &Request<'_>) -> Result<(), Refusal> {
     match request.header("Idempotency-Key") {
         None => Ok(()),
         Some(_) => Err(bad_request(
-            "an Idempotency-Key was seen; it is allowed for POST /rooms/{room} only".to_owned(),
+            "an Idempotency-Key was seen; it is allowed for POST /rooms/{room} only, and idempotency_key in the body \
+             for /api/publish and /api/broadcast"
+                .to_owned(),
         )),
     }
 }

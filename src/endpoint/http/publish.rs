@@ -10,14 +10,11 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::json::{Object, given, push_array, push_plain_member, push_text_member};
+use super::json::{Object, Text, bad_json, given, push_array, push_plain_member, push_text_member};
 use super::{Answer, PUBLISH_ROOMS_MAX, bad_request};
 use crate::id::ConnectionId;
-use crate::protocol::{Kind, Refusal, shown};
+use crate::protocol::{Kind, Refusal};
 use crate::rooms::{Position, RoomName};
-
-/// Characters of the parser's own words that are shown in a refusal.
-const SHOWN_ERROR_CHARS_MAX: usize = 300;
 
 /// What `POST /rooms` asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,22 +101,14 @@ fn decoded_bytes(base64: &str) -> usize {
 }
 
 fn bad_body(error: &serde_json::Error) -> Refusal {
-    let text = error.to_string();
-    // The place is put first: what a peer wrote could push it out of sight.
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let what = shown(text.strip_suffix(&place).unwrap_or(&text).as_bytes(), SHOWN_ERROR_CHARS_MAX);
-    bad_request(format!(
-        "the body, line {} column {}: {what}; {{\"rooms\":[1 to {PUBLISH_ROOMS_MAX} names],\"data\":any JSON}} \
-         is expected, with \"text\" or \"base64\" instead of \"data\", and \"exclude\":\"CLIENT\" if wanted",
-        error.line(),
-        error.column()
-    ))
+    let expected = format!(
+        "{{\"rooms\":[1 to {PUBLISH_ROOMS_MAX} names],\"data\":any JSON}} is expected, with \"text\" or \"base64\" \
+         instead of \"data\", and \"exclude\":\"CLIENT\" if wanted"
+    );
+    bad_json(error, &expected)
 }
 
-/// serde borrows into a `Cow` only where it sees the type itself.
 fn given_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, str>>, D::Error> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
     given(deserializer).map(|text: Option<Text<'de>>| text.map(|text| text.0))
 }
 

@@ -7,12 +7,13 @@ use super::parameters::{
 };
 use super::{HISTORY_LIMIT_MAX, LIST_LIMIT_MAX, RoomsCall, Routed, bad_request};
 use crate::endpoint::OriginPolicy;
+use crate::endpoint::api::ApiMethod;
 use crate::endpoint::query::decode;
 use crate::protocol::{Refusal, Request, shown};
 use crate::rooms::RoomName;
 
 /// The paths of the door, as a 404 lists them.
-pub const PATHS: [&str; 3] = ["/rooms", "/rooms/{room}", "/rooms/{room}/events"];
+pub const PATHS: [&str; 4] = ["/rooms", "/rooms/{room}", "/rooms/{room}/events", "/api/{method}"];
 
 /// Characters of a method that are shown in a refusal.
 const SHOWN_METHOD_CHARS_MAX: usize = 32;
@@ -23,10 +24,14 @@ enum Path<'p> {
     Rooms,
     Room(&'p str),
     Events(&'p str),
+    Api(ApiMethod),
 }
 
 impl<'p> Path<'p> {
     fn find(path: &'p str) -> Option<Path<'p>> {
+        if let Some(method) = path.strip_prefix("/api/") {
+            return ApiMethod::find(method).map(Path::Api);
+        }
         let rest = path.strip_prefix("/rooms")?;
         if rest.is_empty() {
             return Some(Path::Rooms);
@@ -45,6 +50,7 @@ impl<'p> Path<'p> {
         match self {
             Path::Rooms | Path::Room(_) => "GET, HEAD, POST, OPTIONS",
             Path::Events(_) => "GET, HEAD, OPTIONS",
+            Path::Api(_) => "POST, OPTIONS",
         }
     }
 
@@ -75,6 +81,11 @@ impl<'p> Path<'p> {
             (Path::Events(room), "GET" | "HEAD") => {
                 let (room, start) = (room_name(room)?, start(request)?);
                 Ok(RoomsCall::Events { room, start, identity: identity(request)? })
+            }
+            (Path::Api(method), "POST") => {
+                check_coding(request)?;
+                refuse_idempotency_key(request)?;
+                Ok(RoomsCall::Api(method))
             }
             (_, method) => Err(self.method_not_allowed(method)),
         }
@@ -147,7 +158,15 @@ mod tests {
 
     #[test]
     fn whole_paths_are_the_doors() {
-        for path in ["/rooms", "/rooms/a", "/rooms/a%2Fb", "/rooms/events", "/rooms/a/events"] {
+        for path in [
+            "/rooms",
+            "/rooms/a",
+            "/rooms/a%2Fb",
+            "/rooms/events",
+            "/rooms/a/events",
+            "/api/publish",
+            "/api/rpc",
+        ] {
             assert!(is_rooms_path(path), "{path}");
         }
         for path in [
@@ -162,6 +181,10 @@ mod tests {
             "/rooms/a/events/",
             "/rooms/a/b/events",
             "/Rooms",
+            "/api",
+            "/api/",
+            "/api/nothing",
+            "/api/publish/",
         ] {
             assert!(!is_rooms_path(path), "{path}");
             assert_eq!(routed(&format!("GET {path} HTTP/1.1")).unwrap(), None, "{path}");
@@ -184,6 +207,8 @@ mod tests {
             ("POST /rooms/a%2Fb", publish(Kind::Text)),
             ("GET /rooms/a%2Fb/events", events.clone()),
             ("HEAD /rooms/a%2Fb/events", events),
+            ("POST /api/presence_stats", RoomsCall::Api(ApiMethod::PresenceStats)),
+            ("POST /api/subscribe", RoomsCall::Api(ApiMethod::NotOffered("subscribe"))),
         ] {
             assert_eq!(called(&format!("{line} HTTP/1.1")), call, "{line}");
         }
@@ -223,6 +248,7 @@ mod tests {
             ("/rooms", "GET, HEAD, POST, OPTIONS"),
             ("/rooms/a", "GET, HEAD, POST, OPTIONS"),
             ("/rooms/a/events", "GET, HEAD, OPTIONS"),
+            ("/api/info", "POST, OPTIONS"),
         ] {
             for method in ["PUT", "DELETE", "PATCH", "get"] {
                 let refusal = routed(&format!("{method} {path} HTTP/1.1")).unwrap_err();
@@ -257,13 +283,15 @@ mod tests {
 
     #[test]
     fn a_body_in_a_content_coding_and_a_key_for_many_are_refused() {
-        for path in ["/rooms", "/rooms/a"] {
+        for path in ["/rooms", "/rooms/a", "/api/publish"] {
             let refusal = routed(&format!("POST {path} HTTP/1.1\r\nContent-Encoding: gzip")).unwrap_err();
             assert_eq!(refusal.status, 415);
         }
-        let refusal = routed("POST /rooms HTTP/1.1\r\nIdempotency-Key: a").unwrap_err();
-        assert_eq!(refusal.status, 400);
-        assert!(refusal.body.contains("/rooms/{room}"));
+        for path in ["/rooms", "/api/publish"] {
+            let refusal = routed(&format!("POST {path} HTTP/1.1\r\nIdempotency-Key: a")).unwrap_err();
+            assert_eq!(refusal.status, 400);
+            assert!(refusal.body.contains("/rooms/{room}") && refusal.body.contains("idempotency_key"));
+        }
     }
 
     #[test]
@@ -280,7 +308,14 @@ mod tests {
 
     #[test]
     fn a_page_of_another_origin_is_refused_whatever_it_asks() {
-        for line in ["GET /rooms", "POST /rooms/a", "OPTIONS /rooms/a", "GET /rooms/a/events", "PUT /rooms"] {
+        for line in [
+            "GET /rooms",
+            "POST /rooms/a",
+            "OPTIONS /rooms/a",
+            "GET /rooms/a/events",
+            "PUT /rooms",
+            "POST /api/info",
+        ] {
             let head = format!("{line} HTTP/1.1\r\nHost: good\r\nOrigin: http://evil");
             assert_eq!(routed(&head).unwrap_err().status, 403, "{line}");
         }
@@ -301,6 +336,7 @@ mod tests {
             ("GET /rooms", true, false),
             ("POST /rooms", true, true),
             ("POST /rooms/a", true, true),
+            ("POST /api/info", true, true),
             ("GET /rooms/a", false, false),
             ("GET /rooms/a/events", false, false),
         ] {
