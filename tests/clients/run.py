@@ -5,8 +5,9 @@
 
 Starts the server on a free port of 127.0.0.1, anew for each part, and runs
   python-node  python_websockets.py and node_ws.mjs, together in one room
-  http         http_curl.py, http_requests.py, http_events.py (httpx) and
-               http_node.mjs (fetch), at the same time in rooms of their own
+  http         http_curl.py, http_requests.py, http_events.py (httpx),
+               server_api.py (cent) and http_node.mjs (fetch), at the same time
+               in rooms of their own
   events       chromium_events.mjs (EventSource), with a restart of the server
   chromium     chromium_page.mjs, with a restart of the server in between
   sdk          sdk_node.mjs, sdk_chromium.mjs and sdk_python.py (the SDKs of the client
@@ -275,6 +276,7 @@ class Run:
             "curl": self.tools.python("http_curl.py"),
             "requests": self.tools.python("http_requests.py"),
             "httpx": self.tools.python("http_events.py"),
+            "cent": self.tools.python("server_api.py"),
             "fetch": self.tools.node("http_node.mjs"),
         }
         server.start()
