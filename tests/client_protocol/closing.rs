@@ -38,7 +38,7 @@ fn send(server: &mut Server, sdk: &mut Sdk, command: serde_json::Value) {
 fn remove(server: &mut Server, sdk: &Sdk, code: u16) {
     let client = Some(sdk.id.parse().unwrap());
     let (code, reason) = (CloseCode::new(code).unwrap(), "told to".to_owned());
-    server.remove(RemovalOrder { user: None, client, room: None, code, reason });
+    server.remove(RemovalOrder { user: None, client, spared: Vec::new(), room: None, code, reason });
 }
 
 /// Publishes so much that one that takes nothing is out of the window.
