@@ -117,6 +117,7 @@ impl<S> Core<S> {
     /// Handles every event in the bytes.
     fn parse<T>(&mut self, key: Key, slot: &mut Slot<T>, bytes: &mut [u8]) {
         let limits = self.settings.limits;
+        let introduced_itself = !slot.session.introduces_itself;
         let mut input = Input::new(bytes);
         while let Some(event) = slot.protocol.next_event(self.now, &mut input, &limits) {
             let step = self.on_event(key, &mut slot.session, event);
@@ -130,7 +131,9 @@ impl<S> Core<S> {
                 break;
             }
         }
-        if slot.protocol.message_started().is_some() {
+        // Its first ping may be due before the time to introduce itself is over.
+        let introduced = !introduced_itself && !slot.session.introduces_itself;
+        if introduced || slot.protocol.message_started().is_some() {
             self.arm(key.index(), slot);
         }
     }

@@ -149,3 +149,17 @@ fn who_asks_for_it_gets_the_pings_of_websocket_instead() {
     assert_eq!(wrong.closed(&mut server).0, 3501, "no empty reply was sent that it could answer");
     server.finish();
 }
+
+#[test]
+fn the_first_ping_may_come_before_the_time_to_introduce_itself_is_over() {
+    let ping_interval = Duration::from_secs(1);
+    let config = Config { ping_interval, ..Config::default() };
+    assert!(config.handshake_timeout > 2 * ping_interval);
+    for framing in FRAMINGS {
+        let mut server = server(1, &config);
+        let mut sdk = Sdk::connect(&mut server, 0, framing);
+        server.advance(ping_interval + TICK);
+        assert_eq!(sdk.inbox(&mut server), [json!({})]);
+        server.finish();
+    }
+}
