@@ -179,6 +179,7 @@ fn a_back_end_that_ends_a_subscription_is_told_as_2000() {
             spared: Vec::new(),
             user: None,
             client: Some(member.id.parse().unwrap()),
+            spared: Vec::new(),
             room: Some(fanfare::rooms::RoomName::new("r").unwrap()),
             code: fanfare::protocol::CloseCode::new(3000).unwrap(),
             reason: "not used".to_owned(),
