@@ -65,6 +65,9 @@ fn main() {
             }
         }
     }
+    if smoke {
+        return;
+    }
     let verdict = if worst <= GOAL { "met" } else { "missed" };
     println!(
         "one message at a time: at most {worst:.2} of a raw delivery, the goal of {GOAL:.2} is {verdict}"

@@ -1,6 +1,7 @@
 //! Who is in a room: lists, counts, who is told, and what each level keeps.
 
 use fanfare::Config;
+use fanfare::endpoint::CloseKind;
 use serde_json::{Value, json};
 
 use crate::common::Server;
@@ -252,6 +253,46 @@ fn who_says_goodbye_has_left_at_once() {
         assert_eq!(watcher.pushes(&mut server).len(), usize::from(!lingers), "{code}");
         server.advance(Config::default().presence_grace);
         assert_eq!(watcher.pushes(&mut server).len(), usize::from(lingers), "{code}");
+        server.finish();
+    }
+}
+
+#[test]
+fn a_watcher_that_takes_nothing_is_cut_as_slow_and_harms_nobody() {
+    const COMINGS: usize = 40;
+    const IN_A_FRAME: usize = 100;
+    for framing in FRAMINGS {
+        let config = Config {
+            max_message: 64 << 10,
+            queue_bytes: 4 << 10,
+            reply_bytes: 4 << 10,
+            command_rate: 1 << 20,
+            ..Config::default()
+        };
+        let mut server = server(2, &config);
+        let mut watchers = [0, 1].map(|shard| Sdk::connect(&mut server, shard, framing));
+        for watcher in &mut watchers {
+            watch(&mut server, watcher, "r");
+        }
+        let [slow, reads] = &mut watchers;
+        slow.inbox(&mut server);
+        reads.inbox(&mut server);
+        server.socket(slow.at).room = 0;
+        let mut guest = Sdk::connect(&mut server, 1, framing);
+        let pair = [
+            json!({"id": 2, "subscribe": {"channel": "r"}}),
+            json!({"id": 3, "unsubscribe": {"channel": "r"}}),
+        ];
+        let frame = vec![pair; IN_A_FRAME].concat();
+        for _ in 0..COMINGS {
+            assert_eq!(guest.send(&mut server, &frame).len(), 2 * IN_A_FRAME);
+        }
+        let leave = 1;
+        assert_eq!(reads.pushes(&mut server).len(), 2 * IN_A_FRAME * COMINGS + leave, "the slow one's too");
+        server.socket(slow.at).room = usize::MAX;
+        server.settle();
+        let (code, reason) = slow.closed(&mut server);
+        assert_eq!((code, server.closes(CloseKind::QueueOverflow)), (3008, 1), "{reason}");
         server.finish();
     }
 }
