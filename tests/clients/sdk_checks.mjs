@@ -1,6 +1,6 @@
 // What the npm package `centrifuge` must find on the server, for Node and for a page alike: [title, check(env)].
 
-import { Member, ensure, equal, post, refusal, roomUrl } from "./sdk_member.mjs";
+import { Member, api, ensure, equal, post, refusal, roomUrl } from "./sdk_member.mjs";
 import { recoveries } from "./sdk_recovery.mjs";
 
 const RPC_CODE = 108;
@@ -288,9 +288,63 @@ const checks = [
   }],
 ];
 
+// The server API.
+const apiChecks = [
+  ["the server disconnects: to come back", async (env) => {
+    const room = `${env.room} disconnect`;
+    const name = `${env.room} closed`;
+    const member = await Member.open(env, name);
+    const seat = await member.join(room);
+    await api(env, "disconnect", { user: name, disconnect: { code: 3000, reason: "try again" } });
+    await member.connecting.next();
+    const { code, reason } = await member.connecting.next();
+    equal([code, reason], [3000, "try again"], "code and reason");
+    equal((await seat.subscribed.next()).recovered, true, "recovered");
+  }],
+
+  ["the server disconnects: for good", async (env) => {
+    const name = `${env.room} ended`;
+    const member = await Member.open(env, name);
+    await api(env, "disconnect", { user: name });
+    const { code, reason } = await member.disconnected.next();
+    equal(code, 3503, "code without one asked for");
+    ensure(reason.length > 0, "a reason"); // without it the SDK comes back
+    equal(member.connected.items.length, 1, "connections");
+  }],
+
+  ["the server unsubscribes", async (env) => {
+    const room = `${env.room} unsubscribed`;
+    const name = `${env.room} thrown out`;
+    const member = await Member.open(env, name);
+    const seat = await member.join(room);
+    await api(env, "unsubscribe", { user: name, channel: room });
+    equal((await seat.unsubscribed.next()).code, 2000, "code");
+    equal((await refusal(member.publish(room, 1), "publishing")).code, 103, "publishing then");
+    seat.sub.subscribe();
+    await seat.subscribed.next();
+    equal(member.connected.items.length, 1, "connections");
+  }],
+
+  ["the server publishes and reads", async (env) => {
+    const room = `${env.room} api`;
+    const member = await Member.open(env, "anna");
+    const seat = await member.join(room);
+    const { offset, epoch } = await api(env, "publish", { channel: room, data: { n: 1 } });
+    equal([offset, epoch], [1, seat.subscribed.items[0].streamPosition.epoch], "position");
+    const { responses } = await api(env, "broadcast", { channels: [room], data: { n: 2 } });
+    equal(responses.map((each) => each.result.offset), [2], "broadcast");
+    equal((await seat.publications(2)).map((each) => each.slice(0, 2)), [[1, { n: 1 }], [2, { n: 2 }]], "publications");
+    const { publications } = await api(env, "history", { channel: room, limit: 10 });
+    equal(publications.map((each) => [each.offset, each.data]), [[1, { n: 1 }], [2, { n: 2 }]], "history");
+    const { presence } = await api(env, "presence", { channel: room });
+    equal(Object.keys(presence), [member.id], "presence");
+    equal(await api(env, "presence_stats", { channel: room }), { num_clients: 1, num_users: 1 }, "numbers");
+  }],
+];
+
 // All of it for each of the environments, in this order.
 export function checksOf(environments, seed) {
   const each = environments.flatMap((env) =>
-    checks.map(([title, check]) => [`${env.room}: ${title}`, () => check(env)]));
+    [...checks, ...apiChecks].map(([title, check]) => [`${env.room}: ${title}`, () => check(env)]));
   return [...each, ...recoveries(environments, seed)];
 }

@@ -29,8 +29,8 @@ const ENTRY = `
 
   const openProxy = async (...rest) => {
     const { url, at } = await openProxyAt(...rest);
-    const call = (what) => [what, (...args) => callProxy(at, what, args)];
-    return { url, ...Object.fromEntries(["cut", "stop", "count", "end", "close"].map(call)) };
+    const calls = ["cut", "stop", "count", "close"].map((what) => [what, () => callProxy(at, what)]);
+    return { url, ...Object.fromEntries(calls) };
   };
   const asIs = (value) => value;
   const env = { base: location.origin, room: "chromium", Centrifuge, options: {}, pack: asIs, unpack: asIs, openProxy };
@@ -66,7 +66,7 @@ try {
     const proxy = await openProxy(base, ...rest);
     return { url: proxy.url, at: proxies.push(proxy) - 1 };
   });
-  await page.exposeFunction("callProxy", (at, what, args) => proxies[at][what](...args));
+  await page.exposeFunction("callProxy", (at, what) => proxies[at][what]());
   await page.goto(`${base}/healthz`);
   await page.addScriptTag({ type: "module", url: "/entry.mjs" });
   await page.evaluate((seed) => begin(seed), randomInt(2 ** 31));

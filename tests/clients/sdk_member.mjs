@@ -188,6 +188,14 @@ export async function post(url, body, headers = {}) {
   return JSON.parse(text);
 }
 
+// The result of a method of the server API.
+export async function api(env, method, request) {
+  const headers = { "Content-Type": "application/json" };
+  const answer = await post(`${env.base}/api/${method}`, JSON.stringify(request), headers);
+  ensure(answer.error === undefined, `${method}: ${shorten(answer.error)}`);
+  return answer.result;
+}
+
 // Numbers that look random and are the same for the same seed (mulberry32).
 export function randomFrom(seed) {
   let state = seed >>> 0;

@@ -7,19 +7,16 @@ The server must be a fresh one, with rooms that nobody used. Exits 1 if a check 
 """
 
 import asyncio
-import contextlib
 import functools
 import json
 import math
 import random
 import sys
+import urllib.request
 
 from centrifuge import (
     Client, ClientEventHandler, ClientState, ReplyError, StreamPosition, SubscriptionEventHandler,
 )
-from websockets.asyncio.client import connect
-from websockets.asyncio.server import serve
-from websockets.exceptions import ConnectionClosed
 
 import checking
 from checking import STEP_TIMEOUT, CuttingProxy, equal
@@ -100,6 +97,17 @@ class Door:
             pub = (await soon(seat.events.publication.get(), f"publication {len(got) + 1} of {count}")).pub
             got.append((pub.offset, self.unpack(pub.data), pub.info.user if pub.info else None))
         return got
+
+    async def post(self, path, value):
+        """The answer to JSON."""
+        request = urllib.request.Request(self.base + path, json.dumps(value).encode(),
+                                         {"Content-Type": "application/json"})
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+        def ask():
+            with opener.open(request, timeout=STEP_TIMEOUT) as answer:
+                return json.load(answer)
+        return await asyncio.to_thread(ask)
 
     async def __aenter__(self):
         return self
@@ -252,7 +260,14 @@ class Checks:
             equal((await refusal(client.presence(name))).code, 107, "code for its presence")
         equal(client.state, ClientState.CONNECTED, "state")
 
-    def check_recovers_200_times_while_a_proxy_cuts_the_bytes_or_a_relay_closes(self):
+    @for_each_encoding
+    async def check_the_server_disconnects_for_good(self, door):
+        name = f"python {door.name} ended"
+        client = await door.connect(name)
+        await door.post("/api/disconnect", {"user": name})
+        equal((await soon(client.events.disconnected.get())).code, 3503, "code")
+
+    def check_recovers_200_times_while_a_proxy_cuts_the_bytes_or_the_server_closes(self):
         seed = random.randrange(1 << 31)
 
         async def all_of_them():
@@ -372,58 +387,19 @@ async def cut_off(door, seed):
     return f"{door.name}: {proxy.cut} cuts, {result}"
 
 
-class Relay:
-    """Passes messages on, not bytes; end() sends a Close to all clients."""
-
-    def __init__(self, base):
-        self.target = base.replace("http", "ws", 1) + "/connection/websocket"
-
-    async def __aenter__(self):
-        self.clients = set()
-        self.server = await serve(self._pass_on, "127.0.0.1", 0, subprotocols=["centrifuge-protobuf"],
-                                  select_subprotocol=lambda _, offered: offered[0] if offered else None)
-        self.base = "http://127.0.0.1:%d" % self.server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_):
-        self.server.close()
-        await self.server.wait_closed()
-
-    async def _pass_on(self, client):
-        subprotocols = [client.subprotocol] if client.subprotocol else None
-        async with connect(self.target, subprotocols=subprotocols, proxy=None, max_size=None) as server:
-            self.clients.add(client)
-
-            async def copy(source, target):
-                with contextlib.suppress(ConnectionClosed):
-                    async for message in source:
-                        await target.send(message)
-
-            copies = [asyncio.create_task(copy(client, server)), asyncio.create_task(copy(server, client))]
-            await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
-            for each in copies:
-                each.cancel()
-            self.clients.discard(client)
-
-    async def end(self, code, reason):
-        for client in list(self.clients):
-            await client.close(code, reason)
-
-
 async def closed(door, seed):
-    """By a relay, as a server does."""
+    """As the server is asked to by its API."""
     numbers = random.Random(seed)
+    name = f"python {door.name} closed"
 
-    async with Relay(door.base) as relay:
-        async def rounds(follower):
-            for n in range(1, ROUNDS + 1):
-                until = follower.last + numbers.randrange(10)
-                await follower.until(lambda: follower.last >= until, "publications")
-                await relay.end(3000, "go")
-                await follower.until(lambda: follower.recoveries >= n, f"recovery {n}")
+    async def rounds(follower):
+        for n in range(1, ROUNDS + 1):
+            until = follower.last + numbers.randrange(10)
+            await follower.until(lambda: follower.last >= until, "publications")
+            await door.post("/api/disconnect", {"user": name, "disconnect": {"code": 3000, "reason": "go"}})
+            await follower.until(lambda: follower.recoveries >= n, f"recovery {n}")
 
-        result = await follow(door, f"python {door.name} closed", relay.base, "closed", seed, rounds)
-    return f"{door.name}: closed, {result}"
+    return f"{door.name}: closed, {await follow(door, name, None, name, seed, rounds)}"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 // Members by the npm package `centrifuge` that are cut off again and again while somebody publishes, for Node and
 // for a page alike: all of them must see every offset exactly once.
 
-import { Member, Signal, ensure, equal, randomFrom } from "./sdk_member.mjs";
+import { Member, Signal, api, ensure, equal, randomFrom } from "./sdk_member.mjs";
 
 const ROUNDS = 200; // recoveries of each member
 const LEAD = 20; // messages that the publisher may be ahead: an answer with them has to fit between two cuts
@@ -141,32 +141,29 @@ async function cutByProxy(env, seed) {
   }
 }
 
-// A relay closes the connection as a server does.
-async function closedByRelay(env, seed) {
+// The server closes the connection, as its API is asked to.
+async function closedByServer(env, seed) {
   const room = `${env.room} closed`;
-  const relay = await env.openProxy("relay");
-  try {
-    const follower = new Follower(env, room, "closed", relay.url);
-    const codes = new Set();
-    follower.member.client.on("connecting", ({ code }) => codes.add(code));
-    const sent = await follow(env, room, follower, seed, async (random) => {
-      for (let round = 1; round <= ROUNDS; round++) {
-        const until = follower.last + Math.floor(random() * 10);
-        await follower.until(() => follower.last >= until, "publications");
-        await relay.end(3000, "go");
-        await follower.until(() => follower.recoveries >= round, `recovery ${round}`);
-      }
-    });
-    equal([...codes], [3000], "codes of the closes");
-    return `${sent} messages, ${follower.recoveries} recoveries`;
-  } finally {
-    await relay.close();
-  }
+  const name = `${env.room} closed by the server`;
+  const follower = new Follower(env, room, name);
+  const codes = new Set();
+  follower.member.client.on("connecting", ({ code }) => codes.add(code));
+  const sent = await follow(env, room, follower, seed, async (random) => {
+    while (follower.recoveries < ROUNDS) {
+      const until = follower.last + Math.floor(random() * 10);
+      const before = follower.recoveries;
+      await follower.until(() => follower.last >= until, "publications");
+      await api(env, "disconnect", { user: name, disconnect: { code: 3000, reason: "go" } });
+      await follower.until(() => follower.recoveries > before, "recovery");
+    }
+  });
+  equal([...codes], [3000], "codes of the closes");
+  return `${sent} messages, ${follower.recoveries} recoveries`;
 }
 
 const WAYS = [
   ["a proxy cuts the bytes", cutByProxy],
-  ["a relay closes", closedByRelay],
+  ["the server closes", closedByServer],
 ];
 
 // [title, check] of each; all begin with the first of them and go on side by side.
