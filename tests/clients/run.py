@@ -207,12 +207,12 @@ class Tools:
 # The two in a room send without waiting for each other, large messages too: the room has to hold what the
 # slower one has not read yet.
 # The pages of the SDK connect to proxies too, whose ports are not that of their origin. Its publishers go as
-# fast as they can.
+# fast as they can, and one process has many clients, so a request may wait for its turn there.
 FLAGS = {
     "http": ["--ping-interval", "500ms"],
     "python-node": ["--history-bytes", "64MiB"],
     "sdk": ["--ping-interval", "1s", "--history-bytes", "64MiB", "--command-rate", "1000000",
-            "--allow-origin", "http://{address}"],
+            "--handshake-timeout", "30s", "--allow-origin", "http://{address}"],
 }
 # What the scripts of the SDK share.
 SDK_MODULES = ("sdk_checks.mjs", "sdk_member.mjs", "sdk_proxy.mjs", "sdk_recovery.mjs")
