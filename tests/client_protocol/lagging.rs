@@ -176,7 +176,6 @@ fn a_back_end_that_ends_a_subscription_is_told_as_2000() {
         let mut server = with_policy("disconnect");
         let (mut member, mut publisher, _) = members(&mut server, framing);
         server.remove(fanfare::shard::RemovalOrder {
-            spared: Vec::new(),
             user: None,
             client: Some(member.id.parse().unwrap()),
             spared: Vec::new(),
