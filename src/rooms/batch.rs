@@ -106,6 +106,8 @@ pub struct Batch {
     frames: Vec<u8>,
     entries: Vec<Entry>,
     others: [OnceLock<Box<Encoded>>; OTHERS],
+    /// What the senders' names pin; a sender of several messages in a row counts once.
+    identity_bytes: usize,
     excludes: bool,
 }
 
@@ -123,6 +125,7 @@ impl Batch {
         for other in &mut self.others {
             other.take();
         }
+        self.identity_bytes = 0;
         self.excludes = false;
     }
 
@@ -138,6 +141,11 @@ impl Batch {
         let end = self.frames.len() as u32;
         let payload_start = end - payload_bytes as u32;
         self.excludes |= matches!(sender, Sender::Api { exclude: Some(_) });
+        if let Some(identity) = &identity
+            && self.entries.last().is_none_or(|last| last.identity.as_ref() != Some(identity))
+        {
+            self.identity_bytes += identity.pinned_bytes();
+        }
         self.entries.push(Entry { sender, identity, text, payload_start, end });
     }
 
@@ -231,7 +239,7 @@ impl Batch {
     /// Bytes of memory that a holder keeps from being freed: capacities and overhead, not lengths.
     pub fn pinned_bytes(&self) -> usize {
         let entries = self.entries.capacity() * size_of::<Entry>();
-        self.frames.capacity() + entries + self.encoded_bytes() + OVERHEAD_BYTES
+        self.frames.capacity() + entries + self.identity_bytes + self.encoded_bytes() + OVERHEAD_BYTES
     }
 }
 
@@ -284,6 +292,25 @@ mod tests {
         assert_eq!(batch.bytes(Encoding::Events), b"data:adata:b");
         assert_eq!(batch.start_of(Encoding::Events, 1), 6);
         assert_eq!(batch.message_at(Encoding::Events, 6), 1);
+    }
+
+    #[test]
+    fn names_count_once_for_each_sender_in_a_row() {
+        let identity = |name: &str| Some(Arc::new(Identity::new(name).unwrap()));
+        let (ann, bob) = (identity("Ann"), identity("Bob"));
+        let mut batch = Batch::with_capacity(64);
+        let mut grown = Vec::new();
+        for from in [None, ann.clone(), ann.clone(), bob, ann] {
+            let before = batch.pinned_bytes() - batch.entries.capacity() * size_of::<Entry>();
+            batch.push(true, (API, from), 0, |_| {});
+            let after = batch.pinned_bytes() - batch.entries.capacity() * size_of::<Entry>();
+            grown.push(after - before);
+        }
+        let each = Identity::new("Ann").unwrap().pinned_bytes();
+        assert!(each > 3);
+        assert_eq!(grown, [0, each, 0, each, each]);
+        batch.clear();
+        assert_eq!(batch.identity_bytes, 0);
     }
 
     #[test]

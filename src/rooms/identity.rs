@@ -45,6 +45,11 @@ impl Identity {
         Ok(Identity { name: name.into() })
     }
 
+    /// Bytes of memory that a shared identity takes: itself, its name, its counts and the allocator's headers.
+    pub(super) fn pinned_bytes(&self) -> usize {
+        size_of::<Identity>() + self.name.len() + 2 * size_of::<usize>() + 32
+    }
+
     /// The name: who the connection says it belongs to. One user may have several connections.
     pub fn user(&self) -> &str {
         &self.name

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 use super::room::{Ended, Published, Room, Route};
 use super::rule::{chosen, matches};
-use super::{Batch, Epoch, Extent, HistoryLimits, LagRule, PresenceRule, Returning, RoomName};
+use super::{Batch, Epoch, Extent, HistoryLimits, LagRule, PresenceLevel, PresenceRule, Returning, RoomName};
 use crate::time::Time;
 
 /// Joins of different rooms rarely meet on one of so many locks.
@@ -159,6 +159,11 @@ impl Registry {
     /// The room of this name, if there is one.
     pub fn find(&self, name: &RoomName) -> Option<Arc<Room>> {
         self.stripe(name).lock().get(name).cloned()
+    }
+
+    /// What is kept of who is in a room of this name, whether it is there or not.
+    pub fn presence_level(&self, name: &RoomName) -> PresenceLevel {
+        chosen(&self.settings.presence, name)
     }
 
     /// Who has died and may come back.

@@ -5,7 +5,8 @@ use crate::endpoint::{
 };
 use crate::id::ConnectionId;
 use crate::rooms::{
-    Epoch, Extent, LagPolicy, OutOfWindow, Piece, PresenceStats, Present, ReadLimits, Room, RoomName, Start,
+    Epoch, Extent, LagPolicy, NoList, OutOfWindow, Piece, PresenceLevel, PresenceStats, Present, ReadLimits,
+    Room, RoomName, Start,
 };
 use crate::slab::Key;
 
@@ -261,12 +262,24 @@ impl<S> Core<S> {
     }
 
     pub(super) fn list_present(&self, name: &RoomName) -> Result<Vec<Present>, AskError> {
-        let Some(room) = self.rooms.registry().find(name) else { return Ok(Vec::new()) };
+        let registry = self.rooms.registry();
+        let Some(room) = registry.find(name) else {
+            return match registry.presence_level(name) {
+                PresenceLevel::Full => Ok(Vec::new()),
+                level => Err(AskError::NoList(NoList::NotKept { level })),
+            };
+        };
         room.presence_list(self.settings.presence_members_max).map_err(AskError::NoList)
     }
 
     pub(super) fn count_present(&self, name: &RoomName) -> Result<PresenceStats, AskError> {
-        let Some(room) = self.rooms.registry().find(name) else { return Ok(PresenceStats::default()) };
+        let registry = self.rooms.registry();
+        let Some(room) = registry.find(name) else {
+            return match registry.presence_level(name) {
+                PresenceLevel::Off => Err(AskError::NotCounted),
+                _ => Ok(PresenceStats::default()),
+            };
+        };
         room.presence_stats().ok_or(AskError::NotCounted)
     }
 }

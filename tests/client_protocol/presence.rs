@@ -107,6 +107,14 @@ fn each_level_answers_what_it_keeps() {
         let mut server = server(2, &Config { presence: rules.to_vec(), ..Config::default() });
         let mut sdk = Sdk::named(&mut server, 0, framing, "ann");
         let mut other = Sdk::named(&mut server, 1, framing, "bob");
+        for (absent, list, count) in [
+            ("silent", Err(108), Err(108)),
+            ("counted", Err(108), Ok((0, 0))),
+            ("full", Ok(json!({})), Ok((0, 0))),
+        ] {
+            assert_eq!(presence(&mut server, &mut sdk, absent), list, "{absent}");
+            assert_eq!(stats(&mut server, &mut sdk, absent), count, "{absent}");
+        }
         for room in ["silent", "counted", "full"] {
             watch(&mut server, &mut sdk, room);
             sdk.inbox(&mut server);
