@@ -143,7 +143,7 @@ pub struct Cli {
     /// Members of a room up to which they are listed, and told who joins and leaves
     #[arg(long, env = "FANFARE_PRESENCE_MEMBERS", value_name = "COUNT", value_parser = number::<usize>, allow_hyphen_values = true, default_value_t = 1000, help_heading = "Who is in a room")]
     pub presence_members: usize,
-    /// How long a connection with a name that died without a word may take to come back before the others
+    /// How long an SDK's client with a name that died without a word may take to come back before the others
     /// are told that it left
     #[arg(long, env = "FANFARE_PRESENCE_GRACE", value_name = "DURATION", default_value = "5s", value_parser = duration, allow_hyphen_values = true, help_heading = "Who is in a room")]
     pub presence_grace: Duration,

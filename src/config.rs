@@ -87,7 +87,7 @@ pub struct Config {
     /// want it are told who joins and leaves. Default 1000: a list of them is some 60 KB, and joining costs
     /// as many messages as there are members.
     pub presence_members: usize,
-    /// `--presence-grace`: how long a connection with a name that died without a word may take to come back
+    /// `--presence-grace`: how long a client of the client protocol with a name that died without a word may take to come back
     /// before the others are told that it left. Default 5 s: a phone changes its network in that time.
     pub presence_grace: Duration,
     /// `--command-rate`: commands of the client protocol that a connection may send in a second, and as many

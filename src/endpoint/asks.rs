@@ -171,8 +171,15 @@ pub enum AskError {
     #[error(transparent)]
     NoList(NoList),
     /// So many answers wait already to be taken by others.
-    #[error("too many answers wait to be taken (--http-bytes); try again")]
-    Busy,
+    #[error("{waiting} bytes of answers wait to be taken; up to {limit} are allowed ({flag}); try again")]
+    Busy {
+        /// Bytes that wait.
+        waiting: usize,
+        /// Bytes that may wait.
+        limit: usize,
+        /// The flag that decides.
+        flag: &'static str,
+    },
 }
 
 /// Why a connection is not a member of a room any more.

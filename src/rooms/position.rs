@@ -18,6 +18,13 @@ impl Epoch {
     }
 }
 
+impl Epoch {
+    /// As others write it: empty if it is no room's, which stands for whichever life there is.
+    pub fn text(self) -> String {
+        if self == Epoch::NONE { String::new() } else { self.to_string() }
+    }
+}
+
 impl FromStr for Epoch {
     type Err = PositionError;
 

@@ -55,8 +55,9 @@ impl<S> Core<S> {
     }
 
     fn carry_out_api_call(&mut self, key: Key, call: ApiCall<'_>) -> Result<ApiResult, ApiError> {
-        if call.reads() && self.http_bytes > self.settings.http_bytes_max {
-            return Err(AskError::Busy.into());
+        let (waiting, limit) = (self.http_bytes, self.settings.http_bytes_max);
+        if call.reads() && waiting > limit {
+            return Err(AskError::Busy { waiting, limit, flag: "--http-bytes" }.into());
         }
         match call {
             ApiCall::Publish(room, message) => {
@@ -123,7 +124,9 @@ impl<S> Core<S> {
         (code, reason): (CloseCode, String),
     ) {
         let Target { user, client } = of;
-        let order = Arc::new(RemovalOrder { user: Some(user), client, spared, room, code, reason });
+        // With a client alone it is that one, whatever its name.
+        let user = Some(user).filter(|user| !user.is_empty());
+        let order = Arc::new(RemovalOrder { user, client, spared, room, code, reason });
         for shard in 0..self.reached.len() {
             self.mailbox.mesh().send(ShardId::new(shard), Mail::Removal(Arc::clone(&order)));
             self.reached[shard] = true;

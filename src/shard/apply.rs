@@ -83,7 +83,7 @@ impl<S> Core<S> {
                 None
             }
             Effect::Name(identity) => {
-                self.introduce(session, Some(identity));
+                session.identity = Some(Arc::new(identity));
                 None
             }
             Effect::Ask(question, ask) => self.ask(key, session, question, ask),

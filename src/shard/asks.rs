@@ -177,13 +177,22 @@ impl<S> Core<S> {
         name: &RoomName,
         query: HistoryQuery,
     ) -> Result<(Extent, Messages), AskError> {
-        let waiting = session.outbound.pinned_reply_bytes();
-        if query.limit > 0
-            && (waiting > self.settings.reply_bytes_high || self.http_bytes > self.settings.http_bytes_max)
-        {
-            return Err(AskError::Busy);
+        if query.limit > 0 {
+            self.check_answers(session)?;
         }
         self.read_part(name, query, ANSWER_BYTES, Some(session.client))
+    }
+
+    /// Refuses what may be long while too much waits to be taken, by this connection or by all of the shard.
+    fn check_answers(&self, session: &Session) -> Result<(), AskError> {
+        // The other half is for the answer itself: escaped, and in front of small ones that follow.
+        let half = self.settings.queue_bytes_max / 2;
+        let own = (session.outbound.pinned_reply_bytes(), half, "half of --queue-bytes");
+        let all = (self.http_bytes, self.settings.http_bytes_max, "--http-bytes");
+        match [own, all].into_iter().find(|(waiting, limit, _)| waiting > limit) {
+            Some((waiting, limit, flag)) => Err(AskError::Busy { waiting, limit, flag }),
+            None => Ok(()),
+        }
     }
 
     /// Reads a part of a room's history of about so many bytes of frames, for a connection or for nobody in

@@ -3,6 +3,8 @@
 //! the requests, each before the next request is looked at; a request with a body is looked at twice,
 //! so that what will not be served is refused before its body is read.
 
+use std::sync::Arc;
+
 use crate::endpoint::events::{EVENTS_CONTENT_TYPE, EVENTS_HEAD, push_position};
 use crate::endpoint::http::{Answer, RoomsCall, Routed, gone};
 use crate::endpoint::{CloseCause, OwnMessages, Resolved, Resource, authorize};
@@ -149,9 +151,7 @@ impl<S> Core<S> {
         (name, start, identity): (&RoomName, Start, Option<Identity>),
         headers: Headers,
     ) -> Step {
-        if let Some(identity) = identity {
-            self.introduce(session, Some(identity));
-        }
+        session.identity = identity.map(Arc::new);
         let wish = Wish { own: OwnMessages::Receive, start, encoding: Encoding::Events, watches: false };
         let joined = match self.try_join(key, session, name, wish) {
             Ok(joined) => joined,

@@ -2,6 +2,7 @@
 //! is the 101 sent, so that a position that cannot be honoured refuses the upgrade.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::endpoint::http::{CLIENT_HEADER, EPOCH_HEADER, FROM_HEADER, OFFSET_HEADER, gone};
 use crate::endpoint::{CloseCause, Effect, Effects, Heartbeat, OpenRequest};
@@ -71,7 +72,7 @@ impl<S> Core<S> {
             let (name, own, start) = match effect {
                 Effect::Join(name, own, start) => (name, *own, *start),
                 Effect::Name(identity) => {
-                    self.introduce(session, Some(identity.clone()));
+                    session.identity = Some(Arc::new(identity.clone()));
                     continue;
                 }
                 Effect::Close(..) => break,

@@ -40,9 +40,11 @@ pub struct Lingering {
 }
 
 impl<S> Core<S> {
-    /// Gives a connection a name, and with it the client id of one of that name that it comes back for.
+    /// Gives a connection of a client that comes back by itself a name, and with it the client id of one of
+    /// that name that it comes back for.
     pub(super) fn introduce(&mut self, session: &mut Session, identity: Option<Identity>) -> ConnectionId {
         session.introduces_itself = false;
+        session.returns = true;
         session.heartbeat_at = self.now;
         if let Some(identity) = identity {
             let returning = self.rooms.registry().returning();
@@ -113,7 +115,7 @@ impl<S> Core<S> {
         let identity = session.identity.as_ref()?;
         let grace = self.settings.presence_grace;
         let full = self.lingering.places >= LINGERING_MAX;
-        if grace.is_zero() || session.memberships == NO_MEMBERSHIP || full {
+        if !session.returns || grace.is_zero() || session.memberships == NO_MEMBERSHIP || full {
             return None;
         }
         let until = self.now + grace;

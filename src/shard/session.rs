@@ -53,6 +53,9 @@ pub struct Session {
     pub interest: Interest,
     /// The endpoint accepted it; it will be told of the end.
     pub opened: bool,
+    /// It comes back by itself when it dies, and is then known as before. (Not so at the doors where it does
+    /// not get what it sent itself: there a stranger of its name would not get that either.)
+    pub returns: bool,
     /// It has to introduce itself before its deadline.
     pub introduces_itself: bool,
     /// Its endpoint asks for signs of life in its own way, whatever else comes and goes.
@@ -128,6 +131,7 @@ impl Session {
             endpoint: 0,
             interest: Interest { readable: true, writable: false },
             opened: false,
+            returns: false,
             introduces_itself: false,
             own_heartbeat: false,
             trusted,

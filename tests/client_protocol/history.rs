@@ -173,9 +173,14 @@ fn a_room_that_is_not_there_is_empty_and_is_not_made() {
         let mut sdk = Sdk::connect(&mut server, 0, framing);
         for limit in [0, -1] {
             let result = ask(&mut server, &mut sdk, json!({"limit": limit})).unwrap();
-            assert_eq!(result, json!({"epoch": "0000000000000000", "offset": 0, "publications": []}));
+            assert_eq!(result, json!({"epoch": "", "offset": 0, "publications": []}));
         }
         assert!(server.registry.is_empty());
+        sdk.subscribe(&mut server, "r");
+        sdk.publish(&mut server, "r", json!(1)).unwrap();
+        sdk.inbox(&mut server);
+        let behind = ask(&mut server, &mut sdk, json!({"limit": -1, "since": {"epoch": "", "offset": 0}}));
+        assert_eq!(offsets(&behind.unwrap()), [1], "the position that it was told goes on");
         server.finish();
     }
 }
@@ -188,10 +193,13 @@ fn who_does_not_take_its_answers_is_told_to_try_again() {
     publisher.subscribe(&mut server, "r");
     publisher.publish(&mut server, "r", json!("x".repeat(100_000))).unwrap();
     sdk.inbox(&mut server);
-    let asks = vec![json!({"id": 9, "history": {"channel": "r", "limit": -1}}); 3];
-    let codes: Vec<Option<u64>> =
-        sdk.send(&mut server, &asks).iter().map(|reply| reply["error"]["code"].as_u64()).collect();
-    assert_eq!(codes, [None, Some(111), Some(111)], "the first is over --reply-bytes");
+    let asks = vec![json!({"id": 9, "history": {"channel": "r", "limit": -1}}); 60];
+    let replies = sdk.send(&mut server, &asks);
+    let refused = replies.iter().position(|reply| reply["error"]["code"] == 111).unwrap();
+    assert!((4..=6).contains(&refused), "{refused} answers of 100 KB are half of --queue-bytes");
+    assert!(replies[..refused].iter().all(|reply| reply["error"].is_null()));
+    assert!(replies[refused..].iter().all(|reply| reply["error"]["temporary"] == true));
+    assert_eq!((replies.len(), sdk.close.clone()), (60, None), "which does not count as errors in a row");
     assert_eq!(
         ask(&mut server, &mut sdk, json!({"limit": -1})).map(|result| offsets(&result)),
         Ok(vec![1, 2])

@@ -133,6 +133,21 @@ fn over_the_command_rate_a_command_is_111_until_time_has_passed() {
 }
 
 #[test]
+fn who_is_only_too_fast_is_closed_so_that_it_comes_back() {
+    for (too_many, closed) in [(19, false), (20, true)] {
+        let mut server = server(1, &Config { command_rate: 2, ..Config::default() });
+        let mut sdk = Sdk::connect(&mut server, 0, Framing::Json);
+        let replies = sdk.send(&mut server, &vec![json!({"id": 2, "ping": {}}); 1 + too_many]);
+        assert_eq!(codes(&replies)[1..], vec![111; too_many]);
+        assert_eq!(sdk.close.is_some(), closed, "{too_many}");
+        if closed {
+            assert_eq!(sdk.closed(&mut server).0, 3013);
+        }
+        server.finish();
+    }
+}
+
+#[test]
 fn pongs_take_nothing_of_the_command_rate() {
     let mut server = server(1, &Config { command_rate: 1, ..Config::default() });
     let mut sdk = Sdk::connect(&mut server, 0, Framing::Json);
@@ -147,7 +162,7 @@ fn a_frame_of_too_many_commands_ends_the_connection_behind_those_that_are_allowe
     let max = COMMANDS_PER_MESSAGE_MAX;
     for framing in FRAMINGS {
         for count in [max - 1, max, max + 1] {
-            let mut server = server(1, &Config::default());
+            let mut server = server(1, &Config { command_rate: 1 << 20, ..Config::default() });
             let mut sdk = Sdk::connect(&mut server, 0, framing);
             let replies = sdk.send(&mut server, &vec![json!({"id": 2, "ping": {}}); count]);
             assert_eq!(replies.len(), count.min(max));

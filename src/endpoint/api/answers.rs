@@ -84,7 +84,7 @@ fn push_position(out: &mut Vec<u8>, position: Position) {
 }
 
 fn push_epoch(out: &mut Vec<u8>, epoch: Epoch) {
-    push_text_member(out, "epoch", &epoch.to_string());
+    push_text_member(out, "epoch", &epoch.text());
 }
 
 /// At least one publication if there is one, and no further one over [`HISTORY_ANSWER_BYTES`].

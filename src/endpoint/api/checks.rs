@@ -194,7 +194,7 @@ fn target(user: Option<Text<'_>>, id: Option<Text<'_>>, session: Option<Text<'_>
     }
     if user.is_empty() && id.is_empty() {
         return bad(
-            "user is empty, which is the name of all that have none; a name is expected, or a client with it",
+            "user is empty, which is the name of all that have none; a name is expected, or a client",
         );
     }
     let client = (!id.is_empty()).then(|| client("client", &id)).transpose()?;

@@ -119,7 +119,8 @@ pub struct Message<'b> {
     pub idempotency_key: Option<Cow<'b, str>>,
 }
 
-/// Whose connections a call is about: those of a user, and of them the one with this id if one is given.
+/// Whose connections a call is about: those of a user, and of them the one with this id if one is given; with
+/// an empty user the one with this id, whatever its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The name that the connection says; empty, and only with a client, for one that says none.

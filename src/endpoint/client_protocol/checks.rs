@@ -18,6 +18,8 @@ const JSON: &str = "centrifuge-json";
 pub(super) enum Refused {
     /// The client is told, and goes on.
     Error(ErrorCode, Cow<'static, str>),
+    /// The client is told to try again, which says nothing against it.
+    Busy(Cow<'static, str>),
     /// The connection ends.
     Disconnect(DisconnectCode, Cow<'static, str>),
 }
@@ -115,13 +117,17 @@ impl AskError {
             AskError::NotCounted => ErrorCode::NotAvailable,
             AskError::NoList(NoList::NotKept { .. }) => ErrorCode::NotAvailable,
             AskError::NoList(NoList::TooMany { .. }) => ErrorCode::LimitExceeded,
-            AskError::Busy => ErrorCode::TooManyRequests,
+            AskError::Busy { .. } => ErrorCode::TooManyRequests,
         }
     }
 }
 
 pub(super) fn refused(error: AskError) -> Refused {
-    Refused::Error(error.code(), error.to_string().into())
+    let message = error.to_string().into();
+    match error {
+        AskError::Busy { .. } => Refused::Busy(message),
+        _ => Refused::Error(error.code(), message),
+    }
 }
 
 pub(super) fn too_many_commands(rate: u32) -> Refused {

@@ -2,10 +2,10 @@
 
 use super::{Command, Framing, Request, json_commands, protobuf_commands};
 
-/// The most commands in one frame. SDKs put the commands of one tick into a frame: a subscribe for each
-/// channel when they come back, and a client has 128 channels at most by the protocol's default. A frame
-/// of pongs, a byte each, could otherwise ask for as many replies as it has bytes.
-pub const COMMANDS_PER_MESSAGE_MAX: usize = 256;
+/// The most commands in one frame. SDKs put all commands of one tick into a frame, so that it is above what
+/// `--command-rate` allows by default: that decides first, and who breaks it may come back. A frame of
+/// commands of a few bytes each could otherwise ask for as many replies.
+pub const COMMANDS_PER_MESSAGE_MAX: usize = 4096;
 
 /// Why a frame is not the protocol. The client is to be closed with [`super::DisconnectCode::BadRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

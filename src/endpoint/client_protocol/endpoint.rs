@@ -173,12 +173,20 @@ impl ClientProtocol {
         let Some(state) = self.state(connection) else { return };
         match refused {
             Refused::Disconnect(code, reason) => effects.close(code.close_code(), reason),
+            Refused::Busy(message) => {
+                let (framing, code) = (state.framing, ErrorCode::TooManyRequests);
+                send(effects, framing, |out| push_error_saying(out, framing, id, code, &message));
+            }
             Refused::Error(code, message) => {
                 let framing = state.framing;
                 send(effects, framing, |out| push_error_saying(out, framing, id, code, &message));
                 state.errors_in_a_row += 1;
                 if state.errors_in_a_row >= ERRORS_IN_A_ROW_MAX {
-                    let code = DisconnectCode::TooManyErrors;
+                    // Who was only too fast may come back.
+                    let code = match code.is_temporary() {
+                        true => DisconnectCode::TooManyRequests,
+                        false => DisconnectCode::TooManyErrors,
+                    };
                     let reason = format!("{ERRORS_IN_A_ROW_MAX} commands in a row were refused");
                     effects.close(code.close_code(), reason);
                 }

@@ -197,7 +197,7 @@ fn push_client(out: &mut Vec<u8>, client: &Client<'_>) {
 
 /// Appends the members `epoch` and `offset`, the first of their object.
 fn push_position(out: &mut Vec<u8>, epoch: Epoch, offset: u64) {
-    push_display(out, format_args!("\"epoch\":\"{epoch}\",\"offset\":{offset}"));
+    push_display(out, format_args!("\"epoch\":\"{}\",\"offset\":{offset}", epoch.text()));
 }
 
 /// Appends a member that is there only if it is true.

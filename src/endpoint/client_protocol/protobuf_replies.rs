@@ -114,7 +114,7 @@ pub(super) fn push_history_reply<'a>(
         for publication in reply.publications {
             put_publication(out, 1, &publication);
         }
-        put_string_field(2, &reply.epoch.to_string(), out);
+        put_text(out, 2, &reply.epoch.text());
         put_number(out, 3, reply.offset);
     });
 }
