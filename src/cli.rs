@@ -157,7 +157,8 @@ pub struct Cli {
     /// What the kernel may hold for one peer that does not read
     #[arg(long, env = "FANFARE_SEND_BUFFER", value_name = "SIZE", default_value = "128KiB", value_parser = size, allow_hyphen_values = true, help_heading = "Limits on what peers do not take")]
     pub send_buffer: usize,
-    /// Memory that the HTTP answers of one worker may pin until they are taken; over it: 503
+    /// Memory that the answers of one worker, to HTTP requests and to clients, may pin until they are taken;
+    /// over it histories and lists are refused with 503 or error 111
     #[arg(long, env = "FANFARE_HTTP_BYTES", value_name = "SIZE", default_value = "64MiB", value_parser = size, allow_hyphen_values = true, help_heading = "Limits on what peers do not take")]
     pub http_bytes: usize,
     /// How long a peer may take nothing while something waits for it; over it: close 1008

@@ -105,8 +105,9 @@ pub struct Config {
     /// memory of the whole host. It also bounds what can be on its way to one peer, to no less than
     /// 10 Mbit/s over a round trip of 100 ms.
     pub send_buffer: usize,
-    /// `--http-bytes`: memory that the HTTP answers of one worker may pin until their readers take them.
-    /// Over it, histories and lists are refused with 503. Default 64 MiB: 256 histories at a time.
+    /// `--http-bytes`: memory that the answers of one worker, to HTTP requests and to clients, may pin until
+    /// their readers take them. Over it histories and lists are refused with 503 or with error 111. Default
+    /// 64 MiB: 256 histories at a time.
     pub http_bytes: usize,
     /// `--mailbox-bytes`: publications in flight to one worker over which the publishers of the
     /// others are not read from. Default 16 MiB.

@@ -54,6 +54,8 @@
 //! An endpoint that needs to know what came of something asks ([`endpoint::Ask`]): the shard carries the
 //! question out in its place among the effects and hands the answer to the endpoint, whose effects follow.
 //! [`endpoint::client_protocol`] is built so: the protocol of others' SDKs, whose channels are our rooms.
+//! Requests over HTTP become calls as values ([`endpoint::http`] for rooms, [`endpoint::api`] for the server
+//! API of the same protocol), which the shard carries out and answers.
 //!
 //! A room is an ordered log, and the log is the send queue ([`rooms`]): its window of the latest messages
 //! is the history, the source for who comes back, and what a slow member is served from. A membership is a

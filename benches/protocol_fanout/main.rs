@@ -13,18 +13,21 @@
 //! the sends are shared, and what is left to see is that a push has more bytes than a raw frame.
 //! `FANOUT_MEMBERS`, `FANOUT_ROUNDS` and `FANOUT_MILLISECONDS` (of each measurement) change the size.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod members;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use fanfare::protocol::{MaskKeys, Opcode, push_client_frame};
 use fanfare::reactor::MonotonicClock;
 
-use members::{Kind, ROLE, connect};
+use common::{Owned, connect, start_server};
+use members::{Kind, ROLE};
 
 const PAYLOAD_BYTES: [usize; 3] = [16, 128, 1024];
 const BURSTS: [usize; 2] = [1, 16];
@@ -131,16 +134,6 @@ impl Sample {
     }
 }
 
-/// A process that is killed by its id when it goes out of scope.
-struct Owned(Child);
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 struct Server {
     process: Owned,
     address: String,
@@ -148,24 +141,8 @@ struct Server {
 
 impl Server {
     fn start() -> Server {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
-            .args(["--listen", "127.0.0.1:0", "--workers", "1", "--log", "info"])
-            // Nobody is pinged meanwhile.
-            .args(["--ping-interval", "10m"])
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
-        let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-        let process = Owned(child);
-        let mut said = String::new();
-        let address = loop {
-            let Some(Ok(line)) = lines.next() else { panic!("the server ended: {said}") };
-            if let Some((_, address)) = line.split_once("listening on ") {
-                break address.trim().to_owned();
-            }
-            said.push_str(&line);
-        };
+        // Nobody is pinged meanwhile.
+        let (process, address, lines) = start_server(["--workers", "1", "--ping-interval", "10m"]);
         // So that it never waits for somebody to read its log.
         std::thread::spawn(move || lines.for_each(drop));
         Server { process, address }

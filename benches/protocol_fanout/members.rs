@@ -8,6 +8,8 @@ use fanfare::protocol::{MaskKeys, Opcode, push_client_frame};
 use fanfare::reactor::{Io, MonotonicClock, PollIo, PollStream};
 use fanfare::slab::{Key, Slab};
 
+use super::common::connect;
+
 /// The first argument of such a process.
 pub const ROLE: &str = "protocol-fanout-members";
 
@@ -54,25 +56,6 @@ impl Kind {
             }
         }
     }
-}
-
-/// A WebSocket on a path, blocking.
-pub fn connect(address: &str, path: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(address).expect("the server accepts");
-    stream.set_nodelay(true).expect("a socket option");
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).expect("the server reads");
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).expect("the server answers");
-        head.push(byte[0]);
-    }
-    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", head.escape_ascii());
-    stream
 }
 
 /// A member of the room of its kind that gets nothing but messages from here on.

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::io::{BufRead, ErrorKind, IoSlice, Read, Write};
+use std::io::{BufRead, ErrorKind, IoSlice, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, channel};
@@ -12,6 +12,8 @@ use std::time::Duration;
 use fanfare::protocol::{MaskKeys, Opcode, push_client_frame};
 use fanfare::reactor::{Io, MonotonicClock, PollIo, PollStream, Wake};
 use fanfare::slab::{Key, Slab};
+
+use super::common::connect;
 
 /// The first argument of such a process.
 pub const ROLE: &str = "stalled-members-client";
@@ -82,21 +84,7 @@ impl MemberResult {
 
 /// A member that has joined the room, blocking.
 pub fn join(address: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(address).expect("the server accepts");
-    stream.set_nodelay(true).expect("a socket option");
-    let request = format!(
-        "GET /rooms/one HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).expect("the server reads");
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).expect("the server answers");
-        head.push(byte[0]);
-    }
-    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", head.escape_ascii());
-    stream
+    connect(address, "/rooms/one")
 }
 
 struct Member {

@@ -15,6 +15,8 @@
 //! that the machine cannot keep is not kept: messages wait until the members that read have those before.
 
 mod client;
+#[path = "../common/mod.rs"]
+mod common;
 mod measure;
 mod processes;
 

@@ -1,21 +1,12 @@
 //! The other processes of the bench; each is ended by its id when it goes out of scope.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use super::client::{MemberResult, ROLE};
-
-/// A process that is killed by its id when it goes out of scope.
-struct Owned(Child);
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use super::common::{Owned, start_server};
 
 /// A slow consumer that the server cut, as its log has it.
 #[derive(Debug)]
@@ -48,25 +39,7 @@ pub struct ServerProcess {
 impl ServerProcess {
     /// Starts one on a free port with these flags beside.
     pub fn start(flags: &str) -> ServerProcess {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
-            .args(["--listen", "127.0.0.1:0"])
-            .args(flags.split_whitespace())
-            // Its address and whom it cut are read from its log.
-            .args(["--log", "info"])
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
-        let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-        let process = Owned(child);
-        let mut said = String::new();
-        let address = loop {
-            let Some(Ok(line)) = lines.next() else { panic!("the server ended: {said}") };
-            if let Some((_, address)) = line.split_once("listening on ") {
-                break address.trim().to_owned();
-            }
-            said.push_str(&line);
-        };
+        let (process, address, lines) = start_server(flags.split_whitespace());
         let log = std::thread::spawn(move || {
             lines.map_while(Result::ok).filter_map(|line| Cut::parse(&line)).collect()
         });

@@ -4,22 +4,21 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::endpoint::HistoryQuery;
 use crate::endpoint::api::{
     ApiCall, ApiError, ApiMethod, ApiRequest, ApiResult, BATCH_ANSWER_BYTES, CHANNELS_LOOKED_AT_MAX,
     CHANNELS_MAX, HISTORY_ANSWER_BYTES, Message, NodeInfo, Target, api_answer, api_batch_answer,
     check_api_publications, parse_api,
 };
-use crate::endpoint::client_protocol::{ErrorCode, UnsubscribeCode};
+use crate::endpoint::client_protocol::ErrorCode;
 use crate::endpoint::http::Answer;
-use crate::endpoint::{AskError, HistoryQuery};
 use crate::id::{ConnectionId, ShardId};
-use crate::protocol::{CloseCode, Refusal};
-use crate::rooms::{Epoch, OutOfWindow, Position, Published, RoomName, Sender};
+use crate::protocol::Refusal;
+use crate::rooms::{Position, Published, RoomName, Sender};
 use crate::slab::Key;
 
 use super::Core;
-use super::asks::NOWHERE;
-use super::mailbox::{Mail, RemovalOrder};
+use super::mailbox::{Mail, RemovalOrder, RemovedFrom};
 use super::publish::batch_of_one;
 
 impl<S> Core<S> {
@@ -55,9 +54,8 @@ impl<S> Core<S> {
     }
 
     fn carry_out_api_call(&mut self, key: Key, call: ApiCall<'_>) -> Result<ApiResult, ApiError> {
-        let (waiting, limit) = (self.http_bytes, self.settings.http_bytes_max);
-        if call.reads() && waiting > limit {
-            return Err(AskError::Busy { waiting, limit, flag: "--http-bytes" }.into());
+        if call.reads() {
+            self.check_http_bytes()?;
         }
         match call {
             ApiCall::Publish(room, message) => {
@@ -78,12 +76,11 @@ impl<S> Core<S> {
                 uptime_seconds: self.now.as_nanos() / 1_000_000_000,
             })),
             ApiCall::Disconnect { of, spared, code, reason } => {
-                self.order_removal(of, None, spared, (code, reason));
+                self.order_removal(of, spared, RemovedFrom::Server(code, reason));
                 Ok(ApiResult::Done)
             }
             ApiCall::Unsubscribe(room, of) => {
-                let reason = UnsubscribeCode::Server.reason().to_owned();
-                self.order_removal(of, Some(room), Vec::new(), (CloseCode::POLICY_VIOLATION, reason));
+                self.order_removal(of, Vec::new(), RemovedFrom::Room(room));
                 Ok(ApiResult::Done)
             }
         }
@@ -99,11 +96,6 @@ impl<S> Core<S> {
 
     fn api_history(&mut self, room: &RoomName, query: HistoryQuery) -> Result<ApiResult, ApiError> {
         let (extent, messages) = self.read_part(room, query, HISTORY_ANSWER_BYTES, None)?;
-        // A room that is not there is in another life than any position in it.
-        let wanted = query.since.and_then(|since| since.epoch).unwrap_or(Epoch::NONE);
-        if extent == NOWHERE && wanted != Epoch::NONE {
-            return Err(AskError::OutOfWindow(OutOfWindow(extent)).into());
-        }
         Ok(ApiResult::History { extent, messages, reverse: query.reverse })
     }
 
@@ -116,17 +108,11 @@ impl<S> Core<S> {
     }
 
     /// Tells all shards whom to remove.
-    fn order_removal(
-        &mut self,
-        of: Target,
-        room: Option<RoomName>,
-        spared: Vec<ConnectionId>,
-        (code, reason): (CloseCode, String),
-    ) {
+    fn order_removal(&mut self, of: Target, spared: Vec<ConnectionId>, from: RemovedFrom) {
         let Target { user, client } = of;
         // With a client alone it is that one, whatever its name.
         let user = Some(user).filter(|user| !user.is_empty());
-        let order = Arc::new(RemovalOrder { user, client, spared, room, code, reason });
+        let order = Arc::new(RemovalOrder { user, client, spared, from });
         for shard in 0..self.reached.len() {
             self.mailbox.mesh().send(ShardId::new(shard), Mail::Removal(Arc::clone(&order)));
             self.reached[shard] = true;

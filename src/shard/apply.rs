@@ -164,11 +164,12 @@ impl<S> Core<S> {
         if let Some(room) = self.rooms.find(name) {
             self.publish_pending(room);
         }
-        let was_member = self.is_member(session, name);
         let limit = self.settings.memberships_max;
         let joining = (key.index(), &mut session.memberships);
         let joined = self.rooms.join(joining, name, wish, limit, self.now)?;
-        if !was_member && let Some(room) = self.rooms.room_of(session.memberships) {
+        if joined.is_new
+            && let Some(room) = self.rooms.room_of(session.memberships)
+        {
             self.enter(session, &room, wish.encoding);
         }
         if joined.from < joined.extent.last {

@@ -21,7 +21,7 @@ const ANSWER_BYTES: usize = 128 << 10;
 const ASKS_DEPTH_MAX: u8 = 8;
 
 /// What a room that is not there holds: of a life that no room has.
-pub(super) const NOWHERE: Extent = Extent { epoch: Epoch::NONE, start: 0, last: 0 };
+const NOWHERE: Extent = Extent { epoch: Epoch::NONE, start: 0, last: 0 };
 
 impl<S> Core<S> {
     /// Carries out what was asked, and what the endpoint makes of the answer.
@@ -165,7 +165,7 @@ impl<S> Core<S> {
         Ok(())
     }
 
-    pub(super) fn is_member(&self, session: &Session, name: &RoomName) -> bool {
+    fn is_member(&self, session: &Session, name: &RoomName) -> bool {
         let room = self.rooms.find(name);
         room.is_some_and(|room| self.rooms.membership_in(session.memberships, room).is_some())
     }
@@ -187,12 +187,13 @@ impl<S> Core<S> {
     fn check_answers(&self, session: &Session) -> Result<(), AskError> {
         // The other half is for the answer itself: escaped, and in front of small ones that follow.
         let half = self.settings.queue_bytes_max / 2;
-        let own = (session.outbound.pinned_reply_bytes(), half, "half of --queue-bytes");
-        let all = (self.http_bytes, self.settings.http_bytes_max, "--http-bytes");
-        match [own, all].into_iter().find(|(waiting, limit, _)| waiting > limit) {
-            Some((waiting, limit, flag)) => Err(AskError::Busy { waiting, limit, flag }),
-            None => Ok(()),
-        }
+        check_waiting(session.outbound.pinned_reply_bytes(), half, "half of --queue-bytes")?;
+        self.check_http_bytes()
+    }
+
+    /// Refuses what may be long while the answers of this shard that wait to be taken are too many.
+    pub(super) fn check_http_bytes(&self) -> Result<(), AskError> {
+        check_waiting(self.http_bytes, self.settings.http_bytes_max, "--http-bytes")
     }
 
     /// Reads a part of a room's history of about so many bytes of frames, for a connection or for nobody in
@@ -208,7 +209,13 @@ impl<S> Core<S> {
             self.publish_pending(room);
         }
         let mut messages = Messages { pieces: Vec::new(), reader };
-        let Some(room) = self.rooms.registry().find(name) else { return Ok((NOWHERE, messages)) };
+        let Some(room) = self.rooms.registry().find(name) else {
+            // It is in another life than any position that names one.
+            return match query.since.and_then(|since| since.epoch) {
+                None | Some(Epoch::NONE) => Ok((NOWHERE, messages)),
+                Some(_) => Err(AskError::OutOfWindow(OutOfWindow(NOWHERE))),
+            };
+        };
         if query.limit == 0 {
             return Ok((room.extent(self.now), messages));
         }
@@ -291,4 +298,8 @@ impl<S> Core<S> {
         };
         room.presence_stats().ok_or(AskError::NotCounted)
     }
+}
+
+fn check_waiting(waiting: usize, limit: usize, flag: &'static str) -> Result<(), AskError> {
+    if waiting > limit { Err(AskError::Busy { waiting, limit, flag }) } else { Ok(()) }
 }

@@ -1,6 +1,7 @@
 //! The calls of the HTTP door to the rooms: publish, read the history, list. What came of one is an answer
 //! or a refusal; `http.rs` sends it.
 
+use crate::endpoint::AskError;
 use crate::endpoint::http::{
     Answer, History, HistoryItem, RoomEntry, RoomsCall, check_payload, gone, list_answer, parse_publish_many,
     publish_answer, publish_many_answer,
@@ -37,7 +38,7 @@ impl<S> Core<S> {
             RoomsCall::PublishMany => self.publish_many(key, body),
             RoomsCall::History { room, since, limit } => self.history(&room, since, limit),
             RoomsCall::List { after, limit } => {
-                self.check_http_bytes()?;
+                self.check_http_bytes().map_err(|busy| try_again(&busy))?;
                 Ok(self.list(after.as_ref(), limit))
             }
             RoomsCall::Api(method) => self.carry_out_api(key, method, body),
@@ -69,7 +70,7 @@ impl<S> Core<S> {
     }
 
     fn history(&self, name: &RoomName, since: Option<Position>, limit: usize) -> Result<Answer, Refusal> {
-        self.check_http_bytes()?;
+        self.check_http_bytes().map_err(|busy| try_again(&busy))?;
         let Some(room) = self.rooms.registry().find(name) else { return Err(unknown(name, since)) };
         let start = since.map_or(Start::Last(u64::MAX), Start::Since);
         let mut pieces = Vec::new();
@@ -91,19 +92,6 @@ impl<S> Core<S> {
         let Extent { epoch, last: offset, .. } = extent;
         let (first, more) = (extent.first(), read_until < offset);
         Ok(History { room: name, epoch, offset, first, more, items: &items }.answer())
-    }
-
-    /// Refuses what may be long while the answers that wait to be taken are too many.
-    fn check_http_bytes(&self) -> Result<(), Refusal> {
-        let limit = self.settings.http_bytes_max;
-        if self.http_bytes <= limit {
-            return Ok(());
-        }
-        let message = format!(
-            "{} bytes of answers wait for others to take them; up to {limit} are allowed (--http-bytes); try again",
-            self.http_bytes
-        );
-        Err(Refusal::new(503, message).with_header("Retry-After", "1"))
     }
 
     fn items_of<'p>(&self, piece: &'p Piece) -> impl Iterator<Item = HistoryItem<'p>> {
@@ -166,4 +154,8 @@ fn unknown(name: &RoomName, since: Option<Position>) -> Refusal {
             ),
         ),
     }
+}
+
+fn try_again(busy: &AskError) -> Refusal {
+    Refusal::new(503, busy.to_string()).with_header("Retry-After", "1")
 }

@@ -114,12 +114,17 @@ pub struct RemovalOrder {
     pub client: Option<ConnectionId>,
     /// The client ids of those that stay.
     pub spared: Vec<ConnectionId>,
-    /// The room that they leave; without one the connection ends.
-    pub room: Option<RoomName>,
-    /// The Close that they end with.
-    pub code: CloseCode,
-    /// Its reason.
-    pub reason: String,
+    /// What they are removed from.
+    pub from: RemovedFrom,
+}
+
+/// What a back end removes a connection from.
+#[derive(Clone, Debug)]
+pub enum RemovedFrom {
+    /// All: the connection ends with this code and reason.
+    Server(CloseCode, String),
+    /// One room.
+    Room(RoomName),
 }
 
 /// One shard's inbox, seen from outside.

@@ -101,6 +101,8 @@ pub struct Joined {
     pub from: u64,
     /// What the room held then.
     pub extent: Extent,
+    /// Whether it was no member before.
+    pub is_new: bool,
 }
 
 /// Why a connection does not become a member.
@@ -322,7 +324,7 @@ impl LocalRooms {
             let extent = self.rooms.get(room).map(|local| local.room.extent(now)).expect("just found");
             let membership = self.memberships.at_mut(existing).expect("just found");
             membership.own = wish.own;
-            return Ok(Joined { from: membership.cursor, extent });
+            return Ok(Joined { from: membership.cursor, extent, is_new: false });
         }
         if self.memberships_of(*first).count() >= limit {
             return Err(JoinError::TooManyMemberships);
@@ -356,7 +358,7 @@ impl LocalRooms {
         local.watchers += usize::from(wish.watches);
         self.begun.keep(index, pieces);
         *first = index;
-        Ok(Joined { from, extent })
+        Ok(Joined { from, extent, is_new: true })
     }
 
     /// Ends the membership in a room of this name, if there is one.

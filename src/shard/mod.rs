@@ -34,6 +34,7 @@ mod outbound;
 mod presence;
 mod publish;
 mod read;
+mod removal;
 mod serve;
 mod session;
 mod settings;
@@ -54,7 +55,9 @@ use crate::rooms::Registry;
 use crate::slab::{Key, Slab};
 use crate::time::Time;
 
-pub use mailbox::{Admission, Adopt, Mail, Mailbox, Mesh, PresenceChange, Publication, RemovalOrder};
+pub use mailbox::{
+    Admission, Adopt, Mail, Mailbox, Mesh, PresenceChange, Publication, RemovalOrder, RemovedFrom,
+};
 pub use settings::Settings;
 pub use stats::{Counter, ShardStats};
 
@@ -143,7 +146,7 @@ struct Core<S> {
     dead: Vec<u32>,
     /// Shards that got publications in this turn.
     reached: Vec<bool>,
-    /// Bytes of HTTP answers that have not been taken yet, over all connections of this shard.
+    /// Bytes of answers that have not been taken yet, over all connections of this shard.
     http_bytes: usize,
     /// Connections whose answers are taken, so that the requests they had sent behind can go on.
     resumed: VecDeque<Key>,
@@ -338,7 +341,7 @@ impl<S> Core<S> {
         (Serving { rooms, outbound, arena, tally, now: *now }, plan)
     }
 
-    /// Counts what a connection's HTTP answers pin now.
+    /// Counts what a connection's answers pin now.
     fn count_http_bytes(&mut self, session: &mut Session, bytes: usize) {
         self.http_bytes -= session.http_bytes as usize;
         session.http_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);

@@ -4,16 +4,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::endpoint::{CloseCause, Removal};
+use crate::endpoint::CloseCause;
 use crate::id::ConnectionId;
 use crate::protocol::CloseCode;
 use crate::reactor::Io;
-use crate::rooms::{Batch, Encoding, Identity, Room, RoomName, Route, Sender};
-use crate::slab::Key;
+use crate::rooms::{Batch, Encoding, Identity, Room, Route, Sender};
 use crate::time::Time;
 
 use super::encode::encode_presence;
-use super::mailbox::{Mail, PresenceChange, RemovalOrder};
+use super::mailbox::{Mail, PresenceChange};
 use super::membership::{Left, NO_MEMBERSHIP};
 use super::session::Session;
 use super::{Core, Shard, mark_dirty};
@@ -181,54 +180,6 @@ impl<I: Io> Shard<I> {
             core.finish(key, slot, CloseCause::QueueOverflow { limit });
         }
         told
-    }
-}
-
-impl<I: Io> Shard<I> {
-    /// Ends the connections that a back end wants ended, or takes them out of a room. Returns at how many
-    /// it has looked.
-    pub(super) fn remove_ordered(&mut self, order: &RemovalOrder) -> usize {
-        let Shard { connections, core, .. } = self;
-        let keys: Vec<Key> = connections.keys().collect();
-        let looked_at = keys.len();
-        for key in keys {
-            let Some(slot) = connections.get_mut(key) else { continue };
-            if slot.session.ended || !order.names(&slot.session) {
-                continue;
-            }
-            let Some(room) = &order.room else {
-                core.finish(key, slot, CloseCause::Api(order.code, order.reason.clone()));
-                continue;
-            };
-            if let Some(cause) = core.remove_from(key, &mut slot.session, room) {
-                core.finish(key, slot, cause);
-            }
-        }
-        looked_at
-    }
-}
-
-impl<S> Core<S> {
-    /// Takes a connection out of a room. Where it cannot be told, its connection ends.
-    fn remove_from(&mut self, key: Key, session: &mut Session, name: &RoomName) -> Option<CloseCause> {
-        let room = self.rooms.find(name)?;
-        let membership = self.rooms.membership_in(session.memberships, room)?;
-        let encoding = self.rooms.membership(membership)?.encoding;
-        if !encoding.tells_removal() {
-            let reason = format!("removed from room {name} by a back end");
-            return Some(CloseCause::Api(CloseCode::POLICY_VIOLATION, reason));
-        }
-        self.leave_room(session, name);
-        self.tell_removed(key, session, name, Removal::Api)
-    }
-}
-
-impl RemovalOrder {
-    fn names(&self, session: &Session) -> bool {
-        let user = session.identity.as_ref().map_or("", |identity| identity.user());
-        self.client.is_none_or(|client| client == session.client)
-            && self.user.as_deref().is_none_or(|wanted| wanted == user)
-            && !self.spared.contains(&session.client)
     }
 }
 

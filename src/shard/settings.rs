@@ -28,7 +28,7 @@ pub struct Settings {
     pub queue_bytes_max: usize,
     /// Bytes of own replies over which a connection is not read from.
     pub reply_bytes_high: usize,
-    /// Bytes of HTTP answers that may wait on a shard before those that can be long are refused.
+    /// Bytes of answers that may wait on a shard before those that can be long are refused.
     pub http_bytes_max: usize,
     /// Rooms that a connection may be in.
     pub memberships_max: usize,

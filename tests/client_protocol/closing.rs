@@ -7,7 +7,7 @@ use std::time::Duration;
 use fanfare::Config;
 use fanfare::endpoint::CloseKind;
 use fanfare::protocol::{CloseCode, Opcode};
-use fanfare::shard::{RemovalOrder, Settings};
+use fanfare::shard::{RemovalOrder, RemovedFrom, Settings};
 use serde_json::json;
 
 use crate::capture::{Line, lines_of};
@@ -41,7 +41,12 @@ fn send(server: &mut Server, sdk: &mut Sdk, command: serde_json::Value) {
 fn remove(server: &mut Server, sdk: &Sdk, code: u16) {
     let client = Some(sdk.id.parse().unwrap());
     let (code, reason) = (CloseCode::new(code).unwrap(), "told to".to_owned());
-    server.remove(RemovalOrder { user: None, client, spared: Vec::new(), room: None, code, reason });
+    server.remove(RemovalOrder {
+        user: None,
+        client,
+        spared: Vec::new(),
+        from: RemovedFrom::Server(code, reason),
+    });
 }
 
 /// Publishes so much that one that takes nothing is out of the window.

@@ -179,9 +179,7 @@ fn a_back_end_that_ends_a_subscription_is_told_as_2000() {
             user: None,
             client: Some(member.id.parse().unwrap()),
             spared: Vec::new(),
-            room: Some(fanfare::rooms::RoomName::new("r").unwrap()),
-            code: fanfare::protocol::CloseCode::new(3000).unwrap(),
-            reason: "not used".to_owned(),
+            from: fanfare::shard::RemovedFrom::Room(fanfare::rooms::RoomName::new("r").unwrap()),
         });
         let told = json!({"channel": "r", "unsubscribe": {"code": 2000, "reason": "server unsubscribe"}});
         assert_eq!(member.pushes(&mut server), [told]);

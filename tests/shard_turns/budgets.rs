@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fanfare::endpoint::CloseKind;
 use fanfare::id::ShardId;
 use fanfare::protocol::CloseCode;
-use fanfare::shard::{Counter, Mail, RemovalOrder};
+use fanfare::shard::{Counter, Mail, RemovalOrder, RemovedFrom};
 
 use crate::common::{Client, Frame, Server, binary, request, settings, split_response, text};
 
@@ -109,8 +109,12 @@ fn orders_to_remove_are_divided_over_turns_by_the_connections_they_look_at() {
     }
     let order = |user: &str| {
         let (user, code) = (Some(user.to_owned()), CloseCode::new(4000).unwrap());
-        let order =
-            RemovalOrder { user, client: None, spared: Vec::new(), room: None, code, reason: String::new() };
+        let order = RemovalOrder {
+            user,
+            client: None,
+            spared: Vec::new(),
+            from: RemovedFrom::Server(code, String::new()),
+        };
         Mail::Removal(Arc::new(order))
     };
     for _ in 1..ORDERS {

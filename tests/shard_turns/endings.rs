@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fanfare::endpoint::{CloseCause, CloseKind, Resource, RouterPlan};
 use fanfare::protocol::{CloseCode, Limits, Opcode};
-use fanfare::shard::{Counter, RemovalOrder, Settings};
+use fanfare::shard::{Counter, RemovalOrder, RemovedFrom, Settings};
 
 use crate::common::endpoints::{Obedient, Record};
 use crate::common::server::TICK;
@@ -101,9 +101,7 @@ const ENDS: &[End] = &[
             user: Some(String::new()),
             client: None,
             spared: Vec::new(),
-            room: None,
-            code,
-            reason,
+            from: RemovedFrom::Server(code, reason),
         });
     }),
     ("panic", CloseKind::EndpointPanic, |s, c| feed(s, c, &text("panic"))),

@@ -1,0 +1,60 @@
+//! What the benches that run a server of their own share.
+
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+/// A process that ends with its owner.
+pub struct Owned(pub Child);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A server on a free port with these flags beside, its address, and the rest of its log, which somebody
+/// has to read.
+pub fn start_server<'a>(
+    flags: impl IntoIterator<Item = &'a str>,
+) -> (Owned, String, Lines<BufReader<ChildStderr>>) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        .args(["--listen", "127.0.0.1:0"])
+        .args(flags)
+        // Its address and whom it cut are read from its log.
+        .args(["--log", "info"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the server starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    let process = Owned(child);
+    let mut said = String::new();
+    loop {
+        let Some(Ok(line)) = lines.next() else { panic!("the server ended: {said}") };
+        if let Some((_, address)) = line.split_once("listening on ") {
+            return (process, address.trim().to_owned(), lines);
+        }
+        said.push_str(&line);
+    }
+}
+
+/// A WebSocket on a path, blocking.
+pub fn connect(address: &str, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).expect("the server accepts");
+    stream.set_nodelay(true).expect("a socket option");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).expect("the server reads");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("the server answers");
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", head.escape_ascii());
+    stream
+}
