@@ -3,6 +3,8 @@
 //! An epoll event and a message from another shard can both outlive what they name; the generation
 //! makes such a key miss instead of hitting the slot's next owner.
 
+use std::collections::TryReserveError;
+
 /// Marks "no index" in the intrusive lists that run through slabs.
 pub const NONE: u32 = u32::MAX;
 
@@ -89,6 +91,15 @@ impl<T> Slab<T> {
             }
             _ => Key { index: self.entries.len() as u32, generation: 1 },
         }
+    }
+
+    /// Makes room for one more insertion, which cannot fail for want of memory then.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory; the slab is as it was.
+    pub fn try_reserve(&mut self) -> Result<(), TryReserveError> {
+        if self.first_free == NONE { self.entries.try_reserve(1) } else { Ok(()) }
     }
 
     /// Stores `value`. See [`Slab::insert_with`].

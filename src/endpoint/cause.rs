@@ -78,6 +78,8 @@ pub enum CloseCause {
         /// How long it may take.
         limit: Duration,
     },
+    /// The system had no memory to take the socket over, of the process or of the kernel.
+    NoResources(std::io::ErrorKind),
     /// The server has all the connections it may have.
     ServerFull {
         /// How many it may have.
@@ -141,6 +143,7 @@ close_kinds! {
     HttpAnswered => "http_answered",
     HttpIdle => "http_idle",
     HandshakeTimeout => "handshake_timeout",
+    NoResources => "no_resources",
     ServerFull => "server_full",
 }
 
@@ -168,6 +171,7 @@ impl CloseCause {
             CloseCause::HttpAnswered(_) => CloseKind::HttpAnswered,
             CloseCause::HttpIdle { .. } => CloseKind::HttpIdle,
             CloseCause::HandshakeTimeout { .. } => CloseKind::HandshakeTimeout,
+            CloseCause::NoResources(_) => CloseKind::NoResources,
             CloseCause::ServerFull { .. } => CloseKind::ServerFull,
         }
     }
@@ -193,6 +197,7 @@ impl CloseCause {
             | CloseCause::HttpAnswered(_)
             | CloseCause::HttpIdle { .. }
             | CloseCause::HandshakeTimeout { .. }
+            | CloseCause::NoResources(_)
             | CloseCause::ServerFull { .. } => None,
         }
     }
@@ -241,6 +246,7 @@ impl fmt::Display for CloseCause {
             CloseCause::HandshakeTimeout { limit } => {
                 write!(f, "no whole request head within {limit:?} (--handshake-timeout)")
             }
+            CloseCause::NoResources(kind) => write!(f, "there was no memory to take it over: {kind}"),
             CloseCause::ServerFull { limit } => {
                 write!(f, "the server has all of its {limit} connections (--max-connections)")
             }

@@ -4,6 +4,8 @@
 //! Deadlines mostly move away while nothing happens to them (every read moves the heartbeat), so
 //! an entry is allowed to expire early: the owner works out the real deadline and arms it anew.
 
+use std::collections::TryReserveError;
+
 use crate::slab::NONE;
 use crate::time::Time;
 
@@ -44,6 +46,18 @@ impl TimerWheel {
             links: Vec::new(),
             current: tick_before(now),
         }
+    }
+
+    /// Makes room for `index`, so that arming it cannot fail for want of memory.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory; the wheel is as it was.
+    pub fn try_reserve(&mut self, index: u32) -> Result<(), TryReserveError> {
+        let wanted = (index as usize + 1).saturating_sub(self.links.len());
+        self.links.try_reserve(wanted)?;
+        self.links.resize(self.links.len() + wanted, UNARMED);
+        Ok(())
     }
 
     /// Makes `index` expire at `deadline` or, if it is armed for an earlier time, then.

@@ -1,11 +1,12 @@
 //! The mailbox phase: new connections, publications for this shard's members, and the order to drain.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::endpoint::CloseCause;
 use crate::protocol::Connection;
-use crate::reactor::Io;
+use crate::reactor::{Io, PeerAddress};
 use crate::time::Time;
 
 use super::batch_pool::frame_bytes;
@@ -13,7 +14,7 @@ use super::mailbox::{Admission, Adopt, Mail, Publication};
 use super::membership::Arrived;
 use super::session::{Session, Slot};
 use super::stats::Counter;
-use super::{DELIVERED_BYTES_PER_TURN, DELIVERIES_PER_TURN, Shard, mark_dirty};
+use super::{Core, DELIVERED_BYTES_PER_TURN, DELIVERIES_PER_TURN, Shard, mark_dirty};
 
 impl<I: Io> Shard<I> {
     pub(super) fn take_mail(&mut self) {
@@ -68,12 +69,13 @@ impl<I: Io> Shard<I> {
         let key = connections.next_key();
         let stream = match io.register(adopt.socket, key) {
             Ok(stream) => stream,
-            Err(error) => {
-                core.connections.fetch_sub(1, Ordering::Relaxed);
-                tracing::warn!(peer = %adopt.peer, %error, "a connection could not be watched and was closed");
-                return;
-            }
+            Err(error) => return core.give_up(adopt.peer, error.kind()),
         };
+        let reserved = connections.try_reserve().and_then(|()| core.timers.try_reserve(key.index()));
+        if reserved.is_err() {
+            io.close(stream);
+            return core.give_up(adopt.peer, ErrorKind::OutOfMemory);
+        }
         let deadline = adopt.accepted + core.settings.handshake_timeout;
         let from = (adopt.peer, adopt.trusted);
         let session = Session::new(core.connection_id(key), from, core.now, deadline);
@@ -97,5 +99,16 @@ impl<I: Io> Shard<I> {
                 core.finish(key, slot, CloseCause::Shutdown);
             }
         }
+    }
+}
+
+impl<S> Core<S> {
+    /// Counts and logs the end of a socket that could not become a connection. It is closed already: what
+    /// would have to be said to it needs the memory that is missing.
+    fn give_up(&mut self, peer: PeerAddress, error: ErrorKind) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        let cause = CloseCause::NoResources(error);
+        self.tally.count_close(&cause);
+        tracing::warn!(%peer, cause = cause.kind().name(), "closed: {cause}");
     }
 }

@@ -3,7 +3,7 @@
 //! [`SimIo::wait`] never blocks: it reports what is ready, level-triggered, in the order of
 //! registration, and keeps the deadline it was given for whoever drives the clock.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, IoSlice};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -38,8 +38,6 @@ pub struct Socket {
     pub hung_up: bool,
     /// What each receive and send fails with.
     pub error: Option<ErrorKind>,
-    /// What `register` fails with.
-    pub register_error: Option<ErrorKind>,
     /// Bytes that the kernel still takes.
     pub room: usize,
     /// What the kernel took.
@@ -60,7 +58,6 @@ impl Socket {
             eof: false,
             hung_up: false,
             error: None,
-            register_error: None,
             room: usize::MAX,
             output: Vec::new(),
             sends: Vec::new(),
@@ -137,6 +134,37 @@ impl Socket {
     }
 }
 
+thread_local! {
+    /// A socket has been registered, and nothing else asked of the simulation since.
+    pub static ADOPTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The calls of [`Io`] that can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Register,
+    SetInterest,
+    Receive,
+    Send,
+}
+
+/// One call that fails once.
+#[derive(Clone, Copy, Debug)]
+pub struct PlannedFailure {
+    pub call: Call,
+    /// Calls of its kind that succeed before it.
+    pub after: usize,
+    pub error: ErrorKind,
+    /// Whose call it was, once it has happened.
+    pub met: Option<SocketId>,
+}
+
+impl PlannedFailure {
+    pub fn of_the_next(call: Call, error: ErrorKind) -> PlannedFailure {
+        PlannedFailure { call, after: 0, error, met: None }
+    }
+}
+
 /// All sockets and the clock.
 #[derive(Debug, Default)]
 pub struct Net {
@@ -144,6 +172,7 @@ pub struct Net {
     pub sockets: Vec<Socket>,
     /// Calls that moved something, to see when nothing moves any more.
     pub activity: u64,
+    pub failure: Option<PlannedFailure>,
 }
 
 /// A socket by its place in [`Net::sockets`].
@@ -155,6 +184,22 @@ impl Net {
     pub fn open(&mut self) -> SocketId {
         self.sockets.push(Socket::new());
         SocketId(self.sockets.len() - 1)
+    }
+
+    /// Fails if it is this call's turn to do so.
+    fn may_fail(&mut self, call: Call, id: SocketId) -> io::Result<()> {
+        let Some(failure) = self.failure.as_mut().filter(|failure| failure.call == call) else {
+            return Ok(());
+        };
+        if failure.met.is_some() {
+            return Ok(());
+        }
+        if failure.after > 0 {
+            failure.after -= 1;
+            return Ok(());
+        }
+        failure.met = Some(id);
+        Err(failure.error.into())
     }
 }
 
@@ -193,11 +238,26 @@ impl SimIo {
     }
 
     fn with<R>(&self, id: SocketId, act: impl FnOnce(&mut Socket) -> R) -> R {
+        ADOPTING.set(false);
         let mut net = self.net.borrow_mut();
         net.activity += 1;
         let socket = &mut net.sockets[id.0];
         assert_eq!(socket.calls.close, 0, "a closed socket is left alone");
         act(socket)
+    }
+
+    /// The same for a call that can fail by plan.
+    fn attempt<R>(
+        &self,
+        call: Call,
+        id: SocketId,
+        act: impl FnOnce(&mut Socket) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let planned = self.net.borrow_mut().may_fail(call, id);
+        self.with(id, |socket| {
+            planned.inspect_err(|_| socket.calls.close += usize::from(call == Call::Register))?;
+            act(socket)
+        })
     }
 }
 
@@ -215,34 +275,31 @@ impl Io for SimIo {
     }
 
     fn register(&mut self, socket: SocketId, key: Key) -> io::Result<SocketId> {
-        self.with(socket, |socket| {
-            if let Some(kind) = socket.register_error {
-                socket.calls.close += 1;
-                return Err(io::Error::from(kind));
-            }
+        self.attempt(Call::Register, socket, |socket| {
             socket.key = Some(key);
             socket.interest = Interest { readable: true, writable: false };
             Ok(())
         })?;
         self.watched.push((socket, key));
+        ADOPTING.set(true);
         Ok(socket)
     }
 
     fn set_interest(&mut self, stream: &SocketId, key: Key, interest: Interest) -> io::Result<()> {
-        self.with(*stream, |socket| {
+        self.attempt(Call::SetInterest, *stream, |socket| {
             assert_eq!(socket.key, Some(key));
             socket.calls.set_interest += 1;
             socket.interest = interest;
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
     fn receive(&mut self, stream: &SocketId, buffer: &mut [u8]) -> io::Result<usize> {
-        self.with(*stream, |socket| socket.receive(buffer))
+        self.attempt(Call::Receive, *stream, |socket| socket.receive(buffer))
     }
 
     fn send(&mut self, stream: &SocketId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.with(*stream, |socket| socket.send(slices))
+        self.attempt(Call::Send, *stream, |socket| socket.send(slices))
     }
 
     fn shutdown_write(&mut self, stream: &SocketId) {
@@ -255,6 +312,7 @@ impl Io for SimIo {
     }
 
     fn wait(&mut self, ready: &mut Vec<Ready>, deadline: Option<Time>) -> io::Result<()> {
+        ADOPTING.set(false);
         self.deadline = deadline;
         self.waker.0.store(false, Ordering::SeqCst);
         ready.clear();

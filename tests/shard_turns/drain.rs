@@ -1,11 +1,13 @@
 //! The end of a server: everybody is told, what was queued goes out first, nobody is waited for
 //! longer than the deadline.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use fanfare::endpoint::CloseKind;
 use fanfare::shard::{Admission, Counter};
 
+use crate::common::sim::{Call, PlannedFailure};
 use crate::common::{Server, binary, request, settings, split_response, text};
 
 const DRAIN: Duration = Duration::from_secs(10);
@@ -103,10 +105,12 @@ fn a_full_server_refuses_with_503() {
 fn a_socket_that_cannot_be_watched_is_not_counted_as_a_connection() {
     let mut server = Server::new(1, settings());
     let socket = server.net.borrow_mut().open();
-    let client = server.adopt_socket(0, socket, Admission::Welcome);
-    server.socket(client).register_error = Some(std::io::ErrorKind::OutOfMemory);
+    server.adopt_socket(0, socket, Admission::Welcome);
+    server.net.borrow_mut().failure =
+        Some(PlannedFailure::of_the_next(Call::Register, ErrorKind::OutOfMemory));
     server.settle();
     assert_eq!(server.counter(Counter::Connections), 0);
+    assert_eq!(server.closes(CloseKind::NoResources), 1);
     let next = server.connect(0, "/echo");
     server.feed(next, &binary(b"works"));
     server.settle();

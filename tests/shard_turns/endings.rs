@@ -167,6 +167,7 @@ fn every_kind_of_end_of_an_open_connection_is_in_the_table() {
         CloseKind::HttpAnswered,
         CloseKind::HttpIdle,
         CloseKind::HandshakeTimeout,
+        CloseKind::NoResources,
         CloseKind::ServerFull,
     ];
     for kind in CloseKind::ALL {
