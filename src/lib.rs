@@ -66,7 +66,7 @@
 //! |---|---|---|---|
 //! | 0 base | [`time`], [`slab`], [`id`] | – | everything else |
 //! | 1 protocol | [`protocol`] | RFC 6455 over byte slices, both roles | sockets, `std::io`, threads, clocks, rooms |
-//! | 2 reactor | [`reactor`] | sockets, readiness, timers, wake-ups: [`reactor::Io`] | frames, rooms, endpoints |
+//! | 2 reactor | [`reactor`] | sockets, readiness, timers, wake-ups: [`reactor::Io`], [`reactor::Listen`] | frames, rooms, endpoints |
 //! | 2 rooms | [`rooms`] | a room's log, its window, who is there, and where it goes | sockets, pollers, frames |
 //! | 3 endpoint | [`endpoint`] | what a path means | sockets, pollers, threads |
 //! | 4 shard | [`shard`] | joins the above: the turn, the mailbox, effects, outbound queues | listeners, affinity, signals |

@@ -1,17 +1,21 @@
 //! Layer 2: sockets, readiness, timers and wake-ups. It moves bytes for a key and knows neither a
 //! frame nor a room.
 //!
-//! [`Io`] is the seam: [`PollIo`] is the real one; a simulated one can take its place without a
-//! change in the shard.
+//! [`Io`] is the seam of a shard, [`Listen`] that of the acceptor: [`PollIo`] is the real one of both; a
+//! simulated one can take its place without a change in either.
 
 mod clock;
 mod io;
+mod listen;
 mod peer;
 mod poll_io;
+mod poll_listen;
 mod timer_wheel;
 
 pub use clock::MonotonicClock;
 pub use io::{Interest, Io, Ready, Wake};
+pub use listen::{AcceptError, Listen};
 pub use peer::PeerAddress;
 pub use poll_io::{PollIo, PollStream, PollWaker};
+pub use poll_listen::{ListeningSocket, PollListener, SocketOptions};
 pub use timer_wheel::TimerWheel;

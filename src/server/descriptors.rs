@@ -3,14 +3,13 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::StartError;
+use super::acceptor::REFUSALS_MAX;
 
 /// Descriptors kept for the process itself: standard streams, log, listeners, the reserve of the
 /// acceptor, and what an embedder has open.
 const PROCESS_DESCRIPTORS: usize = 64;
 /// The poller of a worker: epoll, eventfd, timerfd.
 const DESCRIPTORS_PER_WORKER: usize = 3;
-/// Connections over the limit that may be told so at the same time.
-pub const REFUSALS_MAX: usize = 32;
 /// The default never asks for more than this, however many descriptors there are.
 const DEFAULT_CONNECTIONS_MAX: usize = 1_000_000;
 

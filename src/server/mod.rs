@@ -22,9 +22,9 @@ use crate::rooms::Registry;
 use crate::shard::{Counter, Mail, Mailbox, Mesh, Progress, Shard, ShardStats, Shared};
 use crate::time::Time;
 
-use acceptor::{Acceptor, AdmissionLimits};
 use placement::Placement;
 
+pub use acceptor::{ACCEPT_BURST, ACCEPT_REST, Acceptor, AcceptorSettings, AcceptorShared, REFUSALS_MAX};
 pub use listen::{BoundAddress, ListenAddress, ListenAddressError};
 pub use placement::{Pin, PinError};
 
@@ -136,7 +136,7 @@ impl ServerBuilder {
             descriptors::max_connections(self.config.max_connections, descriptors, placement.workers())?;
         let listeners = listen::open_all(&self.config)?;
         let addresses: Vec<BoundAddress> =
-            listeners.iter().map(|listener| listener.address().clone()).collect();
+            listeners.iter().map(|listener| listener.address.clone()).collect();
         let connections = Arc::new(AtomicUsize::new(0));
         let shared = Shared {
             registry: Arc::new(Registry::new(self.config.room_settings())),
@@ -149,10 +149,15 @@ impl ServerBuilder {
         let (ios, mesh, mailboxes) = open_shards(&placement, self.config.mailbox_bytes, clock)?;
         let io = PollIo::new(clock).map_err(resources("a poller for the acceptor"))?;
         let stop = ServerHandle { stopping: Arc::new(AtomicBool::new(false)), waker: io.waker() };
-        let (send_buffer, drain) = (self.config.send_buffer, self.config.drain);
-        let admission = AdmissionLimits { connections, max_connections, send_buffer, drain };
-        let acceptor = Acceptor::new(io, listeners, Arc::clone(&mesh), Arc::clone(&stop.stopping), admission)
-            .map_err(resources("the acceptor"))?;
+        let listening = listeners.into_iter().map(|listener| (listener.socket, listener.address.is_local()));
+        let stopping = Arc::clone(&stop.stopping);
+        let acceptor = Acceptor::new(
+            io,
+            listening.collect(),
+            AcceptorShared { mesh: Arc::clone(&mesh), stopping, connections },
+            AcceptorSettings { max_connections, drain: self.config.drain },
+        )
+        .map_err(resources("the acceptor"))?;
         let mut threads = Threads::new(mesh);
         let mut stats = Vec::with_capacity(placement.workers());
         for (io, mailbox) in ios.into_iter().zip(mailboxes) {
@@ -163,7 +168,7 @@ impl ServerBuilder {
                 run_shard(io, mailbox, shared, published, core);
             })?;
         }
-        threads.spawn("fanfare-accept".to_owned(), move || acceptor.run())?;
+        threads.spawn("fanfare-accept".to_owned(), move || run_acceptor(acceptor))?;
         log_start(&self.config, &placement, &addresses, descriptors, max_connections);
         Ok(Server { addresses, stats, stop, threads: threads.keep() })
     }
@@ -258,6 +263,17 @@ fn run_shard(
             Ok(Progress::Running) => {}
             Ok(Progress::Finished) => return,
             Err(error) => panic!("worker {id} cannot wait for its sockets: {error}"),
+        }
+    }
+}
+
+/// The acceptor's thread.
+fn run_acceptor(mut acceptor: Acceptor<PollIo>) {
+    loop {
+        match acceptor.turn() {
+            Ok(Progress::Running) => {}
+            Ok(Progress::Finished) => return,
+            Err(error) => panic!("the acceptor cannot wait for connections: {error}"),
         }
     }
 }

@@ -85,9 +85,10 @@ const TIMERS_PER_TURN: usize = 1024;
 /// What a turn leaves to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Call [`Shard::turn`] again.
+    /// There will be another turn.
     Running,
-    /// Everything is drained: no connection is left.
+    /// This was the last turn: of a drained shard, which has no connection left, or of an acceptor that has
+    /// told the shards to drain.
     Finished,
 }
 

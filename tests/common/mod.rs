@@ -5,8 +5,10 @@
 
 pub mod endpoints;
 pub mod frames;
+pub mod listener;
 pub mod server;
 pub mod sim;
 
 pub use frames::{Frame, binary, client_frame, close, frames, ping, pong, request, split_response, text};
+pub use listener::{Gate, acceptor_settings};
 pub use server::{Client, Server, settings};

@@ -1,0 +1,279 @@
+//! A simulated kernel for the acceptor: queues of connections that wait, and a number of descriptors.
+
+use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fanfare::config::Config;
+use fanfare::reactor::{AcceptError, Interest, Io, Listen, PeerAddress, Ready, Wake};
+use fanfare::server::{Acceptor, AcceptorSettings, AcceptorShared};
+use fanfare::shard::Progress;
+use fanfare::slab::Key;
+use fanfare::time::Time;
+
+use super::server::Server;
+use super::sim::{Net, SimIo, SimWaker, SocketId};
+
+/// The settings of a server without flags, but for how many connections it may have.
+pub fn acceptor_settings(max_connections: usize) -> AcceptorSettings {
+    AcceptorSettings { max_connections, drain: Config::default().drain }
+}
+
+/// What the kernel keeps for the listeners.
+#[derive(Debug)]
+pub struct Kernel {
+    queues: Vec<Queue>,
+    accepted: Vec<SocketId>,
+    reserves: usize,
+    /// Descriptors that this process may have, beside those of the listeners.
+    pub descriptors_max: usize,
+    /// Descriptors that it has for other things.
+    pub others: usize,
+    /// Somebody takes the descriptor of the reserve as soon as it is free.
+    pub thief: bool,
+    /// What the next accepts fail with, whoever waits.
+    pub failing: VecDeque<AcceptError>,
+    accepts: usize,
+}
+
+/// What one listener has.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<(SocketId, PeerAddress)>,
+    /// The key that it is watched under.
+    key: Option<Key>,
+    watched: bool,
+}
+
+impl Kernel {
+    fn is_out_of_descriptors(&self, net: &Net) -> bool {
+        let open = |socket: &&SocketId| net.sockets[socket.0].calls.close == 0;
+        let used = self.accepted.iter().filter(open).count() + self.reserves + self.others;
+        used >= self.descriptors_max
+    }
+}
+
+/// The acceptor's view of the [`Kernel`] and the [`Net`].
+#[derive(Debug)]
+pub struct SimListen {
+    io: SimIo,
+    net: Rc<RefCell<Net>>,
+    kernel: Rc<RefCell<Kernel>>,
+    /// What the latest wait was given.
+    pub deadline: Option<Time>,
+}
+
+/// A listener that is watched. What waits for it when it goes is reset.
+#[derive(Debug)]
+pub struct SimListener {
+    number: usize,
+    net: Rc<RefCell<Net>>,
+    kernel: Rc<RefCell<Kernel>>,
+}
+
+impl Drop for SimListener {
+    fn drop(&mut self) {
+        for (socket, _) in self.kernel.borrow_mut().queues[self.number].waiting.drain(..) {
+            self.net.borrow_mut().sockets[socket.0].calls.close += 1;
+        }
+    }
+}
+
+/// A descriptor in reserve.
+#[derive(Debug)]
+pub struct SimReserve(Rc<RefCell<Kernel>>);
+
+impl Drop for SimReserve {
+    fn drop(&mut self) {
+        let mut kernel = self.0.borrow_mut();
+        kernel.reserves -= 1;
+        kernel.others += usize::from(kernel.thief);
+    }
+}
+
+impl Listen for SimListen {
+    type Listening = usize;
+    type Listener = SimListener;
+    type Reserve = SimReserve;
+
+    fn listen(&mut self, number: usize, key: Key) -> io::Result<SimListener> {
+        let queue = &mut self.kernel.borrow_mut().queues[number];
+        (queue.key, queue.watched) = (Some(key), true);
+        Ok(SimListener { number, net: Rc::clone(&self.net), kernel: Rc::clone(&self.kernel) })
+    }
+
+    fn watch(&mut self, listener: &SimListener, key: Key, waiting: bool) -> io::Result<()> {
+        let queue = &mut self.kernel.borrow_mut().queues[listener.number];
+        assert_eq!(queue.key, Some(key));
+        queue.watched = waiting;
+        Ok(())
+    }
+
+    fn accept(&mut self, listener: &SimListener) -> Result<(SocketId, PeerAddress), AcceptError> {
+        let mut kernel = self.kernel.borrow_mut();
+        kernel.accepts += 1;
+        if let Some(error) = kernel.failing.pop_front() {
+            return Err(error);
+        }
+        let mut net = self.net.borrow_mut();
+        if kernel.is_out_of_descriptors(&net) {
+            return Err(AcceptError::OutOfDescriptors);
+        }
+        let queue = &mut kernel.queues[listener.number];
+        let (socket, peer) = queue.waiting.pop_front().ok_or(AcceptError::NobodyWaits)?;
+        net.activity += 1;
+        kernel.accepted.push(socket);
+        Ok((socket, peer))
+    }
+
+    fn refuse(&mut self, socket: SocketId, response: &[u8]) {
+        // It fails only to one that is gone, and ends it all the same.
+        let _ = self.io.send(&socket, &[IoSlice::new(response)]);
+        self.io.shutdown_write(&socket);
+        self.io.close(socket);
+    }
+
+    fn open_reserve(&mut self) -> io::Result<SimReserve> {
+        let mut kernel = self.kernel.borrow_mut();
+        if kernel.is_out_of_descriptors(&self.net.borrow()) {
+            return Err(ErrorKind::Other.into());
+        }
+        kernel.reserves += 1;
+        Ok(SimReserve(Rc::clone(&self.kernel)))
+    }
+}
+
+impl Io for SimListen {
+    type Socket = SocketId;
+    type Stream = SocketId;
+
+    fn now(&self) -> Time {
+        self.io.now()
+    }
+
+    fn unix_time(&self) -> Duration {
+        self.io.unix_time()
+    }
+
+    fn register(&mut self, socket: SocketId, key: Key) -> io::Result<SocketId> {
+        self.io.register(socket, key)
+    }
+
+    fn set_interest(&mut self, stream: &SocketId, key: Key, interest: Interest) -> io::Result<()> {
+        self.io.set_interest(stream, key, interest)
+    }
+
+    fn receive(&mut self, stream: &SocketId, buffer: &mut [u8]) -> io::Result<usize> {
+        self.io.receive(stream, buffer)
+    }
+
+    fn send(&mut self, stream: &SocketId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.io.send(stream, slices)
+    }
+
+    fn shutdown_write(&mut self, stream: &SocketId) {
+        self.io.shutdown_write(stream);
+    }
+
+    fn close(&mut self, stream: SocketId) {
+        self.io.close(stream);
+    }
+
+    fn wait(&mut self, ready: &mut Vec<Ready>, deadline: Option<Time>) -> io::Result<()> {
+        self.deadline = deadline;
+        self.io.wait(ready, deadline)?;
+        let kernel = self.kernel.borrow();
+        let waits = |queue: &&Queue| queue.watched && !queue.waiting.is_empty();
+        let report = |key| Ready { key, readable: true, writable: false, hung_up: false };
+        ready.extend(kernel.queues.iter().filter(waits).filter_map(|queue| queue.key).map(report));
+        Ok(())
+    }
+}
+
+/// An acceptor in front of the shards of a [`Server`].
+pub struct Gate {
+    pub acceptor: Acceptor<SimListen>,
+    kernel: Rc<RefCell<Kernel>>,
+    net: Rc<RefCell<Net>>,
+    stopping: Arc<AtomicBool>,
+    waker: SimWaker,
+}
+
+impl Gate {
+    /// So many listeners, all of them for this machine alone, and descriptors without end.
+    pub fn new(server: &Server, listeners: usize, settings: AcceptorSettings) -> Gate {
+        let queues = (0..listeners).map(|_| Queue::default()).collect();
+        let kernel = Rc::new(RefCell::new(Kernel {
+            queues,
+            accepted: Vec::new(),
+            reserves: 0,
+            descriptors_max: usize::MAX,
+            others: 0,
+            thief: false,
+            failing: VecDeque::new(),
+            accepts: 0,
+        }));
+        let (net, waker) = (Rc::clone(&server.net), SimWaker::default());
+        let io = SimListen {
+            io: SimIo::new(Rc::clone(&net), waker.clone()),
+            net: Rc::clone(&net),
+            kernel: Rc::clone(&kernel),
+            deadline: None,
+        };
+        let stopping = Arc::new(AtomicBool::new(false));
+        let shared = AcceptorShared {
+            mesh: Arc::clone(&server.mesh),
+            stopping: Arc::clone(&stopping),
+            connections: Arc::clone(&server.connections),
+        };
+        let listening = (0..listeners).map(|number| (number, true)).collect();
+        let acceptor = Acceptor::new(io, listening, shared, settings).expect("a descriptor for the reserve");
+        Gate { acceptor, kernel, net, stopping, waker }
+    }
+
+    pub fn kernel(&self) -> RefMut<'_, Kernel> {
+        self.kernel.borrow_mut()
+    }
+
+    /// Connections that wait for one listener.
+    pub fn waiting(&self, listener: usize) -> usize {
+        self.kernel.borrow().queues[listener].waiting.len()
+    }
+
+    /// Calls of accept so far.
+    pub fn accepts(&self) -> usize {
+        self.kernel.borrow().accepts
+    }
+
+    /// A peer at a unix socket connects.
+    pub fn dial(&mut self, listener: usize) -> SocketId {
+        self.dial_from(listener, PeerAddress::Unix)
+    }
+
+    /// A peer of this address connects.
+    pub fn dial_from(&mut self, listener: usize, peer: PeerAddress) -> SocketId {
+        let socket = self.net.borrow_mut().open();
+        self.kernel().queues[listener].waiting.push_back((socket, peer));
+        socket
+    }
+
+    /// One turn of the acceptor.
+    pub fn turn(&mut self) -> Progress {
+        self.acceptor.turn().expect("the simulated wait does not fail")
+    }
+
+    /// When the acceptor wants to be woken at the latest.
+    pub fn deadline(&mut self) -> Option<Time> {
+        self.acceptor.io_mut().deadline
+    }
+
+    /// Tells it to stop, as a handle of the server does.
+    pub fn stop(&mut self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.waker.wake();
+    }
+}
