@@ -42,6 +42,16 @@ const LAYERS: &[Layer] = &[
     Layer { prefix: "src/time.rs", may_import: &[], never_names: &["std::net", "std::io", "std::thread"] },
     Layer { prefix: "src/slab.rs", may_import: &[], never_names: &["std::net", "std::io", "std::thread"] },
     Layer {
+        prefix: "src/rate.rs",
+        may_import: &["time"],
+        never_names: &["std::net", "std::io", "std::thread"],
+    },
+    Layer {
+        prefix: "src/flood.rs",
+        may_import: &["time"],
+        never_names: &["std::net", "std::io", "std::thread", "tracing"],
+    },
+    Layer {
         prefix: "src/id.rs",
         may_import: &["slab"],
         never_names: &["std::net", "std::io", "std::thread"],
@@ -84,7 +94,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         prefix: "src/endpoint/",
-        may_import: &["id", "protocol", "rooms", "time"],
+        may_import: &["id", "protocol", "rate", "rooms", "time"],
         never_names: &[
             "std::net",
             "polling",
@@ -98,7 +108,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         prefix: "src/shard/",
-        may_import: &["endpoint", "id", "protocol", "reactor", "rooms", "slab", "time"],
+        may_import: &["endpoint", "flood", "id", "protocol", "rate", "reactor", "rooms", "slab", "time"],
         never_names: &[
             "TcpListener",
             "polling",

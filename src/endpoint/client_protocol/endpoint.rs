@@ -263,7 +263,7 @@ impl Endpoint for ClientProtocol {
         &mut self,
         connection: ConnectionId,
         request: &OpenRequest<'_>,
-        effects: &mut Effects<'m>,
+        _: &mut Effects<'m>,
     ) -> Result<Accept, Refusal> {
         let (framing, subprotocol) = framing(request)?;
         let heartbeat = match request.query("cf_ws_frame_ping_pong")?.as_deref() {
@@ -274,8 +274,7 @@ impl Endpoint for ClientProtocol {
         if self.clients.len() <= index {
             self.clients.resize(index + 1, None);
         }
-        let rate = self.settings.command_rate;
-        self.clients[index] = Some(State::new(framing, heartbeat, rate, effects.now()));
+        self.clients[index] = Some(State::new(framing, heartbeat));
         Ok(Accept { subprotocol, introduces_itself: true, heartbeat })
     }
 
@@ -299,7 +298,8 @@ impl Endpoint for ClientProtocol {
                 }
             };
             let id = command.id;
-            let taken = matches!(command.request, Request::Pong) || state.take_token(rate, effects.now());
+            let is_pong = matches!(command.request, Request::Pong);
+            let taken = is_pong || state.commands.take(rate.into(), effects.now());
             let done = match taken {
                 true => self.command(connection, command, effects),
                 false => Err(too_many_commands(rate)),
