@@ -105,6 +105,21 @@ pub struct Cli {
     /// it: error 111
     #[arg(long, env = "FANFARE_COMMAND_RATE", value_name = "COUNT", value_parser = number::<u32>, allow_hyphen_values = true, default_value_t = 1000, help_heading = "Limits on what peers send")]
     pub command_rate: u32,
+    /// Messages, and HTTP requests, that a connection may send in a second, and as many at once; over it it
+    /// is not read from until that is made up for
+    #[arg(long, env = "FANFARE_MESSAGE_RATE", value_name = "COUNT", value_parser = number::<u32>, allow_hyphen_values = true, default_value_t = 20_000, help_heading = "Limits on what peers send")]
+    pub message_rate: u32,
+    /// Bytes that a connection may send in a second, and as many at once; over it it is not read from until
+    /// that is made up for
+    #[arg(long, env = "FANFARE_BYTE_RATE", value_name = "SIZE", default_value = "64MiB", value_parser = size, allow_hyphen_values = true, help_heading = "Limits on what peers send")]
+    pub byte_rate: usize,
+    /// How long a connection may go on sending more than its message rate and byte rate; over it: close 1008
+    /// or 429
+    #[arg(long, env = "FANFARE_RATE_GRACE", value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true, help_heading = "Limits on what peers send")]
+    pub rate_grace: Duration,
+    /// Pings and pongs that a connection may send in a second, and as many at once; over it: close 1008
+    #[arg(long, env = "FANFARE_PING_RATE", value_name = "COUNT", value_parser = number::<u32>, allow_hyphen_values = true, default_value_t = 50, help_heading = "Limits on what peers send")]
+    pub ping_rate: u32,
 
     /// Memory that a room's window of its latest messages may pin
     #[arg(long, env = "FANFARE_HISTORY_BYTES", value_name = "SIZE", default_value = "1MiB", value_parser = size, allow_hyphen_values = true, help_heading = "What rooms remember")]
@@ -228,6 +243,10 @@ impl Cli {
             presence_members: self.presence_members,
             presence_grace: self.presence_grace,
             command_rate: self.command_rate,
+            message_rate: self.message_rate,
+            byte_rate: self.byte_rate,
+            ping_rate: self.ping_rate,
+            rate_grace: self.rate_grace,
             queue_bytes: self.queue_bytes,
             reply_bytes: self.reply_bytes,
             send_buffer: self.send_buffer,

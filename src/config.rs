@@ -10,7 +10,7 @@ use crate::id::SHARDS_MAX;
 use crate::protocol::Limits;
 use crate::rooms::{HistoryLimits, LagRule, PresenceRule, RoomSettings};
 use crate::server::{ListenAddress, Pin};
-use crate::shard::Settings;
+use crate::shard::{RateLimits, Settings};
 
 /// What a server is told. Start from [`Config::default`] and change fields.
 #[derive(Clone, Debug)]
@@ -93,6 +93,20 @@ pub struct Config {
     /// `--command-rate`: commands of the client protocol that a connection may send in a second, and as many
     /// at once. Default 1000.
     pub command_rate: u32,
+    /// `--message-rate`: messages, and HTTP requests, that a connection may send in a second, and as many at
+    /// once. Default 20,000: far more than people or their programs say, so that no peer has a worker to
+    /// itself. Over it the connection is not read from for a while.
+    pub message_rate: u32,
+    /// `--byte-rate`: bytes of any kind that a connection may send in a second, and as many at once. Default
+    /// 64 MiB: half of what a gigabit link carries. Over it the connection is not read from for a while.
+    pub byte_rate: usize,
+    /// `--ping-rate`: pings and pongs together that a connection may send in a second, and as many at once.
+    /// Default 50: nobody has to ask more often whether we live. Over it the connection is closed.
+    pub ping_rate: u32,
+    /// `--rate-grace`: how long a peer may send more than the rates of messages and bytes allow before it is
+    /// closed. Default 10 s: long enough for a burst of a backlog. It begins with the first pause and ends
+    /// when as much as a second gives is there again.
+    pub rate_grace: Duration,
     /// `--queue-bytes`: memory that the answers waiting for one connection may pin, overhead included.
     /// Default 1 MiB.
     pub queue_bytes: usize,
@@ -152,6 +166,10 @@ impl Default for Config {
             presence_members: 1000,
             presence_grace: Duration::from_secs(5),
             command_rate: 1000,
+            message_rate: 20_000,
+            byte_rate: 64 << 20,
+            ping_rate: 50,
+            rate_grace: Duration::from_secs(10),
             queue_bytes: 1 << 20,
             reply_bytes: 64 << 10,
             send_buffer: 128 << 10,
@@ -180,6 +198,10 @@ pub struct ConfigError {
 const BYTES_MAX: usize = 1 << 30;
 /// More than machines have today, so that sums do not overflow.
 const HISTORY_MEMORY_MAX: usize = 1 << 44;
+/// Rates over a million a second are kept too roughly ([`crate::rate::Bucket`]).
+const RATE_MAX: usize = 1 << 20;
+/// More than a link carries today.
+const BYTE_RATE_MAX: usize = 1 << 40;
 /// A deadline over a day is a deadline forgotten.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The timers' tick is 67 ms; shorter deadlines would be kept by chance.
@@ -210,7 +232,11 @@ impl Config {
         count("--history-messages", self.history_messages as usize, 1, 1 << 24)?;
         bytes("--history-memory", self.history_memory, self.history_bytes, HISTORY_MEMORY_MAX)?;
         count("--presence-members", self.presence_members, 1, 100_000)?;
-        count("--command-rate", self.command_rate as usize, 1, 1 << 20)?;
+        count("--command-rate", self.command_rate as usize, 1, RATE_MAX)?;
+        count("--message-rate", self.message_rate as usize, 1, RATE_MAX)?;
+        // A request head passes at once, or its deadline would run while we do not read it.
+        bytes("--byte-rate", self.byte_rate, self.max_head.max(64 << 10), BYTE_RATE_MAX)?;
+        count("--ping-rate", self.ping_rate as usize, 1, RATE_MAX)?;
         bytes("--queue-bytes", self.queue_bytes, 4 << 10, BYTES_MAX)?;
         bytes("--reply-bytes", self.reply_bytes, 4 << 10, BYTES_MAX / 4)?;
         bytes("--send-buffer", self.send_buffer, 4 << 10, BYTES_MAX)?;
@@ -222,6 +248,7 @@ impl Config {
             ("--handshake-timeout", self.handshake_timeout),
             ("--http-idle-timeout", self.http_idle_timeout),
             ("--message-timeout", self.message_timeout),
+            ("--rate-grace", self.rate_grace),
             ("--ping-interval", self.ping_interval),
             ("--pong-timeout", self.pong_timeout),
             ("--close-timeout", self.close_timeout),
@@ -252,6 +279,12 @@ impl Config {
                 headers_max: self.max_headers,
                 message_bytes_max: self.max_message,
                 fragments_max: self.max_fragments,
+            },
+            rates: RateLimits {
+                messages: self.message_rate,
+                bytes: self.byte_rate as u64,
+                pings: self.ping_rate,
+                grace: self.rate_grace,
             },
             handshake_timeout: self.handshake_timeout,
             http_idle_timeout: self.http_idle_timeout,
@@ -334,6 +367,35 @@ mod tests {
     }
 
     #[test]
+    fn rates_begin_with_one_a_second_and_a_whole_request_head() {
+        for (rate, ok) in [(0, false), (1, true), (1 << 20, true), ((1 << 20) + 1, false)] {
+            for config in [
+                Config { command_rate: rate, ..Config::default() },
+                Config { message_rate: rate, ..Config::default() },
+                Config { ping_rate: rate, ..Config::default() },
+            ] {
+                assert_eq!(config.validate().is_ok(), ok, "{rate}");
+            }
+        }
+        let least = 64 << 10;
+        for (byte_rate, max_head, ok) in [
+            (least - 1, 8 << 10, false),
+            (least, 8 << 10, true),
+            (least, least, true),
+            (least, least + 1, false),
+            (1 << 40, 8 << 10, true),
+            ((1 << 40) + 1, 8 << 10, false),
+        ] {
+            let config = Config { byte_rate, max_head, ..Config::default() };
+            assert_eq!(config.validate().is_ok(), ok, "{byte_rate} {max_head}");
+        }
+        for (milliseconds, ok) in [(99, false), (100, true)] {
+            let config = Config { rate_grace: Duration::from_millis(milliseconds), ..Config::default() };
+            assert_eq!(config.validate().is_ok(), ok, "{milliseconds}");
+        }
+    }
+
+    #[test]
     fn no_limit_can_be_switched_off() {
         let zero = Duration::ZERO;
         for config in [
@@ -347,6 +409,10 @@ mod tests {
             Config { history_messages: 0, ..Config::default() },
             Config { presence_members: 0, ..Config::default() },
             Config { command_rate: 0, ..Config::default() },
+            Config { message_rate: 0, ..Config::default() },
+            Config { byte_rate: 0, ..Config::default() },
+            Config { ping_rate: 0, ..Config::default() },
+            Config { rate_grace: zero, ..Config::default() },
             Config { history_age: zero, ..Config::default() },
             Config { history_memory: (1 << 20) - 1, ..Config::default() },
             Config { queue_bytes: 0, ..Config::default() },

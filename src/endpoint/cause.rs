@@ -51,6 +51,15 @@ pub enum CloseCause {
         /// How many it may have.
         limit: usize,
     },
+    /// The peer sent faster than it may.
+    RateExceeded {
+        /// What it sent too much of.
+        rate: PeerRate,
+        /// How much of it it may send in a second.
+        limit: u64,
+        /// How long it may be over that; nothing is allowed over the rate of pings.
+        grace: Duration,
+    },
     /// The endpoint closed it.
     Endpoint(CloseCode, Cow<'static, str>),
     /// The peer did not introduce itself in time, where it has to.
@@ -85,6 +94,17 @@ pub enum CloseCause {
         /// How many it may have.
         limit: usize,
     },
+}
+
+/// What a peer may send only so much of in a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerRate {
+    /// Messages and HTTP requests.
+    Messages,
+    /// Bytes.
+    Bytes,
+    /// Pings and pongs.
+    Pings,
 }
 
 /// A place in a room that a member did not get beyond.
@@ -134,6 +154,7 @@ close_kinds! {
     QueueOverflow => "slow_consumer_queue",
     WriteTimeout => "slow_consumer_stalled",
     TooManyMemberships => "too_many_memberships",
+    RateExceeded => "rate_exceeded",
     Endpoint => "endpoint",
     IntroductionTimeout => "introduction_timeout",
     Api => "api",
@@ -162,6 +183,7 @@ impl CloseCause {
             CloseCause::QueueOverflow { .. } => CloseKind::QueueOverflow,
             CloseCause::WriteTimeout { .. } => CloseKind::WriteTimeout,
             CloseCause::TooManyMemberships { .. } => CloseKind::TooManyMemberships,
+            CloseCause::RateExceeded { .. } => CloseKind::RateExceeded,
             CloseCause::Endpoint(..) => CloseKind::Endpoint,
             CloseCause::IntroductionTimeout { .. } => CloseKind::IntroductionTimeout,
             CloseCause::Api(..) => CloseKind::Api,
@@ -187,6 +209,7 @@ impl CloseCause {
             | CloseCause::QueueOverflow { .. }
             | CloseCause::WriteTimeout { .. }
             | CloseCause::IntroductionTimeout { .. }
+            | CloseCause::RateExceeded { .. }
             | CloseCause::TooManyMemberships { .. } => Some(CloseCode::POLICY_VIOLATION),
             CloseCause::Endpoint(code, _) | CloseCause::Api(code, _) => Some(*code),
             CloseCause::EndpointPanic => Some(CloseCode::INTERNAL_ERROR),
@@ -231,6 +254,15 @@ impl fmt::Display for CloseCause {
             CloseCause::TooManyMemberships { limit } => {
                 write!(f, "a connection may be in {limit} rooms (--max-memberships)")
             }
+            CloseCause::RateExceeded { rate, limit, grace } => match rate {
+                PeerRate::Messages => {
+                    write!(f, "over {limit} messages a second (--message-rate) for {grace:?} (--rate-grace)")
+                }
+                PeerRate::Bytes => {
+                    write!(f, "over {limit} bytes a second (--byte-rate) for {grace:?} (--rate-grace)")
+                }
+                PeerRate::Pings => write!(f, "over {limit} pings and pongs a second (--ping-rate)"),
+            },
             CloseCause::Endpoint(_, reason) => f.write_str(reason),
             CloseCause::IntroductionTimeout { limit } => {
                 write!(f, "it did not introduce itself within {limit:?} (--handshake-timeout)")

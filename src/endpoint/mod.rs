@@ -29,7 +29,7 @@ pub use api_keys::{API_KEY_BYTES_MAX, API_KEY_BYTES_MIN, API_KEYS_MAX, ApiKeys, 
 pub use asks::{
     Answer, Ask, AskError, HistoryQuery, Messages, Recover, Removal, Subscribed, Subscription, Told,
 };
-pub use cause::{Behind, CloseCause, CloseKind};
+pub use cause::{Behind, CloseCause, CloseKind, PeerRate};
 pub use echo::Echo;
 pub use effects::{Audience, Effect, Effects, OwnMessages, Payload};
 pub use origin::{OriginPolicy, OriginRule, OriginRuleError};

@@ -178,6 +178,7 @@ fn refusal_for(cause: &CloseCause, some_bytes_came: bool) -> Option<Refusal> {
         CloseCause::HandshakeTimeout { .. } if some_bytes_came => (408, false),
         CloseCause::MessageTimeout { .. } => (408, false),
         CloseCause::EndpointPanic => (500, false),
+        CloseCause::RateExceeded { .. } => (429, true),
         CloseCause::Shutdown | CloseCause::ServerFull { .. } => (503, true),
         _ => return None,
     };

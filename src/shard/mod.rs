@@ -33,6 +33,7 @@ mod open;
 mod outbound;
 mod presence;
 mod publish;
+mod rates;
 mod read;
 mod removal;
 mod serve;
@@ -49,6 +50,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::endpoint::{CloseCause, Effects, Router, RouterPlan};
+use crate::flood::Flood;
 use crate::id::{ConnectionId, ShardId};
 use crate::reactor::{Io, Ready, TimerWheel};
 use crate::rooms::Registry;
@@ -58,6 +60,7 @@ use crate::time::Time;
 pub use mailbox::{
     Admission, Adopt, Mail, Mailbox, Mesh, PresenceChange, Publication, RemovalOrder, RemovedFrom,
 };
+pub use rates::RateLimits;
 pub use settings::Settings;
 pub use stats::{Counter, ShardStats};
 
@@ -140,6 +143,8 @@ struct Core<S> {
     mailbox: Mailbox<S>,
     timers: TimerWheel,
     tally: Tally,
+    /// Connections that were closed because they sent too fast.
+    rate_flood: Flood,
     /// Slots to flush at the end of the turn, those with [`Session::dirty`]; one that was flushed before
     /// may stand here again, which finds nothing to send.
     dirty: Vec<u32>,
@@ -184,6 +189,7 @@ impl<I: Io> Shard<I> {
             mailbox,
             timers: TimerWheel::new(now),
             tally: Tally::new(stats),
+            rate_flood: Flood::default(),
             dirty: Vec::new(),
             dead: Vec::new(),
             http_bytes: 0,
@@ -220,6 +226,7 @@ impl<I: Io> Shard<I> {
         self.flush_dirty();
         self.core.rooms.clear_arrived();
         self.core.rooms.registry().maintain(self.core.now);
+        self.core.end_rate_flood();
         self.reap();
         Ok(self.end_turn())
     }
@@ -236,7 +243,8 @@ impl<I: Io> Shard<I> {
         }
         let history = Some(self.core.rooms.registry().due()).filter(|due| *due != Time::NEVER);
         let timer = self.core.timers.next_deadline();
-        [timer, self.core.drain_deadline, history, self.core.next_expiry()].into_iter().flatten().min()
+        let (drain, flood) = (self.core.drain_deadline, self.core.rate_flood.over_at());
+        [timer, drain, history, flood, self.core.next_expiry()].into_iter().flatten().min()
     }
 
     fn publish(&mut self) {

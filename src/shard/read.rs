@@ -91,7 +91,8 @@ impl<S> Core<S> {
         slot.session.holds_requests = false;
         self.mark_dirty(key.index(), &mut slot.session);
         if let Some(mut held) = slot.protocol.take_held() {
-            self.parse(key, slot, &mut held);
+            let messages = self.parse(key, slot, &mut held);
+            self.charge(key, slot, 0, messages);
         }
     }
 
@@ -111,15 +112,18 @@ impl<S> Core<S> {
             // The timer stands at the pong's deadline, which may be later than the next ping.
             self.arm(key.index(), slot);
         }
-        self.parse(key, slot, bytes);
+        let messages = self.parse(key, slot, bytes);
+        self.charge(key, slot, bytes.len(), messages);
     }
 
-    /// Handles every event in the bytes.
-    fn parse<T>(&mut self, key: Key, slot: &mut Slot<T>, bytes: &mut [u8]) {
+    /// Handles every event in the bytes, and says how many messages and requests they were.
+    fn parse<T>(&mut self, key: Key, slot: &mut Slot<T>, bytes: &mut [u8]) -> u32 {
+        let mut messages = 0;
         let limits = self.settings.limits;
         let introduced_itself = !slot.session.introduces_itself;
         let mut input = Input::new(bytes);
         while let Some(event) = slot.protocol.next_event(self.now, &mut input, &limits) {
+            messages += u32::from(matches!(event, Event::Message(_) | Event::Request(_)));
             let step = self.on_event(key, &mut slot.session, event);
             let answered = step.is_answered();
             self.carry_out(key, slot, step);
@@ -136,19 +140,23 @@ impl<S> Core<S> {
         if introduced || slot.protocol.message_started().is_some() {
             self.arm(key.index(), slot);
         }
+        messages
     }
 
     fn on_event(&mut self, key: Key, session: &mut Session, event: Event<'_>) -> Step {
         match event {
             Event::Message(message) => self.on_message(key, session, message),
             Event::Ping(payload) => {
+                if let Some(cause) = self.charge_ping(session) {
+                    return Step::Finish(cause);
+                }
                 session.outbound.push_pong(&mut self.arena, session.blocked, |out| {
                     push_server_frame(out, Opcode::Pong, payload);
                 });
                 self.mark_dirty(key.index(), session);
                 Step::Continue
             }
-            Event::Pong(_) => Step::Continue,
+            Event::Pong(_) => self.charge_ping(session).map_or(Step::Continue, Step::Finish),
             Event::Close { code, .. } => Step::Finish(CloseCause::PeerClosed(code)),
             Event::Failed(failure) => Step::Finish(CloseCause::Failed(failure)),
             Event::Request(request) => self.on_request(key, session, &request, None),

@@ -12,6 +12,7 @@ use crate::time::Time;
 use super::membership::NO_MEMBERSHIP;
 use super::outbound::Outbound;
 use super::publish::Publisher;
+use super::rates::Rates;
 use super::settings::Settings;
 
 /// What stands in the slab for one connection.
@@ -42,6 +43,8 @@ pub struct Session {
     /// The one fixed deadline: of the handshake at first, of the next request or heartbeat, of the pong while a ping is unanswered, of
     /// the transport's end once the conversation has ended.
     pub deadline: Time,
+    /// What it has used up of the rates that it may send at.
+    pub rates: Rates,
     /// Bytes read after the end of the conversation and, once we have sent everything, after that.
     pub lingered: u32,
     /// What it counts for in [`super::Core::http_bytes`].
@@ -82,6 +85,8 @@ pub struct Session {
     pub paused_replies: bool,
     /// Not read from until the shards' inboxes have drained.
     pub paused_publisher: bool,
+    /// Not read from until it has been silent for as long as it was too fast.
+    pub paused_rate: bool,
     /// Not read from any more, or until what was queued before the end is sent: it has sent enough
     /// since.
     pub paused_linger: bool,
@@ -100,6 +105,7 @@ pub enum Due {
     IntroductionTimeout,
     HttpIdle,
     MessageTimeout,
+    RateDebt,
     Ping,
     EventsHeartbeat,
     HeartbeatTimeout,
@@ -125,6 +131,7 @@ impl Session {
             resumed_at: now,
             progress_at: now,
             deadline: handshake_deadline,
+            rates: Rates::UNUSED,
             lingered: 0,
             http_bytes: 0,
             memberships: NO_MEMBERSHIP,
@@ -145,6 +152,7 @@ impl Session {
             waiting: false,
             paused_replies: false,
             paused_publisher: false,
+            paused_rate: false,
             paused_linger: false,
             read_closed: false,
             write_closed: false,
@@ -159,7 +167,7 @@ impl Session {
 
     /// Whether we have stopped reading by our own choice; silence is not the peer's fault then.
     pub fn is_paused(&self) -> bool {
-        self.paused_replies || self.paused_publisher || self.holds_requests
+        self.paused_replies || self.paused_publisher || self.paused_rate || self.holds_requests
     }
 
     /// What the stream should be watched for.
@@ -176,12 +184,16 @@ impl<T> Slot<T> {
         if session.ended {
             return (session.deadline, Due::TransportEnd);
         }
+        let debt = match session.paused_rate {
+            true => (session.rates.due_at(&settings.rates), Due::RateDebt),
+            false => (Time::NEVER, Due::RateDebt),
+        };
         if !session.opened {
-            return self.next_http_deadline(settings);
+            return debt.min(self.next_http_deadline(settings));
         }
-        let mut earliest = (Time::NEVER, Due::Ping);
+        let mut earliest = debt;
         if session.waiting {
-            earliest = (session.progress_at + settings.write_timeout, Due::WriteTimeout);
+            earliest = earliest.min((session.progress_at + settings.write_timeout, Due::WriteTimeout));
         }
         if session.introduces_itself {
             return earliest.min((session.deadline, Due::IntroductionTimeout));

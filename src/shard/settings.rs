@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::rates::RateLimits;
 use crate::protocol::Limits;
 
 /// Limits and deadlines of every connection of a shard.
@@ -10,6 +11,8 @@ use crate::protocol::Limits;
 pub struct Settings {
     /// What a peer may send.
     pub limits: Limits,
+    /// How fast it may.
+    pub rates: RateLimits,
     /// From accept to the end of the request head.
     pub handshake_timeout: Duration,
     /// Between an HTTP response and the next request.

@@ -45,6 +45,7 @@ counters! {
     SkippedMessages => "lag_skipped_messages_total", "Messages that members were not given for it.";
     ReplyPauses => "reply_pauses_total", "Pauses of reading because own replies were not taken.";
     PublisherPauses => "publisher_pauses_total", "Pauses of reading because a shard's inbox was full.";
+    RatePauses => "rate_pauses_total", "Pauses of reading because the peer sent too fast.";
     Memberships => "memberships", "Memberships now.";
     Rooms => "rooms", "Rooms with members on this shard now.";
     QueuePinnedMax => "queue_pinned_bytes_max", "The most bytes that one outbound queue has pinned.";

@@ -28,6 +28,7 @@ impl<I: Io> Shard<I> {
             let settings = &core.settings;
             match due {
                 Due::Ping => core.ask_for_life(key, slot),
+                Due::RateDebt => core.rate_due(key, slot),
                 Due::IntroductionTimeout => {
                     let limit = settings.handshake_timeout;
                     core.finish(key, slot, CloseCause::IntroductionTimeout { limit });

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use fanfare::Config;
 use fanfare::endpoint::CloseKind;
+use fanfare::flood::QUIET;
 use fanfare::protocol::{CloseCode, Opcode};
 use fanfare::shard::{RemovalOrder, RemovedFrom, Settings};
 use serde_json::json;
 
-use crate::capture::{Line, lines_of};
+use crate::common::capture::{Line, lines_of};
 use crate::common::server::TICK;
-use crate::common::{Server, client_frame, close, text};
+use crate::common::{Server, client_frame, close, pong, text};
 use crate::sdk::{FRAMINGS, Framing, PATH, Sdk, server};
 
 /// Small queues, so that a test can fill them.
@@ -108,6 +109,10 @@ const ENDS: &[End] = &[
             server.advance(settings().message_timeout + TICK);
         },
     ),
+    ("too many pongs", 3013, CloseKind::RateExceeded, "over 50 pings and pongs a second", |server, sdk| {
+        server.feed(sdk.at, &pong(b"").repeat(51));
+        server.settle();
+    }),
     ("a back end, for good", 3503, CloseKind::Api, "told to", |server, sdk| remove(server, sdk, 3503)),
     ("a back end", 3000, CloseKind::Api, "told to", |server, sdk| remove(server, sdk, 3000)),
     ("no command", 3501, CloseKind::Endpoint, "command 1 of the frame", |server, sdk| {
@@ -172,6 +177,32 @@ fn frame_log_and_counter_are_of_one_cause() {
             server.finish();
         }
     }
+}
+
+#[test]
+fn a_flood_of_those_who_are_too_fast_is_two_lines_of_the_log() {
+    let mut server = server(1, &config());
+    let lines = lines_of(|| {
+        for _ in 0..20 {
+            let sdk = Sdk::connect(&mut server, 0, Framing::Json);
+            server.feed(sdk.at, &pong(b"").repeat(51));
+            server.advance(Duration::from_secs(1));
+        }
+        server.advance(QUIET + Duration::from_secs(1));
+        server.advance(QUIET);
+    });
+    let loud: Vec<&Line> = lines.iter().filter(|line| line["level"] != "DEBUG").collect();
+    let said: Vec<&str> = loud.iter().map(|line| &*line["message"]).collect();
+    assert_eq!(
+        said,
+        [
+            "peers send too fast and are closed: over 50 pings and pongs a second (--ping-rate)",
+            "closed 20 connections in 19 s that sent too fast",
+        ]
+    );
+    assert_eq!((&*loud[0]["level"], &*loud[1]["level"]), ("WARN", "INFO"));
+    assert_eq!(loud[0]["peer"], "unix");
+    server.finish();
 }
 
 #[test]

@@ -4,7 +4,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod capture;
 mod closing;
 mod commands;
 mod connecting;

@@ -11,7 +11,7 @@ use fanfare::protocol::Opcode;
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use crate::capture;
+use crate::common::capture;
 use crate::common::endpoints::{Obedient, Record};
 use crate::common::frames::frames_and_rest;
 use crate::common::{Client, Frame, Server, binary, text};

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unused_imports)] // each test crate uses its own part
 
+pub mod capture;
 pub mod endpoints;
 pub mod frames;
 pub mod listener;

@@ -94,6 +94,7 @@ const ENDS: &[End] = &[
         s.advance(Duration::from_secs(10) + TICK);
     }),
     ("memberships", CloseKind::TooManyMemberships, |s, c| feed(s, c, &text("joins 129"))),
+    ("rate", CloseKind::RateExceeded, |s, c| feed(s, c, &ping(b"").repeat(51))),
     ("endpoint", CloseKind::Endpoint, |s, c| feed(s, c, &text("close 4002 done"))),
     ("back end", CloseKind::Api, |s, _| {
         let (code, reason) = (CloseCode::new(4001).unwrap(), "go away".to_owned());

@@ -12,6 +12,7 @@ mod heartbeat;
 mod lag;
 mod limits;
 mod mailbox;
+mod rates;
 mod reading;
 mod rooms;
 mod writing;

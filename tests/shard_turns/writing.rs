@@ -1,7 +1,7 @@
 //! What leaves: short writes, control frames at frame boundaries, one pong for a million pings.
 
 use fanfare::protocol::Opcode;
-use fanfare::shard::Counter;
+use fanfare::shard::{Counter, RateLimits, Settings};
 
 use crate::common::{Client, Frame, Server, ping, settings, text};
 
@@ -15,6 +15,12 @@ fn trickle(server: &mut Server, client: Client, step: usize) {
             return;
         }
     }
+}
+
+/// Settings that do not hold a peer to a rate of pings.
+fn any_pings() -> Settings {
+    let settings = settings();
+    Settings { rates: RateLimits { pings: u32::MAX, ..settings.rates }, ..settings }
 }
 
 #[test]
@@ -92,7 +98,7 @@ fn a_pong_jumps_ahead_of_queued_data_but_never_into_a_frame() {
 #[test]
 fn pongs_are_in_the_order_of_their_pings_however_many_come_at_once() {
     for count in [15, 16, 17, 18, 100] {
-        let mut server = Server::new(1, settings());
+        let mut server = Server::new(1, any_pings());
         let client = server.connect(0, "/echo");
         for number in 0..count {
             server.feed(client, &ping(&[number]));
@@ -151,7 +157,7 @@ fn a_ping_of_ours_waits_for_the_end_of_the_frame_that_is_half_out() {
 
 #[test]
 fn a_million_pings_of_a_peer_that_never_reads_leave_one_pong() {
-    let mut server = Server::new(1, settings());
+    let mut server = Server::new(1, any_pings());
     let client = server.connect(0, "/echo");
     server.socket(client).room = 0;
     let burst: Vec<u8> = ping(b"again").repeat(10_000);

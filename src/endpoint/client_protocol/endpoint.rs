@@ -365,6 +365,7 @@ impl Endpoint for ClientProtocol {
             CloseCause::IntroductionTimeout { .. } => DisconnectCode::Stale,
             CloseCause::MessageTimeout { .. } => DisconnectCode::ConnectionClosed,
             CloseCause::TooManyMemberships { .. } => DisconnectCode::ChannelLimit,
+            CloseCause::RateExceeded { .. } => DisconnectCode::TooManyRequests,
             _ => return None,
         };
         Some((code.close_code(), cause.to_string().into()))

@@ -9,7 +9,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// The fields of a line, its text under `message`.
+/// The fields of a line, its text under `message` and its level under `level`.
 pub type Line = BTreeMap<&'static str, String>;
 
 thread_local! {
@@ -63,6 +63,7 @@ impl Subscriber for Capture {
             let Some(lines) = lines else { return };
             let mut fields = Fields(Line::new());
             event.record(&mut fields);
+            fields.0.insert("level", event.metadata().level().to_string());
             lines.push(fields.0);
         });
     }
