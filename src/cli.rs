@@ -11,7 +11,7 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 use fanfare::Config;
 use fanfare::endpoint::OriginRule;
 use fanfare::rooms::{LagRule, PresenceRule};
-use fanfare::server::{ListenAddress, Pin};
+use fanfare::server::{ExemptNetwork, ListenAddress, Pin};
 
 /// A WebSocket fan-out server: what enters a room leaves to everyone in it, in one order.
 #[derive(Debug, Parser)]
@@ -57,6 +57,22 @@ pub struct Cli {
     /// Connections at a time; more get a 503 [default: what the descriptor limit allows]
     #[arg(long, env = "FANFARE_MAX_CONNECTIONS", value_name = "COUNT", value_parser = number::<usize>, allow_hyphen_values = true, help_heading = "Listening")]
     pub max_connections: Option<usize>,
+    /// Connections at a time of one address, or of one /64 of IPv6; over it: 429
+    #[arg(long, env = "FANFARE_CONNECTIONS_PER_ADDRESS", value_name = "COUNT", value_parser = number::<usize>, allow_hyphen_values = true, default_value_t = 1000, help_heading = "Listening")]
+    pub connections_per_address: usize,
+    /// New connections of one address in a second, and as many at once; over it: 429
+    #[arg(long, env = "FANFARE_HANDSHAKES_PER_ADDRESS", value_name = "COUNT", value_parser = number::<u32>, allow_hyphen_values = true, default_value_t = 100, help_heading = "Listening")]
+    pub handshakes_per_address: u32,
+    /// Network whose addresses may have more, or none; may be repeated. Unix sockets have no address
+    #[arg(
+        long,
+        env = "FANFARE_EXEMPT_NETWORK",
+        value_name = "NETWORK",
+        value_delimiter = ',',
+        default_value = "127.0.0.0/8,::1/128",
+        help_heading = "Listening"
+    )]
+    pub exempt_network: Vec<ExemptNetwork>,
 
     /// Worker threads, each with its own connections [default: the cores this process may use]
     #[arg(long, env = "FANFARE_WORKERS", value_name = "COUNT", value_parser = number::<usize>, allow_hyphen_values = true, help_heading = "Workers")]
@@ -219,6 +235,9 @@ impl Cli {
             workers: self.workers,
             pin: self.pin,
             max_connections: self.max_connections,
+            connections_per_address: self.connections_per_address,
+            handshakes_per_address: self.handshakes_per_address,
+            exempt_network: self.exempt_network,
             allow_origin: self.allow_origin,
             api_key_file: self.api_key_file,
             member_publish: self.member_publish,
@@ -338,6 +357,7 @@ mod tests {
             (&["--listen", "nowhere"], &["--listen", "nowhere", "unix:PATH"]),
             (&["--max-message", "-5"], &["--max-message", "-5", "64KiB"]),
             (&["--drain", "-5s"], &["--drain", "-5s", "30s"]),
+            (&["--exempt-network", "home"], &["--exempt-network", "home", "10.0.0.0/8", "none"]),
             (&["--pin", "x"], &["--pin", "'x'", "auto"]),
             (&["--workers", "-1"], &["--workers", "-1", "whole number"]),
             (&["--allow-origin", "example.com"], &["--allow-origin", "example.com", "scheme://host"]),

@@ -9,7 +9,7 @@ use crate::endpoint::OriginRule;
 use crate::id::SHARDS_MAX;
 use crate::protocol::Limits;
 use crate::rooms::{HistoryLimits, LagRule, PresenceRule, RoomSettings};
-use crate::server::{ListenAddress, Pin};
+use crate::server::{AcceptorSettings, AddressLimits, ExemptNetwork, ListenAddress, Pin};
 use crate::shard::{RateLimits, Settings};
 
 /// What a server is told. Start from [`Config::default`] and change fields.
@@ -26,6 +26,15 @@ pub struct Config {
     /// `--max-connections`: connections at a time. Default: what the descriptor limit allows, less a
     /// reserve.
     pub max_connections: Option<usize>,
+    /// `--connections-per-address`: connections at a time of one IPv4 address, or of one /64 of IPv6. Default
+    /// 1000: an office behind one address has room, and one machine cannot take all the places.
+    pub connections_per_address: usize,
+    /// `--handshakes-per-address`: new connections of such an address in a second, and as many at once.
+    /// Default 100: it bounds what handshakes and refusals of one address cost.
+    pub handshakes_per_address: u32,
+    /// `--exempt-network`: networks whose addresses may have more. Default this machine, as a reverse proxy on
+    /// it speaks for everybody. Unix sockets have no address, and none of these limits.
+    pub exempt_network: Vec<ExemptNetwork>,
     /// `--allow-origin`: pages that may connect beside those of the same host. Default: none.
     pub allow_origin: Vec<OriginRule>,
     /// `--api-key-file`: a file with the keys of those who may publish and list over HTTP and call the server
@@ -142,6 +151,9 @@ impl Default for Config {
             workers: None,
             pin: Pin::Auto,
             max_connections: None,
+            connections_per_address: 1000,
+            handshakes_per_address: 100,
+            exempt_network: exempt_by_default(),
             allow_origin: Vec::new(),
             api_key_file: None,
             member_publish: true,
@@ -223,6 +235,9 @@ impl Config {
         }
         count("--workers", self.workers.unwrap_or(1), 1, SHARDS_MAX)?;
         count("--max-connections", self.max_connections.unwrap_or(1), 1, BYTES_MAX)?;
+        count("--connections-per-address", self.connections_per_address, 1, BYTES_MAX)?;
+        count("--handshakes-per-address", self.handshakes_per_address as usize, 1, RATE_MAX)?;
+        self.validate_exempt_networks()?;
         bytes("--max-head", self.max_head, 256, 1 << 20)?;
         count("--max-headers", self.max_headers, 8, 4096)?;
         bytes("--max-message", self.max_message, 1, BYTES_MAX)?;
@@ -258,6 +273,29 @@ impl Config {
         }
         duration("--presence-grace", self.presence_grace, Duration::ZERO)?;
         duration("--drain", self.drain, Duration::ZERO)
+    }
+
+    fn validate_exempt_networks(&self) -> Result<(), ConfigError> {
+        let networks = &self.exempt_network;
+        if networks.len() < 2 || !networks.contains(&ExemptNetwork::None) {
+            return Ok(());
+        }
+        let seen: Vec<String> = networks.iter().map(ExemptNetwork::to_string).collect();
+        Err(ConfigError {
+            flag: "--exempt-network",
+            seen: seen.join(","),
+            allowed: "`none` alone, or networks,".to_owned(),
+        })
+    }
+
+    /// What the acceptor is told, with the connections that are possible.
+    pub fn acceptor_settings(&self, max_connections: usize) -> AcceptorSettings {
+        let addresses = AddressLimits {
+            connections: self.connections_per_address,
+            handshakes: self.handshakes_per_address,
+            exempt: self.exempt_network.clone(),
+        };
+        AcceptorSettings { max_connections, addresses, drain: self.drain }
     }
 
     /// What rooms hold.
@@ -302,6 +340,12 @@ impl Config {
             linger_bytes_max: self.linger_bytes,
         }
     }
+}
+
+/// This machine.
+fn exempt_by_default() -> Vec<ExemptNetwork> {
+    let loopback = ["127.0.0.0/8", "::1/128"];
+    loopback.iter().map(|network| network.parse().expect("a network")).collect()
 }
 
 fn count(flag: &'static str, seen: usize, least: usize, most: usize) -> Result<(), ConfigError> {
@@ -371,6 +415,7 @@ mod tests {
         for (rate, ok) in [(0, false), (1, true), (1 << 20, true), ((1 << 20) + 1, false)] {
             for config in [
                 Config { command_rate: rate, ..Config::default() },
+                Config { handshakes_per_address: rate, ..Config::default() },
                 Config { message_rate: rate, ..Config::default() },
                 Config { ping_rate: rate, ..Config::default() },
             ] {
@@ -396,6 +441,22 @@ mod tests {
     }
 
     #[test]
+    fn no_exempt_network_stands_alone() {
+        let exempt = |networks: &[&str]| {
+            let exempt_network = networks.iter().map(|network| network.parse().unwrap()).collect();
+            Config { exempt_network, ..Config::default() }.validate()
+        };
+        for fine in [&["none"][..], &[], &["10.0.0.0/8", "::1"]] {
+            assert_eq!(exempt(fine), Ok(()));
+        }
+        let error = exempt(&["10.0.0.0/8", "none"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "--exempt-network 10.0.0.0/8,none: `none` alone, or networks, is allowed"
+        );
+    }
+
+    #[test]
     fn no_limit_can_be_switched_off() {
         let zero = Duration::ZERO;
         for config in [
@@ -409,6 +470,8 @@ mod tests {
             Config { history_messages: 0, ..Config::default() },
             Config { presence_members: 0, ..Config::default() },
             Config { command_rate: 0, ..Config::default() },
+            Config { connections_per_address: 0, ..Config::default() },
+            Config { handshakes_per_address: 0, ..Config::default() },
             Config { message_rate: 0, ..Config::default() },
             Config { byte_rate: 0, ..Config::default() },
             Config { ping_rate: 0, ..Config::default() },

@@ -38,6 +38,37 @@ fn connections_over_the_limit_are_told_so_and_a_place_that_is_free_again_is_give
 }
 
 #[test]
+fn one_address_has_its_share_of_the_connections_and_others_keep_theirs() {
+    let nobody_is_exempt = vec!["none".parse().unwrap()];
+    let server = TestServer::start(Config {
+        connections_per_address: 3,
+        handshakes_per_address: 1 << 20,
+        exempt_network: nobody_is_exempt,
+        ..config()
+    });
+    let mut open: Vec<Raw> = (0..3).map(|_| Raw::open(server.address(), "/echo")).collect();
+    // More than are refused in order at the same time; the others are refused at once.
+    let mut extras: Vec<Raw> = (0..100).map(|_| Raw::connect(server.address())).collect();
+    for extra in &mut extras {
+        let (head, body) = extra.refusal();
+        assert_eq!((head.status, head.header("retry-after")), (429, Some("5")));
+        assert!(body.contains("--connections-per-address"), "{body}");
+        open[0].round_trip(b"still here");
+    }
+    let counted = (0..10_000).any(|_| {
+        open[0].round_trip(b"counting");
+        server.closes(CloseKind::AddressFull) == 100
+    });
+    assert!(counted, "by the shards and by the acceptor");
+    open.pop();
+    let again = (0..10_000).find_map(|_| {
+        let mut raw = Raw::connect(server.address());
+        raw.is_welcome("/echo").then_some(raw)
+    });
+    again.expect("the place is given again").round_trip(b"welcome");
+}
+
+#[test]
 fn a_flood_over_the_limit_leaves_the_open_connections_alone() {
     let server = TestServer::start(Config { max_connections: Some(1), ..config() });
     let mut only = Raw::open(server.address(), "/echo");

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use crate::protocol::{CloseCode, Failure};
+use crate::protocol::{CloseCode, Failure, Refusal};
 use crate::rooms::{Position, RoomName};
 
 /// Why a connection ended, with what is known about it.
@@ -94,6 +94,18 @@ pub enum CloseCause {
         /// How many it may have.
         limit: usize,
     },
+    /// The peer's address has all the connections that one address may have.
+    AddressFull {
+        /// How many it may have.
+        limit: usize,
+    },
+    /// The peer's address makes connections faster than one address may.
+    HandshakeRate {
+        /// How many it may make in a second.
+        limit: u32,
+    },
+    /// The process or the machine has no descriptor left for another connection.
+    OutOfDescriptors,
 }
 
 /// What a peer may send only so much of in a second.
@@ -166,6 +178,9 @@ close_kinds! {
     HandshakeTimeout => "handshake_timeout",
     NoResources => "no_resources",
     ServerFull => "server_full",
+    AddressFull => "address_full",
+    HandshakeRate => "handshake_rate",
+    OutOfDescriptors => "out_of_descriptors",
 }
 
 impl CloseCause {
@@ -195,6 +210,9 @@ impl CloseCause {
             CloseCause::HandshakeTimeout { .. } => CloseKind::HandshakeTimeout,
             CloseCause::NoResources(_) => CloseKind::NoResources,
             CloseCause::ServerFull { .. } => CloseKind::ServerFull,
+            CloseCause::AddressFull { .. } => CloseKind::AddressFull,
+            CloseCause::HandshakeRate { .. } => CloseKind::HandshakeRate,
+            CloseCause::OutOfDescriptors => CloseKind::OutOfDescriptors,
         }
     }
 
@@ -221,8 +239,30 @@ impl CloseCause {
             | CloseCause::HttpIdle { .. }
             | CloseCause::HandshakeTimeout { .. }
             | CloseCause::NoResources(_)
-            | CloseCause::ServerFull { .. } => None,
+            | CloseCause::ServerFull { .. }
+            | CloseCause::AddressFull { .. }
+            | CloseCause::HandshakeRate { .. }
+            | CloseCause::OutOfDescriptors => None,
         }
+    }
+
+    /// The HTTP response that says it to a peer without a WebSocket, if one does.
+    pub fn refusal(&self) -> Option<Refusal> {
+        let (status, retry_after) = match self {
+            CloseCause::HandshakeTimeout { .. } | CloseCause::MessageTimeout { .. } => (408, None),
+            CloseCause::RateExceeded { .. } | CloseCause::AddressFull { .. } => (429, Some("5")),
+            CloseCause::HandshakeRate { .. } => (429, Some("1")),
+            CloseCause::EndpointPanic => (500, None),
+            CloseCause::Shutdown | CloseCause::ServerFull { .. } | CloseCause::OutOfDescriptors => {
+                (503, Some("5"))
+            }
+            _ => return None,
+        };
+        let refusal = Refusal::new(status, self.to_string());
+        Some(match retry_after {
+            Some(seconds) => refusal.with_header("Retry-After", seconds),
+            None => refusal,
+        })
     }
 }
 
@@ -281,6 +321,15 @@ impl fmt::Display for CloseCause {
             CloseCause::NoResources(kind) => write!(f, "there was no memory to take it over: {kind}"),
             CloseCause::ServerFull { limit } => {
                 write!(f, "the server has all of its {limit} connections (--max-connections)")
+            }
+            CloseCause::AddressFull { limit } => {
+                write!(f, "one address may have {limit} connections (--connections-per-address)")
+            }
+            CloseCause::HandshakeRate { limit } => {
+                write!(f, "one address may connect {limit} times a second (--handshakes-per-address)")
+            }
+            CloseCause::OutOfDescriptors => {
+                f.write_str("the server has no descriptor left for another connection")
             }
         }
     }

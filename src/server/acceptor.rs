@@ -2,19 +2,24 @@
 //! like a shard, over the seam of [`Listen`]:
 //!
 //! ```text
-//! told to stop? → wait → clock → end of a rest → accept from each ready listener → wake the shards
+//! told to stop? → wait → clock → who has gone → accept from each ready listener → wake the shards
 //! ```
+//!
+//! Who has no place is refused by a shard, in order, so that the peer comes to read why; a few at a time, and
+//! the others at once, which may lose the answer to a reset.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::addresses::{AddressLimits, Addresses, Source};
+use super::refusals::{AcceptorStats, Refusals};
 use crate::endpoint::CloseCause;
 use crate::id::ShardId;
-use crate::protocol::{Persistence, Refusal};
+use crate::protocol::Persistence;
 use crate::reactor::{AcceptError, Listen, PeerAddress, Ready};
-use crate::shard::{Admission, Adopt, Mail, Mesh, Progress};
+use crate::shard::{Admission, Adopt, Departed, Departures, Mail, Mesh, Progress};
 use crate::slab::{Key, Slab};
 use crate::time::Time;
 
@@ -22,7 +27,7 @@ use crate::time::Time;
 pub const ACCEPT_BURST: usize = 256;
 /// How long the listeners rest when nothing can be accepted and nothing can be refused.
 pub const ACCEPT_REST: Duration = Duration::from_millis(100);
-/// Connections over the limit that may be told so in order at the same time; the others are refused at once.
+/// Connections that may be refused in order at the same time; the others are refused at once.
 pub const REFUSALS_MAX: usize = 32;
 
 const OUT_OF_DESCRIPTORS: &str = "out of descriptors: new connections are refused until some are free";
@@ -32,6 +37,8 @@ const OUT_OF_DESCRIPTORS: &str = "out of descriptors: new connections are refuse
 pub struct AcceptorSettings {
     /// Connections at a time, over all shards.
     pub max_connections: usize,
+    /// What each address may have of them.
+    pub addresses: AddressLimits,
     /// From the stop to the end of the last connection.
     pub drain: Duration,
 }
@@ -45,6 +52,8 @@ pub struct AcceptorShared<S> {
     pub stopping: Arc<AtomicBool>,
     /// Connections that were admitted and not closed yet: [`crate::shard::Shared::connections`].
     pub connections: Arc<AtomicUsize>,
+    /// Where shards report who has gone: [`crate::shard::Shared::departures`].
+    pub departures: Departures,
 }
 
 /// The acceptor. It owns the listeners and the round-robin counter, a plain integer. `I` is the operating
@@ -55,6 +64,10 @@ pub struct Acceptor<I: Listen> {
     ready: Vec<Ready>,
     shared: AcceptorShared<I::Socket>,
     settings: AcceptorSettings,
+    addresses: Addresses,
+    refusals: Refusals,
+    /// Connections that shards have to refuse and have not closed yet.
+    refusing: usize,
     next_shard: usize,
     /// Shards that got a socket in this turn.
     reached: Vec<bool>,
@@ -64,8 +77,6 @@ pub struct Acceptor<I: Listen> {
     resting_until: Option<Time>,
     /// Why connections could not be accepted, until one was.
     trouble: Option<&'static str>,
-    /// The last connection found no place.
-    full: bool,
 }
 
 struct Watched<L> {
@@ -92,12 +103,14 @@ impl<I: Listen> Acceptor<I> {
             ready: Vec::new(),
             reached: vec![false; shared.mesh.shards()],
             shared,
+            addresses: Addresses::new(settings.addresses.clone(), settings.max_connections),
             settings,
+            refusals: Refusals::default(),
+            refusing: 0,
             next_shard: 0,
             reserve: None,
             resting_until: None,
             trouble: None,
-            full: false,
         };
         acceptor.reserve = Some(acceptor.io.open_reserve()?);
         for (listening, trusted) in listening {
@@ -120,14 +133,27 @@ impl<I: Listen> Acceptor<I> {
             self.drain();
             return Ok(Progress::Finished);
         }
-        self.io.wait(&mut self.ready, self.resting_until)?;
+        let deadline = [self.resting_until, self.refusals.over_at()].into_iter().flatten().min();
+        self.io.wait(&mut self.ready, deadline)?;
         let now = self.io.now();
         self.end_rest(now);
+        self.refusals.end(now);
+        self.count_departed(now);
         for at in 0..self.ready.len() {
             self.accept_burst(self.ready[at].key, now);
         }
         self.wake_reached();
         Ok(Progress::Running)
+    }
+
+    /// What it has counted, to be read from any thread.
+    pub fn stats(&self) -> AcceptorStats {
+        self.refusals.stats().clone()
+    }
+
+    /// Addresses that it remembers: those with connections, and some that had one a moment ago.
+    pub fn addresses(&self) -> usize {
+        self.addresses.len()
     }
 
     /// The seam for a simulation and for tests that look at what the acceptor asked of it.
@@ -182,28 +208,50 @@ impl<I: Listen> Acceptor<I> {
         }
     }
 
-    fn admit(&mut self, socket: I::Socket, (peer, trusted): (PeerAddress, bool), now: Time) {
-        let before = self.shared.connections.fetch_add(1, Ordering::Relaxed);
-        let limit = self.settings.max_connections;
-        let was_full = std::mem::replace(&mut self.full, before >= limit);
-        if self.full && !was_full {
-            tracing::warn!("all {limit} connections are taken (--max-connections): more are refused");
+    fn count_departed(&mut self, now: Time) {
+        while let Some(Departed { peer, admitted }) = self.shared.departures.take() {
+            if !admitted {
+                self.refusing -= 1;
+            } else if let Some(source) = self.addresses.source(peer) {
+                self.addresses.leave(source, now);
+            }
         }
-        let admission = if before < limit {
-            Admission::Welcome
-        } else if before < limit + REFUSALS_MAX {
-            Admission::Full { limit }
-        } else {
-            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-            self.refuse_at_once(socket, &CloseCause::ServerFull { limit }.to_string());
-            return;
-        };
+    }
+
+    fn admit(&mut self, socket: I::Socket, (peer, trusted): (PeerAddress, bool), now: Time) {
+        let source = self.addresses.source(peer);
+        let admission = self.decide(source, now);
+        match admission.refusal() {
+            None => {
+                self.shared.connections.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(cause) => {
+                match source {
+                    Some(source) => self.refusals.note(&cause, source, now),
+                    None => self.refusals.note(&cause, peer, now),
+                }
+                if self.refusing == REFUSALS_MAX {
+                    self.refuse_at_once(socket, &cause);
+                    return;
+                }
+                self.refusing += 1;
+            }
+        }
         let mesh = &self.shared.mesh;
         let shard = self.next_shard;
         self.next_shard = (shard + 1) % mesh.shards();
         self.reached[shard] = true;
         let adopt = Adopt { socket, peer, trusted, accepted: now, admission };
         mesh.send(ShardId::new(shard), Mail::Adopt(adopt));
+    }
+
+    fn decide(&mut self, source: Option<Source>, now: Time) -> Admission {
+        let limit = self.settings.max_connections;
+        // Only the acceptor adds to them.
+        if self.shared.connections.load(Ordering::Relaxed) >= limit {
+            return Admission::Full { limit };
+        }
+        source.map_or(Admission::Welcome, |source| self.addresses.admit(source, now))
     }
 
     fn wake_reached(&mut self) {
@@ -225,7 +273,7 @@ impl<I: Listen> Acceptor<I> {
         let nobody_waits = matches!(accepted, Err(AcceptError::NobodyWaits));
         if let Ok((socket, _)) = accepted {
             self.trouble(OUT_OF_DESCRIPTORS);
-            self.refuse_at_once(socket, "the server has no descriptor left for another connection");
+            self.refuse_at_once(socket, &CloseCause::OutOfDescriptors);
         }
         self.reserve = self.io.open_reserve().ok();
         match &self.reserve {
@@ -237,10 +285,12 @@ impl<I: Listen> Acceptor<I> {
 
     /// The last resort: no descriptor or slot is left to refuse it in order. The response is small enough
     /// for an empty send buffer; a peer that is quick may lose it to a reset.
-    fn refuse_at_once(&mut self, socket: I::Socket, why: &str) {
+    fn refuse_at_once(&mut self, socket: I::Socket, cause: &CloseCause) {
+        self.refusals.count_at_once(cause);
         let mut response = Vec::new();
-        let refusal = Refusal::new(503, why.to_owned()).with_header("Retry-After", "5".to_owned());
-        refusal.push_response(&mut response, false, Persistence::Close);
+        if let Some(refusal) = cause.refusal() {
+            refusal.push_response(&mut response, false, Persistence::Close);
+        }
         self.io.refuse(socket, &response);
     }
 

@@ -1,9 +1,11 @@
 //! Layer 5: the process. Listeners, the acceptor thread, one pinned thread per shard, start and stop.
 
 mod acceptor;
+mod addresses;
 mod descriptors;
 mod listen;
 mod placement;
+mod refusals;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -19,14 +21,16 @@ use crate::endpoint::{ApiKeys, ApiKeysError, CloseKind, Echo, Endpoint, Relay, R
 use crate::id::ShardId;
 use crate::reactor::{MonotonicClock, PollIo, PollWaker, Wake};
 use crate::rooms::Registry;
-use crate::shard::{Counter, Mail, Mailbox, Mesh, Progress, Shard, ShardStats, Shared};
+use crate::shard::{Counter, Departures, Mail, Mailbox, Mesh, Progress, Shard, ShardStats, Shared};
 use crate::time::Time;
 
 use placement::Placement;
 
 pub use acceptor::{ACCEPT_BURST, ACCEPT_REST, Acceptor, AcceptorSettings, AcceptorShared, REFUSALS_MAX};
+pub use addresses::{ADDRESSES_SPARE, AddressLimits, ExemptNetwork, ExemptNetworkError};
 pub use listen::{BoundAddress, ListenAddress, ListenAddressError};
 pub use placement::{Pin, PinError};
+pub use refusals::AcceptorStats;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +147,7 @@ impl ServerBuilder {
             plan: Arc::new(self.plan),
             settings: Arc::new(self.config.settings()),
             connections: Arc::clone(&connections),
+            departures: Departures::default(),
         };
         // All that can fail for want of descriptors comes before the first thread.
         let clock = MonotonicClock::start();
@@ -154,10 +159,16 @@ impl ServerBuilder {
         let acceptor = Acceptor::new(
             io,
             listening.collect(),
-            AcceptorShared { mesh: Arc::clone(&mesh), stopping, connections },
-            AcceptorSettings { max_connections, drain: self.config.drain },
+            AcceptorShared {
+                mesh: Arc::clone(&mesh),
+                stopping,
+                connections,
+                departures: shared.departures.clone(),
+            },
+            self.config.acceptor_settings(max_connections),
         )
         .map_err(resources("the acceptor"))?;
+        let refused = acceptor.stats();
         let mut threads = Threads::new(mesh);
         let mut stats = Vec::with_capacity(placement.workers());
         for (io, mailbox) in ios.into_iter().zip(mailboxes) {
@@ -170,7 +181,7 @@ impl ServerBuilder {
         }
         threads.spawn("fanfare-accept".to_owned(), move || run_acceptor(acceptor))?;
         log_start(&self.config, &placement, &addresses, descriptors, max_connections);
-        Ok(Server { addresses, stats, stop, threads: threads.keep() })
+        Ok(Server { addresses, stats, refused, stop, threads: threads.keep() })
     }
 }
 
@@ -302,6 +313,7 @@ fn log_start(
 pub struct Server {
     addresses: Vec<BoundAddress>,
     stats: Vec<ShardStats>,
+    refused: AcceptorStats,
     stop: ServerHandle,
     threads: Vec<JoinHandle<()>>,
 }
@@ -339,9 +351,11 @@ impl Server {
         if counter.is_maximum() { values.max().unwrap_or(0) } else { values.sum() }
     }
 
-    /// Connections that ended for this kind of cause, over all shards.
+    /// Connections that ended for this kind of cause, over all shards, and those that the acceptor refused
+    /// at once.
     pub fn closes(&self, kind: CloseKind) -> u64 {
-        self.stats.iter().map(|stats| stats.closes(kind)).sum()
+        let ended: u64 = self.stats.iter().map(|stats| stats.closes(kind)).sum();
+        ended + self.refused.refused_at_once(kind)
     }
 
     /// What stops it.
@@ -397,6 +411,7 @@ mod tests {
             plan: Arc::default(),
             settings: Arc::new(Config::default().settings()),
             connections: Arc::default(),
+            departures: Departures::default(),
         };
         let plan = Arc::downgrade(&shared.plan);
         let mut threads = Threads::new(mesh);

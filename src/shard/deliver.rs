@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::endpoint::CloseCause;
 use crate::protocol::Connection;
@@ -10,7 +9,7 @@ use crate::reactor::{Io, PeerAddress};
 use crate::time::Time;
 
 use super::batch_pool::frame_bytes;
-use super::mailbox::{Admission, Adopt, Mail, Publication};
+use super::mailbox::{Adopt, Mail, Publication};
 use super::membership::Arrived;
 use super::session::{Session, Slot};
 use super::stats::Counter;
@@ -67,24 +66,27 @@ impl<I: Io> Shard<I> {
         let Shard { io, connections, core, .. } = self;
         core.tally.add(Counter::Accepted, 1);
         let key = connections.next_key();
+        let refusal = adopt.admission.refusal();
+        let from = (adopt.peer, refusal.is_none());
         let stream = match io.register(adopt.socket, key) {
             Ok(stream) => stream,
-            Err(error) => return core.give_up(adopt.peer, error.kind()),
+            Err(error) => return core.give_up(from, error.kind()),
         };
         let reserved = connections.try_reserve().and_then(|()| core.timers.try_reserve(key.index()));
         if reserved.is_err() {
             io.close(stream);
-            return core.give_up(adopt.peer, ErrorKind::OutOfMemory);
+            return core.give_up(from, ErrorKind::OutOfMemory);
         }
         let deadline = adopt.accepted + core.settings.handshake_timeout;
-        let from = (adopt.peer, adopt.trusted);
-        let session = Session::new(core.connection_id(key), from, core.now, deadline);
+        let trust = (adopt.peer, adopt.trusted);
+        let admitted = refusal.is_none();
+        let session = Session::new(core.connection_id(key), trust, admitted, core.now, deadline);
         let inserted = connections.insert(Slot { stream, protocol: Connection::accepting(), session });
         debug_assert_eq!(inserted, key);
         let Some(slot) = connections.get_mut(key) else { return };
         core.arm(key.index(), slot);
-        if let Admission::Full { limit } = adopt.admission {
-            core.finish(key, slot, CloseCause::ServerFull { limit });
+        if let Some(cause) = refusal {
+            core.finish(key, slot, cause);
         } else if core.drain_deadline.is_some() {
             core.finish(key, slot, CloseCause::Shutdown);
         }
@@ -105,8 +107,8 @@ impl<I: Io> Shard<I> {
 impl<S> Core<S> {
     /// Counts and logs the end of a socket that could not become a connection. It is closed already: what
     /// would have to be said to it needs the memory that is missing.
-    fn give_up(&mut self, peer: PeerAddress, error: ErrorKind) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
+    fn give_up(&mut self, (peer, admitted): (PeerAddress, bool), error: ErrorKind) {
+        self.departed(peer, admitted);
         let cause = CloseCause::NoResources(error);
         self.tally.count_close(&cause);
         tracing::warn!(%peer, cause = cause.kind().name(), "closed: {cause}");

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::endpoint::events::push_close;
 use crate::endpoint::{CloseCause, CloseKind};
-use crate::protocol::{CloseCode, Failure, Persistence, Refusal, State, push_close_frame};
+use crate::protocol::{CloseCode, Failure, Persistence, State, push_close_frame};
 use crate::slab::Key;
 
 use super::Core;
@@ -107,7 +107,9 @@ impl<S> Core<S> {
                 let some_bytes_came = slot.protocol.heap_bytes() > 0;
                 // Between two requests nothing is asked, and so nothing answered.
                 let asked = some_bytes_came || !session.served;
-                if let Some(refusal) = refusal_for(cause, some_bytes_came).filter(|_| asked) {
+                // Who has sent nothing at all is not told that it took too long.
+                let told = some_bytes_came || !matches!(cause, CloseCause::HandshakeTimeout { .. });
+                if let Some(refusal) = cause.refusal().filter(|_| asked && told) {
                     session.outbound.push_response(&mut self.arena, 0, |out| {
                         refusal.push_response(out, false, Persistence::Close);
                     });
@@ -170,20 +172,6 @@ fn is_slow_consumer(cause: &CloseCause) -> bool {
 fn deserves_the_rest(cause: &CloseCause) -> bool {
     let gone = [CloseKind::PeerClosed, CloseKind::PeerGone, CloseKind::TransportFailed];
     !is_slow_consumer(cause) && !gone.contains(&cause.kind())
-}
-
-/// The HTTP response to a peer whose handshake did not come to an end.
-fn refusal_for(cause: &CloseCause, some_bytes_came: bool) -> Option<Refusal> {
-    let (status, retry) = match cause {
-        CloseCause::HandshakeTimeout { .. } if some_bytes_came => (408, false),
-        CloseCause::MessageTimeout { .. } => (408, false),
-        CloseCause::EndpointPanic => (500, false),
-        CloseCause::RateExceeded { .. } => (429, true),
-        CloseCause::Shutdown | CloseCause::ServerFull { .. } => (503, true),
-        _ => return None,
-    };
-    let refusal = Refusal::new(status, cause.to_string());
-    Some(if retry { refusal.with_header("Retry-After", "5".to_owned()) } else { refusal })
 }
 
 /// The Close that says why; a peer's own Close is answered with its code and no reason.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use crate::endpoint::CloseCause;
 use crate::id::{ConnectionId, SHARDS_MAX, ShardId};
 use crate::protocol::CloseCode;
 use crate::reactor::{PeerAddress, Wake};
@@ -70,6 +71,28 @@ pub enum Admission {
         /// The limit that was met.
         limit: usize,
     },
+    /// Its address has all the connections that it may have: it gets a 429 and is closed.
+    AddressFull {
+        /// The limit that was met.
+        limit: usize,
+    },
+    /// Its address makes connections too fast: it gets a 429 and is closed.
+    HandshakeRate {
+        /// How many it may make in a second.
+        limit: u32,
+    },
+}
+
+impl Admission {
+    /// Why it does not become one.
+    pub fn refusal(self) -> Option<CloseCause> {
+        match self {
+            Admission::Welcome => None,
+            Admission::Full { limit } => Some(CloseCause::ServerFull { limit }),
+            Admission::AddressFull { limit } => Some(CloseCause::AddressFull { limit }),
+            Admission::HandshakeRate { limit } => Some(CloseCause::HandshakeRate { limit }),
+        }
+    }
 }
 
 /// Consecutive messages of one room, encoded once for everybody.

@@ -24,6 +24,7 @@ mod batch_pool;
 mod begun;
 mod calls;
 mod deliver;
+mod departed;
 mod encode;
 mod ending;
 mod http;
@@ -52,11 +53,12 @@ use std::time::Duration;
 use crate::endpoint::{CloseCause, Effects, Router, RouterPlan};
 use crate::flood::Flood;
 use crate::id::{ConnectionId, ShardId};
-use crate::reactor::{Io, Ready, TimerWheel};
+use crate::reactor::{Io, PeerAddress, Ready, TimerWheel};
 use crate::rooms::Registry;
 use crate::slab::{Key, Slab};
 use crate::time::Time;
 
+pub use departed::{Departed, Departures};
 pub use mailbox::{
     Admission, Adopt, Mail, Mailbox, Mesh, PresenceChange, Publication, RemovalOrder, RemovedFrom,
 };
@@ -106,6 +108,8 @@ pub struct Shared {
     pub settings: Arc<Settings>,
     /// Connections that were admitted and not closed yet, over all shards.
     pub connections: Arc<AtomicUsize>,
+    /// Where shards report to the acceptor who has gone.
+    pub departures: Departures,
 }
 
 /// One shard. `I` is the operating system, or a simulation of it.
@@ -126,6 +130,7 @@ struct Core<S> {
     unix_time: Duration,
     settings: Arc<Settings>,
     connections: Arc<AtomicUsize>,
+    departures: Departures,
     router: Router,
     /// Emptied lists, one for each call of an endpoint within another's effects.
     spare_effects: Vec<Effects<'static>>,
@@ -177,6 +182,7 @@ impl<I: Io> Shard<I> {
             router: Router::new(shared.plan, id),
             settings: shared.settings,
             connections: shared.connections,
+            departures: shared.departures,
             spare_effects: Vec::new(),
             asks_depth: 0,
             lingering: Lingerers::default(),
@@ -312,14 +318,16 @@ impl<I: Io> Shard<I> {
     /// Frees what ended in this turn.
     fn reap(&mut self) {
         let Shard { io, connections, core, .. } = self;
-        for index in core.dead.drain(..) {
+        let mut dead = std::mem::take(&mut core.dead);
+        for index in dead.drain(..) {
             let Some(mut slot) = connections.remove_at(index) else { continue };
             slot.session.outbound.clear(&mut core.arena);
             core.http_bytes -= slot.session.http_bytes as usize;
             core.timers.cancel(index);
             io.close(slot.stream);
-            core.connections.fetch_sub(1, Ordering::Relaxed);
+            core.departed(slot.session.peer, slot.session.admitted);
         }
+        core.dead = dead;
     }
 
     fn end_turn(&mut self) -> Progress {
@@ -342,6 +350,14 @@ impl<I: Io> Shard<I> {
 impl<S> Core<S> {
     fn connection_id(&self, key: Key) -> ConnectionId {
         ConnectionId { shard: self.id, key }
+    }
+
+    /// Gives the place of a socket back that is closed.
+    fn departed(&self, peer: PeerAddress, admitted: bool) {
+        if admitted {
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.departures.report(Departed { peer, admitted });
     }
 
     /// What serving a connection touches, and the plan for it.

@@ -65,6 +65,8 @@ pub struct Session {
     pub own_heartbeat: bool,
     /// It came over a listener that only this machine can reach.
     pub trusted: bool,
+    /// It counts as a connection; else it is only refused in order.
+    pub admitted: bool,
     /// It has been answered an HTTP request.
     pub served: bool,
     /// It is sent server-sent events.
@@ -118,6 +120,7 @@ impl Session {
     pub fn new(
         client: ConnectionId,
         (peer, trusted): (PeerAddress, bool),
+        admitted: bool,
         now: Time,
         handshake_deadline: Time,
     ) -> Session {
@@ -142,6 +145,7 @@ impl Session {
             introduces_itself: false,
             own_heartbeat: false,
             trusted,
+            admitted,
             served: false,
             streams: false,
             holds_requests: false,

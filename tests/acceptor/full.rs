@@ -20,7 +20,8 @@ fn over_the_limit_some_are_refused_in_order_by_the_shards_and_the_others_at_once
     gate.turn();
     let at_once = &sockets[LIMIT + REFUSALS_MAX..];
     assert!(at_once.iter().all(|socket| is_closed(&server, *socket)), "no shard has had a turn yet");
-    assert_eq!(server.connections.load(Ordering::Relaxed), LIMIT + REFUSALS_MAX);
+    assert_eq!(server.connections.load(Ordering::Relaxed), LIMIT, "who is refused is no connection");
+    assert_eq!(gate.acceptor.stats().refused_at_once(CloseKind::ServerFull), 7);
     server.settle();
     for socket in &sockets[LIMIT..] {
         let (status, body) = refusal(&server, *socket);

@@ -5,6 +5,7 @@
 mod common;
 
 mod accepting;
+mod addresses;
 mod full;
 mod shortage;
 

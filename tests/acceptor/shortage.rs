@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fanfare::endpoint::CloseKind;
 use fanfare::reactor::AcceptError;
 use fanfare::server::ACCEPT_REST;
 use fanfare::shard::Counter;
@@ -30,6 +31,7 @@ fn out_of_descriptors_everybody_who_waits_is_told_so_and_goes() {
         assert!(body.contains("descriptor"), "{body}");
         assert!(is_closed(&server, *socket));
     }
+    assert_eq!(gate.acceptor.stats().refused_at_once(CloseKind::OutOfDescriptors), 3);
     assert_eq!(gate.deadline(), None, "the reserve is there again: no rest");
     // A place is free again.
     server.net.borrow_mut().sockets[sockets[0].0].eof = true;

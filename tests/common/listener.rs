@@ -20,7 +20,7 @@ use super::sim::{Net, SimIo, SimWaker, SocketId};
 
 /// The settings of a server without flags, but for how many connections it may have.
 pub fn acceptor_settings(max_connections: usize) -> AcceptorSettings {
-    AcceptorSettings { max_connections, drain: Config::default().drain }
+    Config::default().acceptor_settings(max_connections)
 }
 
 /// What the kernel keeps for the listeners.
@@ -51,6 +51,9 @@ struct Queue {
 
 impl Kernel {
     fn is_out_of_descriptors(&self, net: &Net) -> bool {
+        if self.descriptors_max == usize::MAX {
+            return false;
+        }
         let open = |socket: &&SocketId| net.sockets[socket.0].calls.close == 0;
         let used = self.accepted.iter().filter(open).count() + self.reserves + self.others;
         used >= self.descriptors_max
@@ -229,6 +232,7 @@ impl Gate {
             mesh: Arc::clone(&server.mesh),
             stopping: Arc::clone(&stopping),
             connections: Arc::clone(&server.connections),
+            departures: server.departures.clone(),
         };
         let listening = (0..listeners).map(|number| (number, true)).collect();
         let acceptor = Acceptor::new(io, listening, shared, settings).expect("a descriptor for the reserve");

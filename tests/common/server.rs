@@ -13,7 +13,8 @@ use fanfare::id::ShardId;
 use fanfare::reactor::{PeerAddress, Wake};
 use fanfare::rooms::{Registry, RoomSettings};
 use fanfare::shard::{
-    Admission, Adopt, Counter, Mail, Mesh, Progress, RemovalOrder, Settings, Shard, ShardStats, Shared,
+    Admission, Adopt, Counter, Departures, Mail, Mesh, Progress, RemovalOrder, Settings, Shard, ShardStats,
+    Shared,
 };
 use fanfare::time::Time;
 
@@ -42,6 +43,7 @@ pub struct Server {
     pub shards: Vec<Shard<SimIo>>,
     pub stats: Vec<ShardStats>,
     pub connections: Arc<AtomicUsize>,
+    pub departures: Departures,
     pub registry: Arc<Registry>,
     pub wakers: Vec<SimWaker>,
     /// Shards that have finished; they are not turned again.
@@ -91,14 +93,26 @@ impl Server {
             plan: Arc::new(plan),
             settings: Arc::new(settings),
             connections: Arc::clone(&connections),
+            departures: Departures::default(),
         };
+        let departures = shared.departures.clone();
         let stats: Vec<ShardStats> = (0..shards).map(|_| ShardStats::default()).collect();
         let make = |(mailbox, (waker, stats)): (_, (&SimWaker, &ShardStats))| {
             let io = SimIo::new(Rc::clone(&net), waker.clone());
             Shard::new(io, mailbox, shared.clone(), stats.clone())
         };
         let shards = mailboxes.into_iter().zip(wakers.iter().zip(&stats)).map(make).collect();
-        Server { net, mesh, shards, stats, connections, registry, wakers, finished: BTreeSet::new() }
+        Server {
+            net,
+            mesh,
+            shards,
+            stats,
+            connections,
+            departures,
+            registry,
+            wakers,
+            finished: BTreeSet::new(),
+        }
     }
 
     /// A connection that was accepted now and has sent nothing.
@@ -108,7 +122,8 @@ impl Server {
     }
 
     pub fn adopt_socket(&mut self, shard: usize, socket: SocketId, admission: Admission) -> Client {
-        self.connections.fetch_add(1, Ordering::Relaxed);
+        let admitted = admission == Admission::Welcome;
+        self.connections.fetch_add(usize::from(admitted), Ordering::Relaxed);
         let accepted = self.net.borrow().now;
         let adopt = Adopt { socket, peer: PeerAddress::Unix, trusted: true, accepted, admission };
         self.mesh.send(ShardId::new(shard), Mail::Adopt(adopt));

@@ -170,6 +170,10 @@ fn every_kind_of_end_of_an_open_connection_is_in_the_table() {
         CloseKind::HandshakeTimeout,
         CloseKind::NoResources,
         CloseKind::ServerFull,
+        // Those of the acceptor.
+        CloseKind::AddressFull,
+        CloseKind::HandshakeRate,
+        CloseKind::OutOfDescriptors,
     ];
     for kind in CloseKind::ALL {
         let listed = ENDS.iter().any(|(_, listed, _)| listed == kind);

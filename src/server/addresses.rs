@@ -1,0 +1,329 @@
+//! How many connections each address has, and how fast it makes them.
+//!
+//! The table belongs to the acceptor's thread. It forgets an address that has no connection once its bucket
+//! is full again. A flood of addresses cannot make it grow: over a bound it forgets all addresses without a
+//! connection, and those with one are no more than there are connections.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::rate::Bucket;
+use crate::reactor::PeerAddress;
+use crate::shard::Admission;
+use crate::time::Time;
+
+/// Addresses beyond one for each connection that the table remembers at most.
+pub const ADDRESSES_SPARE: usize = 16 << 10;
+/// The table is not looked through for what it can forget while it is smaller.
+const SWEEP_MIN: usize = 1024;
+/// After so long a larger one is, though it has not grown.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// An IPv6 site has a whole /64 for itself at least (RFC 4291 §2.5.4, RFC 6177).
+const IPV6_PREFIX_BITS: u32 = 64;
+
+/// A network whose addresses are not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExemptNetwork {
+    /// Stands alone: there is no such network.
+    None,
+    /// This one.
+    Network(IpNet),
+}
+
+/// Why a text is no [`ExemptNetwork`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a network such as 10.0.0.0/8 or fd00::/8, an address, or none")]
+pub struct ExemptNetworkError;
+
+impl FromStr for ExemptNetwork {
+    type Err = ExemptNetworkError;
+
+    fn from_str(text: &str) -> Result<ExemptNetwork, ExemptNetworkError> {
+        if text == "none" {
+            return Ok(ExemptNetwork::None);
+        }
+        let network = text.parse::<IpNet>().ok();
+        let network = network.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        network.map(canonical).map(ExemptNetwork::Network).ok_or(ExemptNetworkError)
+    }
+}
+
+impl fmt::Display for ExemptNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExemptNetwork::None => f.write_str("none"),
+            ExemptNetwork::Network(network) => network.fmt(f),
+        }
+    }
+}
+
+/// IPv4 written as IPv6 becomes IPv4, as it does in [`PeerAddress`].
+fn canonical(network: IpNet) -> IpNet {
+    let mapped_bits = Ipv6Addr::BITS as u8 - Ipv4Addr::BITS as u8;
+    let IpNet::V6(six) = network else { return network };
+    let four = six.addr().to_ipv4_mapped().zip(six.prefix_len().checked_sub(mapped_bits));
+    four.and_then(|(address, bits)| Ipv4Net::new(address, bits).ok()).map_or(network, IpNet::V4)
+}
+
+/// What one address may have.
+#[derive(Clone, Debug)]
+pub struct AddressLimits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// New connections a second, and as many at once.
+    pub handshakes: u32,
+    /// Addresses that may have more.
+    pub exempt: Vec<ExemptNetwork>,
+}
+
+/// What counts as one address: one of IPv4, or a /64 of IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// An address of IPv4.
+    V4(Ipv4Addr),
+    /// The network's half of an address of IPv6.
+    V6([u8; 8]),
+}
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Source {
+        match address {
+            IpAddr::V4(four) => Source::V4(four),
+            IpAddr::V6(six) => Source::V6(*six.octets().first_chunk().expect("an address has 16 bytes")),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::V4(four) => four.fmt(f),
+            Source::V6(half) => {
+                let address = Ipv6Addr::from_bits(u128::from(u64::from_be_bytes(*half)) << IPV6_PREFIX_BITS);
+                write!(f, "{address}/{IPV6_PREFIX_BITS}")
+            }
+        }
+    }
+}
+
+/// The addresses that have connections, or made some a moment ago.
+#[derive(Debug)]
+pub struct Addresses {
+    limits: AddressLimits,
+    /// The hash has a key of this process: peers choose their addresses.
+    known: HashMap<Source, Known>,
+    entries_max: usize,
+    /// It is looked through when it has so many entries.
+    sweep_at: usize,
+    swept: Time,
+}
+
+#[derive(Debug)]
+struct Known {
+    connections: usize,
+    handshakes: Bucket,
+}
+
+impl Addresses {
+    /// An empty table for so many connections.
+    pub fn new(limits: AddressLimits, max_connections: usize) -> Addresses {
+        let entries_max = max_connections + ADDRESSES_SPARE;
+        Addresses { limits, known: HashMap::new(), entries_max, sweep_at: SWEEP_MIN, swept: Time::ZERO }
+    }
+
+    /// What a peer is counted as, if it is counted.
+    pub fn source(&self, peer: PeerAddress) -> Option<Source> {
+        let address = match peer {
+            PeerAddress::V4(four, _) => IpAddr::V4(four),
+            PeerAddress::V6(six, _) => IpAddr::V6(six),
+            PeerAddress::Unix => return None,
+        };
+        let holds = |exempt: &ExemptNetwork| match exempt {
+            ExemptNetwork::None => false,
+            ExemptNetwork::Network(network) => network.contains(&address),
+        };
+        (!self.limits.exempt.iter().any(holds)).then(|| Source::from(address))
+    }
+
+    /// Counts a connection of an address, or says why it may not have it.
+    pub fn admit(&mut self, source: Source, now: Time) -> Admission {
+        self.make_room(now);
+        let fresh = Known { connections: 0, handshakes: Bucket::FULL };
+        let known = self.known.entry(source).or_insert(fresh);
+        let AddressLimits { connections, handshakes, .. } = self.limits;
+        if !known.handshakes.take(handshakes.into(), now) {
+            return Admission::HandshakeRate { limit: handshakes };
+        }
+        if known.connections >= connections {
+            return Admission::AddressFull { limit: connections };
+        }
+        known.connections += 1;
+        Admission::Welcome
+    }
+
+    /// Counts that a connection of an address is over.
+    pub fn leave(&mut self, source: Source, now: Time) {
+        let Some(known) = self.known.get_mut(&source) else { return };
+        known.connections = known.connections.saturating_sub(1);
+        if known.is_forgettable(now) {
+            self.known.remove(&source);
+        }
+    }
+
+    /// Addresses that are remembered.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Forgets what can be forgotten whenever the table has doubled since, so that it costs each newcomer
+    /// only a few looks.
+    fn make_room(&mut self, now: Time) {
+        let is_due = now.since(self.swept) >= SWEEP_INTERVAL && self.known.len() >= SWEEP_MIN;
+        if self.known.len() < self.sweep_at && !is_due {
+            return;
+        }
+        self.swept = now;
+        self.known.retain(|_, known| !known.is_forgettable(now));
+        if self.known.len() > self.entries_max - ADDRESSES_SPARE / 2 {
+            // More come than a second forgets: how fast each of them makes connections does not matter then.
+            self.known.retain(|_, known| known.connections > 0);
+        }
+        self.sweep_at = (2 * self.known.len()).clamp(SWEEP_MIN, self.entries_max);
+        self.known.shrink_to(self.sweep_at);
+    }
+}
+
+impl Known {
+    fn is_forgettable(&self, now: Time) -> bool {
+        self.connections == 0 && self.handshakes.is_full(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(connections: usize, handshakes: u32, exempt: &[&str], max_connections: usize) -> Addresses {
+        let exempt = exempt.iter().map(|network| network.parse().unwrap()).collect();
+        Addresses::new(AddressLimits { connections, handshakes, exempt }, max_connections)
+    }
+
+    fn peer(address: &str) -> PeerAddress {
+        PeerAddress::from(std::net::SocketAddr::new(address.parse().unwrap(), 4711))
+    }
+
+    fn at(milliseconds: u64) -> Time {
+        Time::ZERO + Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn networks_are_read_and_shown_and_anything_else_says_what_is_expected() {
+        for (text, shown) in [
+            ("none", "none"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("192.0.2.7", "192.0.2.7/32"),
+            ("::1", "::1/128"),
+            ("fd00::/8", "fd00::/8"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:10.0.0.0/95", "::ffff:10.0.0.0/95"),
+        ] {
+            assert_eq!(text.parse::<ExemptNetwork>().unwrap().to_string(), shown);
+        }
+        for wrong in ["", "None", "localhost", "10.0.0.0/33", "10.0.0/8", "::1/129", "10.0.0.0/", "*"] {
+            assert_eq!(wrong.parse::<ExemptNetwork>(), Err(ExemptNetworkError), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_one_of_ipv4_or_a_64_of_ipv6_and_mapped_ones_are_ipv4() {
+        let table = table(1, 1, &[], 10);
+        let shown = |address| table.source(peer(address)).unwrap().to_string();
+        assert_eq!(shown("192.0.2.7"), "192.0.2.7");
+        assert_eq!(shown("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(shown("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+        assert_eq!(table.source(peer("2001:db8:1:2::")), table.source(peer("2001:db8:1:2:ffff::1")));
+        assert_ne!(table.source(peer("2001:db8:1:2::")), table.source(peer("2001:db8:1:3::")));
+        assert_eq!(table.source(PeerAddress::Unix), None);
+    }
+
+    #[test]
+    fn exempt_networks_end_at_their_borders() {
+        let table = table(1, 1, &["10.1.0.0/16", "2001:db8::/33", "127.0.0.1"], 10);
+        for (address, exempt) in [
+            ("10.0.255.255", false),
+            ("10.1.0.0", true),
+            ("::ffff:10.1.255.255", true),
+            ("10.2.0.0", false),
+            ("2001:db8::1", true),
+            ("2001:db8:7fff:ffff::", true),
+            ("2001:db8:8000::", false),
+            ("127.0.0.1", true),
+            ("127.0.0.2", false),
+        ] {
+            assert_eq!(table.source(peer(address)).is_none(), exempt, "{address}");
+        }
+        let none = super::tests::table(1, 1, &["none"], 10);
+        assert!(none.source(peer("127.0.0.1")).is_some());
+    }
+
+    #[test]
+    fn who_has_gone_and_was_slow_is_forgotten_at_once_and_who_was_quick_later() {
+        let mut table = table(10, 10, &[], 100);
+        let source = table.source(peer("192.0.2.7")).unwrap();
+        assert_eq!(table.admit(source, at(0)), Admission::Welcome);
+        assert_eq!(table.admit(source, at(0)), Admission::Welcome);
+        table.leave(source, at(100));
+        assert_eq!(table.len(), 1, "one is left");
+        table.leave(source, at(199));
+        assert_eq!(table.len(), 1, "its bucket misses a token");
+        assert_eq!(table.admit(source, at(200)), Admission::Welcome);
+        table.leave(source, at(300));
+        assert_eq!(table.len(), 0);
+        table.leave(source, at(300));
+    }
+
+    #[test]
+    fn what_can_be_forgotten_is_when_the_table_has_doubled() {
+        let mut table = table(10, 10, &[], 1_000_000);
+        for number in 0..100_000u32 {
+            let source = Source::V4(Ipv4Addr::from_bits(number));
+            // A thousand new ones a second, each gone at once.
+            let now = at(u64::from(number));
+            table.admit(source, now);
+            table.leave(source, now);
+            assert!(table.len() <= SWEEP_MIN, "{number}: {}", table.len());
+        }
+    }
+
+    #[test]
+    fn a_flood_of_addresses_at_once_is_bounded_and_keeps_those_that_have_connections() {
+        let most = 5000;
+        let mut table = table(1, 10, &[], most);
+        let staying: Vec<Source> = (0..most as u32).map(|at| Source::V4(Ipv4Addr::from_bits(at))).collect();
+        for source in &staying {
+            assert_eq!(table.admit(*source, at(0)), Admission::Welcome);
+        }
+        for number in 0..200_000u64 {
+            let source = Source::V6((1 << 40 | number).to_be_bytes());
+            assert_eq!(table.admit(source, at(0)), Admission::Welcome);
+            table.leave(source, at(0));
+            assert!(table.len() <= most + ADDRESSES_SPARE);
+        }
+        assert!(table.known.capacity() <= 4 * (most + ADDRESSES_SPARE));
+        for source in &staying {
+            assert_eq!(table.admit(*source, at(1000)), Admission::AddressFull { limit: 1 });
+        }
+        for source in staying {
+            table.leave(source, at(5000));
+        }
+        table.admit(Source::V4(Ipv4Addr::LOCALHOST), at(70_000));
+        assert_eq!(table.len(), 1, "all is forgotten, although nothing has grown");
+        assert!(table.known.capacity() <= 4 * SWEEP_MIN);
+    }
+}

@@ -1,0 +1,79 @@
+//! Refusals of the acceptor: counted, and logged as floods.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::endpoint::{CloseCause, CloseKind};
+use crate::flood::Flood;
+use crate::time::Time;
+
+/// What the acceptor has counted, readable from any thread.
+#[derive(Clone, Debug)]
+pub struct AcceptorStats(Arc<[AtomicU64]>);
+
+impl Default for AcceptorStats {
+    fn default() -> AcceptorStats {
+        AcceptorStats(CloseKind::ALL.iter().map(|_| AtomicU64::new(0)).collect())
+    }
+}
+
+impl AcceptorStats {
+    /// Connections that were refused for this kind of cause before any shard saw them.
+    pub fn refused_at_once(&self, kind: CloseKind) -> u64 {
+        self.0[kind as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// The acceptor's side of it.
+#[derive(Debug)]
+pub struct Refusals {
+    floods: Vec<Flood>,
+    stats: AcceptorStats,
+}
+
+impl Default for Refusals {
+    fn default() -> Refusals {
+        Refusals { floods: vec![Flood::default(); CloseKind::ALL.len()], stats: AcceptorStats::default() }
+    }
+}
+
+impl Refusals {
+    /// What others read.
+    pub fn stats(&self) -> &AcceptorStats {
+        &self.stats
+    }
+
+    /// Logs the first refusal of a flood, of whoever it is.
+    pub fn note(&mut self, cause: &CloseCause, who: impl fmt::Display, now: Time) {
+        if !self.floods[cause.kind() as usize].note(now) {
+            return;
+        }
+        match cause {
+            CloseCause::ServerFull { limit } => {
+                tracing::warn!("all {limit} connections are taken (--max-connections): more are refused");
+            }
+            _ => tracing::warn!("connections of {who} are refused: {cause}"),
+        }
+    }
+
+    /// Counts one that no shard will count.
+    pub fn count_at_once(&self, cause: &CloseCause) {
+        self.stats.0[cause.kind() as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Logs the floods that are over.
+    pub fn end(&mut self, now: Time) {
+        for (flood, kind) in self.floods.iter_mut().zip(CloseKind::ALL) {
+            if let Some(over) = flood.take_over(now) {
+                let (count, seconds, cause) = (over.count, over.lasted.as_secs(), kind.name());
+                tracing::info!(cause, "refused {count} connections in {seconds} s");
+            }
+        }
+    }
+
+    /// When the next flood will be over if nothing more comes.
+    pub fn over_at(&self) -> Option<Time> {
+        self.floods.iter().filter_map(Flood::over_at).min()
+    }
+}
