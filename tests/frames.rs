@@ -227,7 +227,7 @@ fn a_ping_is_answered_with_its_payload_and_an_unasked_pong_is_ignored() {
 
 #[test]
 fn a_flood_of_pings_is_answered_in_part_and_with_the_newest() {
-    let server = TestServer::start(config());
+    let server = TestServer::start(Config { ping_rate: 1 << 20, ..config() });
     let mut raw = Raw::open(server.address(), "/echo");
     let pings: Vec<u8> = (0..1000u16).flat_map(|number| frame(0x89, &number.to_be_bytes())).collect();
     raw.send(&[pings, text("end")].concat());

@@ -335,6 +335,11 @@ fn banned_calls(source: &Source) -> Vec<String> {
         ("thread::sleep", "wait for an event"),
         ("SystemTime", "time is a parameter"),
         ("static mut", "pass it"),
+        // Peers choose the keys of most tables: a hash without a key of this process can be flooded.
+        ("DefaultHasher", "RandomState"),
+        ("BuildHasherDefault", "RandomState"),
+        ("with_hasher", "RandomState, which a table has by itself"),
+        ("and_hasher", "RandomState, which a table has by itself"),
     ];
     let mut found = Vec::new();
     for (number, line) in &source.code {
@@ -370,6 +375,9 @@ fn the_check_of_calls_sees_every_print_and_any_spacing() {
         ("std::thread :: sleep(a);", false),
         ("static  mut A: u8 = 0;", false),
         ("a(\"http://b\").unwrap();", false),
+        ("HashMap::<A, B, BuildHasherDefault<C>>::default();", false),
+        ("HashMap::with_capacity_and_hasher(1, a);", false),
+        ("RandomState::new();", true),
         ("a.unwrap_or(b); // not .unwrap()", true),
         ("write!(f, \"a\")?;", true),
     ] {

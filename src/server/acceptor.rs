@@ -211,7 +211,7 @@ impl<I: Listen> Acceptor<I> {
     fn count_departed(&mut self, now: Time) {
         while let Some(Departed { peer, admitted }) = self.shared.departures.take() {
             if !admitted {
-                self.refusing -= 1;
+                self.refusing = self.refusing.saturating_sub(1);
             } else if let Some(source) = self.addresses.source(peer) {
                 self.addresses.leave(source, now);
             }

@@ -5,10 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::endpoint::{Audience, Behind, CloseCause, Effect, Effects, Endpoint, Payload};
-use crate::protocol::{CloseCode, Kind, Opcode, push_server_frame, server_frame_bytes};
+use crate::protocol::{Kind, Opcode, push_server_frame, server_frame_bytes};
 use crate::rooms::{Batch, Encoding, OutOfWindow, Published, RoomName};
 use crate::slab::Key;
 
+use super::ending::sendable;
 use super::membership::{Emptied, JoinError, Joined, Wish};
 use super::publish::{batch_of_one, hand_out};
 use super::session::Session;
@@ -87,11 +88,7 @@ impl<S> Core<S> {
                 None
             }
             Effect::Ask(question, ask) => self.ask(key, session, question, ask),
-            Effect::Close(code, reason) => {
-                // 1005, 1006 and 1015 only ever stand for the absence of a Close (RFC 6455 §7.4.1).
-                let code = if code.may_travel() { code } else { CloseCode::INTERNAL_ERROR };
-                Some(CloseCause::Endpoint(code, reason))
-            }
+            Effect::Close(code, reason) => Some(CloseCause::Endpoint(sendable(code), reason)),
         }
     }
 

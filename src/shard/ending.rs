@@ -85,6 +85,7 @@ impl<S> Core<S> {
                 catch_unwind(AssertUnwindSafe(|| endpoint.close_with(cause))).ok().flatten()
             }),
         };
+        let own = own.map(|(code, reason)| (sendable(code), reason));
         own.or_else(|| Some((cause.close_code()?, Cow::Owned(cause.to_string()))))
     }
 
@@ -160,6 +161,12 @@ impl<S> Core<S> {
             _ => tracing::debug!(%connection, %peer, cause = name, code, section, "closed: {text}"),
         }
     }
+}
+
+/// A code that an endpoint chose, for a Close. 1005, 1006 and 1015 only ever stand for the absence of one
+/// (RFC 6455 §7.4.1).
+pub(super) fn sendable(code: CloseCode) -> CloseCode {
+    if code.may_travel() { code } else { CloseCode::INTERNAL_ERROR }
 }
 
 fn is_slow_consumer(cause: &CloseCause) -> bool {

@@ -12,6 +12,7 @@ mod heartbeat;
 mod lag;
 mod limits;
 mod mailbox;
+mod panics;
 mod rates;
 mod reading;
 mod rooms;

@@ -35,6 +35,17 @@ fn at(seconds: u64) -> Time {
     Time::ZERO + Duration::from_secs(seconds)
 }
 
+#[test]
+fn nobody_can_choose_names_that_meet_in_one_stripe() {
+    let stripes = |registry: &Registry| -> Vec<usize> {
+        (0..1000).map(|number| registry.stripe_of(&name(number))).collect()
+    };
+    let (one, other) = (stripes(&registry(1 << 20)), stripes(&registry(1 << 20)));
+    // By chance one name in as many as there are stripes keeps its place.
+    let kept = one.iter().zip(&other).filter(|(one, other)| one == other).count();
+    assert!(kept < 500, "{kept} of 1000 names are where they are in another process");
+}
+
 fn publish(registry: &Registry, room: usize, now: Time) {
     registry.publish(&name(room), now, &batch(1000), None, |_, _| {});
 }
