@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fanfare::Config;
 use fanfare::endpoint::CloseKind;
+use fanfare::shard::Counter;
 use support::{Frame, Raw, TestServer, config, dial, frame, header, long_length, next_data, text};
 use tungstenite::Message;
 
@@ -247,6 +248,18 @@ fn a_flood_of_pings_is_answered_in_part_and_with_the_newest() {
         }
     }
     raw.round_trip(b"alive");
+}
+
+#[test]
+fn a_peer_that_is_not_read_from_for_its_rate_and_resets_is_noticed_at_once() {
+    let config = Config { message_rate: 1000, rate_grace: Duration::from_secs(600), ..config() };
+    let server = TestServer::start(config);
+    let mut raw = Raw::open(server.address(), "/rooms/a");
+    raw.send(&text("").repeat(18_000));
+    server.until_counter(Counter::RatePauses, 1);
+    raw.reset();
+    server.until_closes(CloseKind::TransportFailed, 1);
+    assert_eq!(server.closes(CloseKind::RateExceeded), 0);
 }
 
 #[test]

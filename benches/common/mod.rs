@@ -21,6 +21,8 @@ pub fn start_server<'a>(
 ) -> (Owned, String, Lines<BufReader<ChildStderr>>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
         .args(["--listen", "127.0.0.1:0"])
+        // Publishers that send as fast as they can are what is measured.
+        .args(["--message-rate", "1000000", "--byte-rate", "1TiB"])
         .args(flags)
         // Its address and whom it cut are read from its log.
         .args(["--log", "info"])
