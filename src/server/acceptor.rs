@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::addresses::{AddressLimits, Addresses, Source};
-use super::refusals::{AcceptorStats, Refusals};
+use super::refusals::{AcceptorStats, Refusals, Shortage};
 use crate::endpoint::CloseCause;
 use crate::id::ShardId;
 use crate::protocol::Persistence;
@@ -29,8 +29,6 @@ pub const ACCEPT_BURST: usize = 256;
 pub const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// Connections that may be refused in order at the same time; the others are refused at once.
 pub const REFUSALS_MAX: usize = 32;
-
-const OUT_OF_DESCRIPTORS: &str = "out of descriptors: new connections are refused until some are free";
 
 /// Whom the acceptor lets in, and how long they may stay after the stop.
 #[derive(Clone, Debug)]
@@ -75,8 +73,6 @@ pub struct Acceptor<I: Listen> {
     reserve: Option<I::Reserve>,
     /// The listeners are not watched until then.
     resting_until: Option<Time>,
-    /// Why connections could not be accepted, until one was.
-    trouble: Option<&'static str>,
 }
 
 struct Watched<L> {
@@ -110,7 +106,6 @@ impl<I: Listen> Acceptor<I> {
             next_shard: 0,
             reserve: None,
             resting_until: None,
-            trouble: None,
         };
         acceptor.reserve = Some(acceptor.io.open_reserve()?);
         for (listening, trusted) in listening {
@@ -181,29 +176,17 @@ impl<I: Listen> Acceptor<I> {
             match self.io.accept(&watched.listener) {
                 Ok((socket, peer)) => {
                     let trusted = watched.trusted;
-                    if self.trouble.take().is_some() {
-                        tracing::info!("connections are accepted again");
-                    }
                     self.admit(socket, (peer, trusted), now);
                 }
                 Err(AcceptError::NobodyWaits) => return,
                 Err(AcceptError::Aborted) => {}
-                Err(AcceptError::OutOfDescriptors) => match self.refuse_with_reserve(key) {
+                Err(AcceptError::OutOfDescriptors) => match self.refuse_with_reserve(key, now) {
                     Reserve::Refused => {}
                     Reserve::NobodyWaits => return,
-                    Reserve::Lost => {
-                        self.trouble(OUT_OF_DESCRIPTORS);
-                        self.rest(now);
-                    }
+                    Reserve::Lost => self.rest(Shortage::Descriptors, now),
                 },
-                Err(AcceptError::OutOfMemory) => {
-                    self.trouble("the kernel has no memory for another connection");
-                    self.rest(now);
-                }
-                Err(AcceptError::Failed) => {
-                    self.trouble("a listener cannot be accepted from");
-                    self.rest(now);
-                }
+                Err(AcceptError::OutOfMemory) => self.rest(Shortage::Memory, now),
+                Err(AcceptError::Failed) => self.rest(Shortage::Listener, now),
             }
         }
     }
@@ -264,7 +247,7 @@ impl<I: Listen> Acceptor<I> {
 
     /// Takes one connection with the reserve descriptor, says why it cannot stay, and closes it, so
     /// that the peer is not left hanging and the listener does not stay ready.
-    fn refuse_with_reserve(&mut self, key: Key) -> Reserve {
+    fn refuse_with_reserve(&mut self, key: Key, now: Time) -> Reserve {
         let Some(Some(watched)) = self.listeners.get(key) else { return Reserve::NobodyWaits };
         if self.reserve.take().is_none() {
             return Reserve::Lost;
@@ -272,7 +255,7 @@ impl<I: Listen> Acceptor<I> {
         let accepted = self.io.accept(&watched.listener);
         let nobody_waits = matches!(accepted, Err(AcceptError::NobodyWaits));
         if let Ok((socket, _)) = accepted {
-            self.trouble(OUT_OF_DESCRIPTORS);
+            self.refusals.note_shortage(Shortage::Descriptors, now);
             self.refuse_at_once(socket, &CloseCause::OutOfDescriptors);
         }
         self.reserve = self.io.open_reserve().ok();
@@ -294,15 +277,9 @@ impl<I: Listen> Acceptor<I> {
         self.io.refuse(socket, &response);
     }
 
-    /// Says once why connections cannot be accepted.
-    fn trouble(&mut self, what: &'static str) {
-        if self.trouble.replace(what) != Some(what) {
-            tracing::warn!("{what}");
-        }
-    }
-
     /// Stops watching the listeners for a while, rather than spin on what cannot be accepted.
-    fn rest(&mut self, now: Time) {
+    fn rest(&mut self, shortage: Shortage, now: Time) {
+        self.refusals.note_shortage(shortage, now);
         self.resting_until = Some(now + ACCEPT_REST);
         self.watch(false);
     }

@@ -25,16 +25,42 @@ impl AcceptorStats {
     }
 }
 
+/// What the acceptor lacks to take a connection in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    Descriptors,
+    Memory,
+    /// The listener itself is at fault.
+    Listener,
+}
+
+impl Shortage {
+    const ALL: [Shortage; 3] = [Shortage::Descriptors, Shortage::Memory, Shortage::Listener];
+
+    fn text(self) -> &'static str {
+        match self {
+            Shortage::Descriptors => "out of descriptors",
+            Shortage::Memory => "the kernel has no memory for another connection",
+            Shortage::Listener => "a listener cannot be accepted from",
+        }
+    }
+}
+
 /// The acceptor's side of it.
 #[derive(Debug)]
 pub struct Refusals {
     floods: Vec<Flood>,
+    shortages: [Flood; Shortage::ALL.len()],
     stats: AcceptorStats,
 }
 
 impl Default for Refusals {
     fn default() -> Refusals {
-        Refusals { floods: vec![Flood::default(); CloseKind::ALL.len()], stats: AcceptorStats::default() }
+        Refusals {
+            floods: vec![Flood::default(); CloseKind::ALL.len()],
+            shortages: Default::default(),
+            stats: AcceptorStats::default(),
+        }
     }
 }
 
@@ -57,6 +83,13 @@ impl Refusals {
         }
     }
 
+    /// Logs the first of a series of failures for want of something.
+    pub fn note_shortage(&mut self, shortage: Shortage, now: Time) {
+        if self.shortages[shortage as usize].note(now) {
+            tracing::warn!("{}: new connections are refused or wait until that is over", shortage.text());
+        }
+    }
+
     /// Counts one that no shard will count.
     pub fn count_at_once(&self, cause: &CloseCause) {
         self.stats.0[cause.kind() as usize].fetch_add(1, Ordering::Relaxed);
@@ -70,10 +103,16 @@ impl Refusals {
                 tracing::info!(cause, "refused {count} connections in {seconds} s");
             }
         }
+        for (flood, shortage) in self.shortages.iter_mut().zip(Shortage::ALL) {
+            if let Some(over) = flood.take_over(now) {
+                let (count, seconds) = (over.count, over.lasted.as_secs());
+                tracing::info!("{}: over after {count} failures in {seconds} s", shortage.text());
+            }
+        }
     }
 
     /// When the next flood will be over if nothing more comes.
     pub fn over_at(&self) -> Option<Time> {
-        self.floods.iter().filter_map(Flood::over_at).min()
+        self.floods.iter().chain(&self.shortages).filter_map(Flood::over_at).min()
     }
 }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use fanfare::endpoint::CloseKind;
+use fanfare::flood::QUIET;
 use fanfare::reactor::AcceptError;
 use fanfare::server::ACCEPT_REST;
 use fanfare::shard::Counter;
 
 use super::{finish, is_closed, refusal};
+use crate::common::capture::{self, lines_of};
 use crate::common::{Gate, Server, acceptor_settings, settings};
 
 fn pass(server: &Server, time: Duration) {
@@ -32,7 +34,8 @@ fn out_of_descriptors_everybody_who_waits_is_told_so_and_goes() {
         assert!(is_closed(&server, *socket));
     }
     assert_eq!(gate.acceptor.stats().refused_at_once(CloseKind::OutOfDescriptors), 3);
-    assert_eq!(gate.deadline(), None, "the reserve is there again: no rest");
+    gate.turn();
+    assert_eq!(gate.deadline(), Some(server.now() + QUIET), "the reserve is there again: no rest");
     // A place is free again.
     server.net.borrow_mut().sockets[sockets[0].0].eof = true;
     server.settle();
@@ -56,7 +59,7 @@ fn out_of_descriptors_with_nobody_waiting_is_no_reason_to_rest() {
     assert_eq!(accepts, 4);
     gate.turn();
     assert_eq!(gate.accepts(), accepts, "there is nothing to do");
-    assert_eq!(gate.deadline(), None);
+    assert_eq!(gate.deadline(), Some(server.now() + QUIET), "but to say when it is over");
     finish(gate, server);
 }
 
@@ -120,9 +123,42 @@ fn without_memory_the_listeners_rest_and_nobody_is_lost() {
         gate.turn();
         gate.turn();
         assert_eq!((gate.waiting(0), gate.waiting(1)), (0, 0));
+        pass(&server, QUIET);
+        gate.turn();
+        gate.turn();
         assert_eq!(gate.deadline(), None);
     }
     server.settle();
     assert_eq!(server.counter(Counter::Connections), 4);
+    finish(gate, server);
+}
+
+#[test]
+fn a_shortage_that_comes_and_goes_is_two_lines_of_the_log() {
+    capture::install();
+    let mut server = Server::new(1, settings());
+    let mut gate = Gate::new(&server, 1, acceptor_settings(1000));
+    gate.kernel().descriptors_max = 2;
+    let lines = lines_of(|| {
+        for _ in 0..20 {
+            let sockets = [gate.dial(0), gate.dial(0)];
+            gate.turn();
+            server.settle();
+            server.net.borrow_mut().sockets[sockets[0].0].eof = true;
+            server.settle();
+            pass(&server, Duration::from_secs(1));
+        }
+        pass(&server, QUIET);
+        gate.turn();
+    });
+    let loud = lines.iter().filter(|line| line["level"] != "DEBUG");
+    let said: Vec<String> = loud.map(|line| format!("{} {}", line["level"], line["message"])).collect();
+    assert_eq!(
+        said,
+        [
+            "WARN out of descriptors: new connections are refused or wait until that is over",
+            "INFO out of descriptors: over after 20 failures in 19 s",
+        ]
+    );
     finish(gate, server);
 }
