@@ -37,6 +37,8 @@ pub struct Kernel {
     pub thief: bool,
     /// What the next accepts fail with, whoever waits.
     pub failing: VecDeque<AcceptError>,
+    /// Accepts that work before those.
+    pub failing_after: usize,
     accepts: usize,
 }
 
@@ -119,7 +121,9 @@ impl Listen for SimListen {
     fn accept(&mut self, listener: &SimListener) -> Result<(SocketId, PeerAddress), AcceptError> {
         let mut kernel = self.kernel.borrow_mut();
         kernel.accepts += 1;
-        if let Some(error) = kernel.failing.pop_front() {
+        if kernel.failing_after > 0 {
+            kernel.failing_after -= 1;
+        } else if let Some(error) = kernel.failing.pop_front() {
             return Err(error);
         }
         let mut net = self.net.borrow_mut();
@@ -218,6 +222,7 @@ impl Gate {
             others: 0,
             thief: false,
             failing: VecDeque::new(),
+            failing_after: 0,
             accepts: 0,
         }));
         let (net, waker) = (Rc::clone(&server.net), SimWaker::default());

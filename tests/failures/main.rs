@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod accepts;
 mod allocation;
 mod calls;
 mod scenario;

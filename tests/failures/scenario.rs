@@ -42,21 +42,28 @@ pub struct Seen {
 impl Day {
     /// Everybody comes. `more` members beside the four that the day needs.
     pub fn begin(failure: Option<PlannedFailure>, more: usize) -> Day {
-        let mut server = Server::new(2, settings());
+        let server = Server::new(2, settings());
         server.net.borrow_mut().failure = failure;
-        let come = |server: &mut Server, shard: usize, path: &str| {
-            let client = server.adopt(shard);
-            server.feed(client, &request(path));
+        Day::begin_with(server, more, |server, shard| server.adopt(shard))
+    }
+
+    /// Everybody comes, by way of `come` with the shard that is wished for.
+    pub fn begin_with(
+        mut server: Server,
+        more: usize,
+        mut come: impl FnMut(&mut Server, usize) -> Client,
+    ) -> Day {
+        let mut ask = |server: &mut Server, shard: usize, request: &[u8]| {
+            let client = come(server, shard);
+            server.feed(client, request);
             server.settle();
             client
         };
-        let members =
-            (0..4 + more).map(|number| come(&mut server, number % 2, "/rooms/hall?echo=true")).collect();
-        let echo = come(&mut server, 0, "/echo");
-        let poster = server.adopt(1);
-        let events = server.adopt(1);
-        server.feed(events, b"GET /rooms/hall/events HTTP/1.1\r\nHost: test\r\n\r\n");
-        server.settle();
+        let hall = request("/rooms/hall?echo=true");
+        let members = (0..4 + more).map(|number| ask(&mut server, number % 2, &hall)).collect();
+        let echo = ask(&mut server, 0, &request("/echo"));
+        let poster = ask(&mut server, 1, b"");
+        let events = ask(&mut server, 1, b"GET /rooms/hall/events HTTP/1.1\r\nHost: test\r\n\r\n");
         Day { server, members, echo, events, poster }
     }
 
@@ -139,14 +146,19 @@ impl Evening {
         }
     }
 
-    /// Those who never got a byte.
+    /// Those who were not let in.
     pub fn turned_away(&self) -> usize {
         let all = self.members.iter().chain([&self.echo, &self.events, &self.poster]);
-        all.filter(|seen| seen.output.is_empty()).count()
+        all.filter(|seen| seen.is_turned_away()).count()
     }
 }
 
 impl Seen {
+    /// It never got a byte, or was told that there is no place for it.
+    pub fn is_turned_away(&self) -> bool {
+        self.output.is_empty() || self.output.starts_with(b"HTTP/1.1 503 ")
+    }
+
     /// The texts that came over a WebSocket, which was closed in order.
     fn messages(&self) -> Vec<String> {
         let (status, rest) = split_response(&self.output);
