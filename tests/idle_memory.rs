@@ -5,9 +5,7 @@
 //! shards' own.
 
 mod common;
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod counting;
 
 use std::sync::Arc;
 
@@ -19,56 +17,7 @@ use fanfare::shard::{Admission, Counter, Shard};
 
 use common::sim::SimIo;
 use common::{Client, Server, binary, request, settings, text};
-
-thread_local! {
-    static LIVE_BYTES: Cell<i64> = const { Cell::new(0) };
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// The system's allocator with a count per thread, so that tests in parallel do not meet.
-struct Counting;
-
-fn count(bytes: i64, allocations: u64) {
-    LIVE_BYTES.set(LIVE_BYTES.get() + bytes);
-    ALLOCATIONS.set(ALLOCATIONS.get() + allocations);
-}
-
-#[allow(unsafe_code)] // a global allocator cannot be had without
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as i64, 1);
-        // SAFETY: the caller keeps to the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as i64), 0);
-        // SAFETY: the caller keeps to the contract of `dealloc`, and it was the system's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size as i64 - layout.size() as i64, 1);
-        // SAFETY: the caller keeps to the contract of `realloc`, and it was the system's.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Live bytes of this thread now.
-fn live_bytes() -> i64 {
-    LIVE_BYTES.get()
-}
-
-/// Allocations of this thread while `act` runs.
-fn allocations(act: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.get();
-    act();
-    ALLOCATIONS.get() - before
-}
+use counting::{allocations, live_bytes};
 
 /// The channel between shards allocates a block per 31 pieces of mail, and is as full as before after
 /// any multiple of them.
