@@ -12,12 +12,18 @@ mod counting;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod closing;
 mod control;
 mod first_bytes;
 mod fragments;
 mod heads;
 mod lengths;
 mod masking;
+mod origins;
+mod output;
 mod peers;
+mod pinned;
 mod resets;
 mod slowloris;
+mod smuggling;
+mod text;
