@@ -3,18 +3,16 @@
 mod support;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::io::BufReader;
 use std::os::fd::OwnedFd;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{ChildStderr, Command};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use support::running::{self, Running};
 use support::{Raw, TestServer, config, upgrade_request};
 
 fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
-    command.args(arguments).env_clear().stdin(Stdio::null());
-    command
+    running::command(env!("CARGO_BIN_EXE_fanfare"), arguments)
 }
 
 /// Exit code, standard output and standard error of a run that ends by itself.
@@ -32,75 +30,6 @@ fn check_complaint(command: Command, code: i32, parts: &[&str]) {
     assert!(stderr.starts_with("error: "), "{shown}: {stderr}");
     for part in parts {
         assert!(stderr.contains(part), "{shown} lacks {part}: {stderr}");
-    }
-}
-
-/// A running binary that listens on a port of its own.
-struct Running {
-    child: Child,
-    stderr: BufReader<ChildStderr>,
-    address: SocketAddr,
-    /// The log up to the last line of the start.
-    start: Vec<String>,
-}
-
-impl Running {
-    fn start(arguments: &[&str]) -> Running {
-        Running::spawn(command(&[&["--listen", "127.0.0.1:0", "--workers", "2"], arguments].concat()))
-    }
-
-    fn spawn(mut command: Command) -> Running {
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("it runs");
-        let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-        let mut start = Vec::new();
-        while start.last().is_none_or(|line: &String| !line.contains("limits: ")) {
-            let mut line = String::new();
-            assert!(stderr.read_line(&mut line).expect("a log line") > 0, "it ended: {start:?}");
-            start.push(line);
-        }
-        let listening = start.iter().find_map(|line| line.split_once("listening on "));
-        let address = listening.expect("an address").1.trim().parse().expect("an address");
-        Running { child, stderr, address, start }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("a signal");
-    }
-
-    /// Waits for the line of the log that says this.
-    fn wait_for(&mut self, part: &str) -> String {
-        loop {
-            let mut line = String::new();
-            assert!(self.stderr.read_line(&mut line).expect("a log line") > 0, "it ended without {part}");
-            if line.contains(part) {
-                return line;
-            }
-        }
-    }
-
-    /// Waits for its end; gives the status and the rest of its log.
-    fn end(mut self) -> (ExitStatus, String) {
-        let mut log = String::new();
-        self.stderr.read_to_string(&mut log).expect("the log is UTF-8");
-        (self.child.wait().expect("its end"), log)
-    }
-
-    /// The lowest number that a new descriptor would get.
-    #[cfg(target_os = "linux")]
-    fn next_descriptor(&self) -> u64 {
-        let listed = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("its descriptors");
-        let number =
-            |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
-        let open: Vec<u64> = listed.filter_map(number).collect();
-        (0..).find(|number| !open.contains(number)).expect("one is free")
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // By its handle; it has ended already where a test has gone well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -135,7 +64,7 @@ fn an_empty_variable_in_the_environment_counts_as_unset() {
 
 #[test]
 fn a_log_that_nobody_reads_stops_nothing() {
-    let mut running = Running::start(&["--log", "debug"]);
+    let mut running = Running::start(env!("CARGO_BIN_EXE_fanfare"), &["--log", "debug"]);
     // More lines than a pipe holds, and nobody takes one.
     for _ in 0..600 {
         let mut refused = Raw::connect(running.address);
@@ -197,7 +126,10 @@ fn help_and_version_go_to_standard_output() {
 
 #[test]
 fn the_first_lines_name_version_addresses_workers_and_limits() {
-    let running = Running::start(&["--listen", "[::1]:0", "--max-connections", "77", "--pin", "off"]);
+    let running = Running::start(
+        env!("CARGO_BIN_EXE_fanfare"),
+        &["--listen", "[::1]:0", "--max-connections", "77", "--pin", "off"],
+    );
     let start = running.start.concat();
     let version = format!("fanfare {}", env!("CARGO_PKG_VERSION"));
     for part in
@@ -210,7 +142,7 @@ fn the_first_lines_name_version_addresses_workers_and_limits() {
 #[test]
 fn a_signal_closes_everyone_with_1001_and_ends_with_status_0() {
     for signal in [Signal::TERM, Signal::INT] {
-        let running = Running::start(&[]);
+        let running = Running::start(env!("CARGO_BIN_EXE_fanfare"), &[]);
         let mut clients: Vec<Raw> = (0..5).map(|_| Raw::open(running.address, "/echo")).collect();
         clients[0].round_trip(b"before");
         running.signal(signal);
@@ -226,7 +158,8 @@ fn a_signal_closes_everyone_with_1001_and_ends_with_status_0() {
 
 #[test]
 fn a_second_signal_ends_it_at_once_with_status_1() {
-    let mut running = Running::start(&["--drain", "60s", "--close-timeout", "60s"]);
+    let mut running =
+        Running::start(env!("CARGO_BIN_EXE_fanfare"), &["--drain", "60s", "--close-timeout", "60s"]);
     let mut stubborn = Raw::open(running.address, "/echo");
     running.signal(Signal::TERM);
     // It has been told and does not leave.
@@ -240,7 +173,8 @@ fn a_second_signal_ends_it_at_once_with_status_1() {
 
 #[test]
 fn the_bytes_of_a_peer_break_no_log_line() {
-    let mut running = Running::start(&["--log", "trace", "--allow-origin", "http://good"]);
+    let mut running =
+        Running::start(env!("CARGO_BIN_EXE_fanfare"), &["--log", "trace", "--allow-origin", "http://good"]);
     let valid = upgrade_request("/echo");
     for request in [
         valid.replace("/echo", "/\u{1b}[31m"),
@@ -272,7 +206,7 @@ fn the_bytes_of_a_peer_break_no_log_line() {
 #[cfg(target_os = "linux")]
 #[test]
 fn without_descriptors_new_connections_are_refused_and_old_ones_live_on() {
-    let mut running = Running::start(&[]);
+    let mut running = Running::start(env!("CARGO_BIN_EXE_fanfare"), &[]);
     let mut old: Vec<Raw> = (0..10).map(|_| Raw::open(running.address, "/echo")).collect();
     // Accept itself fails from now on; what is open stays open.
     let pid = Pid::from_child(&running.child);

@@ -15,6 +15,7 @@ use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Message, WebSocket};
 
 pub mod door;
+pub mod running;
 
 /// Waiting longer than this is a failure, never a result.
 pub const PATIENCE: Duration = Duration::from_secs(20);
