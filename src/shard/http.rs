@@ -194,7 +194,12 @@ impl<S> Core<S> {
         exchange: &Exchange<'_>,
         refusal: &Refusal,
     ) -> Step {
-        let (head_only, persistence) = (exchange.head_only(), self.persistence(exchange));
+        let persistence = match refusal.status {
+            // A key costs a connection to try, and those are counted by address.
+            401 => Persistence::Close,
+            _ => self.persistence(exchange),
+        };
+        let head_only = exchange.head_only();
         session.outbound.push_response(&mut self.arena, RESPONSE_BYTES, |out| {
             refusal.push_response(out, head_only, persistence);
         });

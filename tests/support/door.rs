@@ -163,11 +163,6 @@ impl Raw {
         }
     }
 
-    /// Reads so many bytes over.
-    pub fn skip(&mut self, count: usize) {
-        self.take(count);
-    }
-
     /// Sends a request and reads the whole response.
     pub fn ask(&mut self, line: &str, headers: &str, body: &[u8]) -> (Head, String) {
         self.send(&request(line, headers, body));
