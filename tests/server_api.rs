@@ -340,7 +340,8 @@ fn paths_methods_and_bodies_that_are_none_are_refused_as_others() {
 
 #[test]
 fn a_page_of_another_origin_may_not_call() {
-    let server = TestServer::start(config());
+    let allow_origin = vec!["http://a".parse().expect("an origin")];
+    let server = TestServer::start(Config { allow_origin, ..config() });
     let mut http = Raw::connect(server.address());
     let (head, _) = http.ask("POST /api/info", "Origin: http://a\r\n", b"{}");
     let allowed = head.header("access-control-allow-origin");

@@ -7,7 +7,9 @@ use std::str::FromStr;
 
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::protocol::{Refusal, Request};
+use super::OriginPolicy;
+use super::origin::split_authority;
+use crate::protocol::{Refusal, Request, shown};
 
 /// The shortest key in bytes: 16 hexadecimal digits are the least that nobody tries out over a
 /// network.
@@ -18,6 +20,9 @@ pub const API_KEY_BYTES_MAX: usize = 256;
 
 /// The most keys: each request is compared with all of them.
 pub const API_KEYS_MAX: usize = 1000;
+
+/// Characters of a host that are shown in a refusal.
+const SHOWN_HOST_CHARS_MAX: usize = 200;
 
 /// The keys of `--api-key-file`, at least one.
 #[derive(Clone)]
@@ -169,23 +174,50 @@ fn unauthorized(seen: &str) -> Refusal {
 ///
 /// # Errors
 ///
-/// What [`ApiKeys::check`] refuses; without keys 403 on other listeners, which names the flag.
+/// What [`ApiKeys::check`] refuses; without keys 403 on other listeners, and for a page of a host by name that
+/// is not in `origins`: any name can be made to lead to a loopback address, and its page is then here as one
+/// of the same host. Both name the flags.
 pub fn authorize(
     keys: Option<&ApiKeys>,
     trusted_listener: bool,
+    origins: &OriginPolicy,
     request: &Request<'_>,
 ) -> Result<(), Refusal> {
     match keys {
         Some(keys) => {
             keys.check(&mut request.headers_named("X-API-Key"), &mut request.headers_named("Authorization"))
         }
-        None if trusted_listener => Ok(()),
+        None if trusted_listener => match request.origin() {
+            Some(origin) if !is_of_this_machine(request.host()) && !origins.lists(origin) => {
+                let host = shown(request.host().as_bytes(), SHOWN_HOST_CHARS_MAX);
+                Err(Refusal::new(
+                    403,
+                    format!(
+                        "a page of {host} asked to publish, to list or for the server API on a server without keys; pages of \
+                         localhost and of addresses may, others with --allow-origin, and everybody with a key of \
+                         --api-key-file"
+                    ),
+                ))
+            }
+            _ => Ok(()),
+        },
         None => Err(Refusal::new(
             403,
             "publishing, listing and the server API were asked for over HTTP on a public listener of a server \
              without keys; they are allowed on loopback and unix listeners, and elsewhere with --api-key-file FILE",
         )),
     }
+}
+
+/// Whether a host with or without a port is an address or `localhost`, which no name service decides about
+/// (RFC 6761 §6.3).
+fn is_of_this_machine(host: &str) -> bool {
+    let Some((host, _)) = split_authority(host) else { return false };
+    // No name ends in a number (URL standard §3.5).
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_number = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
+    let is_address = host.starts_with('[') || is_number;
+    is_address || last == "localhost"
 }
 
 #[cfg(test)]
@@ -265,7 +297,12 @@ mod tests {
     fn an_api_key_of_its_own_header_counts_alone() {
         let keys = keys();
         let check = |lines: &str| {
-            authorize(Some(&keys), true, &request(&format!("POST /api/info HTTP/1.1\r\n{lines}")))
+            authorize(
+                Some(&keys),
+                true,
+                &OriginPolicy::default(),
+                &request(&format!("POST /api/info HTTP/1.1\r\n{lines}")),
+            )
         };
         for key in [KEY, OTHER] {
             assert_eq!(check(&format!("x-api-key: {key}")), Ok(()));
@@ -316,17 +353,41 @@ mod tests {
         let with = request(&format!("POST /rooms/a HTTP/1.1\r\nauthorization: Bearer {KEY}"));
         let without = request("POST /rooms/a HTTP/1.1");
         for trusted in [false, true] {
-            assert_eq!(authorize(Some(&keys), trusted, &with), Ok(()));
-            assert_eq!(authorize(Some(&keys), trusted, &without).unwrap_err().status, 401);
+            let authorize =
+                |request: &Request<'_>| authorize(Some(&keys), trusted, &OriginPolicy::default(), request);
+            assert_eq!(authorize(&with), Ok(()));
+            assert_eq!(authorize(&without).unwrap_err().status, 401);
         }
     }
 
     #[test]
     fn without_keys_only_trusted_listeners_are_open() {
         let request = request("POST /rooms/a HTTP/1.1");
-        assert_eq!(authorize(None, true, &request), Ok(()));
-        let refusal = authorize(None, false, &request).unwrap_err();
+        assert_eq!(authorize(None, true, &OriginPolicy::default(), &request), Ok(()));
+        let refusal = authorize(None, false, &OriginPolicy::default(), &request).unwrap_err();
         assert_eq!(refusal.status, 403);
         assert!(refusal.body.contains("--api-key-file"));
+    }
+
+    #[test]
+    fn a_host_is_of_this_machine_if_it_is_no_name_but_localhost() {
+        for (host, expected) in [
+            ("localhost", true),
+            ("LocalHost:9001", true),
+            ("chat.localhost", true),
+            ("127.0.0.1:9001", true),
+            ("203.0.113.7", true),
+            ("[::1]:9001", true),
+            ("evil.example", false),
+            ("localhost.evil.example:9001", false),
+            ("127.0.0.1.evil.example", false),
+            ("1.example", false),
+            ("notlocalhost", false),
+            ("localhost.", false),
+            ("evil.example:80:80", false),
+            ("", false),
+        ] {
+            assert_eq!(is_of_this_machine(host), expected, "{host}");
+        }
     }
 }

@@ -69,7 +69,7 @@ impl WebOrigin {
 }
 
 /// Host in lower case and port of `host`, `host:port` or `[v6]:port`.
-fn split_authority(authority: &str) -> Option<(String, Option<u16>)> {
+pub(super) fn split_authority(authority: &str) -> Option<(String, Option<u16>)> {
     let after_v6 = authority.rfind(']').map_or(0, |at| at + 1);
     let (host, port) = match authority[after_v6..].rfind(':') {
         Some(at) => (&authority[..after_v6 + at], Some(&authority[after_v6 + at + 1..])),
@@ -126,20 +126,23 @@ impl OriginPolicy {
         ))
     }
 
-    fn allows(&self, origin: &[u8], host: &str) -> bool {
-        if self.allowed.contains(&OriginRule::Any) {
-            return true;
-        }
-        let Ok(text) = str::from_utf8(origin) else { return false };
-        if text == "null" {
-            return self.allowed.contains(&OriginRule::Null);
-        }
-        let Some(seen) = WebOrigin::parse(text) else { return false };
-        let same_host = split_authority(host).is_some_and(|(host, port)| {
-            host == seen.host && port.or(default_port(&seen.scheme)) == Some(seen.port)
-        });
-        same_host || self.allowed.iter().any(|rule| matches!(rule, OriginRule::Web(web) if *web == seen))
+    /// Whether an origin is in the list, whatever host was asked for.
+    pub fn lists(&self, origin: &[u8]) -> bool {
+        let seen = str::from_utf8(origin).ok().and_then(|text| text.parse().ok());
+        self.allowed.iter().any(|rule| *rule == OriginRule::Any || Some(rule) == seen.as_ref())
     }
+
+    fn allows(&self, origin: &[u8], host: &str) -> bool {
+        self.lists(origin) || is_of_host(origin, host)
+    }
+}
+
+/// Whether an origin is that of pages of `host`, with or without a port.
+fn is_of_host(origin: &[u8], host: &str) -> bool {
+    let Some(seen) = str::from_utf8(origin).ok().and_then(WebOrigin::parse) else { return false };
+    split_authority(host).is_some_and(|(host, port)| {
+        host == seen.host && port.or(default_port(&seen.scheme)) == Some(seen.port)
+    })
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ impl<S> Core<S> {
             return Ok(());
         }
         let plan = self.router.plan();
-        let decided = authorize(plan.api_keys.as_deref(), session.trusted, request);
+        let decided = authorize(plan.api_keys.as_deref(), session.trusted, &plan.origins, request);
         decided.map_err(|refusal| with_headers(refusal, headers.clone()))
     }
 

@@ -99,8 +99,7 @@ fn each_connection_is_one_line_of_the_log_whatever_its_peer_says() {
 
 #[test]
 fn a_room_of_a_strange_name_is_named_in_one_line() {
-    let flags =
-        ["--log", "info", "--history-messages", "1", "--send-buffer", "4KiB"];
+    let flags = ["--log", "info", "--history-messages", "1", "--send-buffer", "4KiB"];
     let mut running = Running::start(env!("CARGO_BIN_EXE_fanfare"), &flags);
     let name = "\u{202e}\u{2028}\u{feff}\"quoted\" \\ name";
     let target = format!("/rooms/{}", encoded(name));

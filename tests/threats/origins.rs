@@ -97,8 +97,52 @@ fn every_door_opens_to_its_own_page_and_to_programs() {
         for origins in [&[][..], &[own[0].as_str()], &[own[1].as_str()], &[upper.as_str()]] {
             let answer = answer(&mut server, &from(origins, &door));
             let status = split_response(answer.as_bytes()).0;
-            assert!(matches!(status, 101 | 200), "{status}: {origins:?} {}", door.escape_ascii());
+            let by_name = needs_key(&door) && !origins.is_empty();
+            let expected = if by_name { 403..=403 } else { 101..=200 };
+            assert!(expected.contains(&status), "{status}: {origins:?} {}", door.escape_ascii());
         }
+        server.finish();
+    }
+}
+
+/// Whether a door publishes, lists, or is the server API: where there are keys, it needs one.
+fn needs_key(door: &[u8]) -> bool {
+    door.starts_with(b"POST ") || door.starts_with(b"GET /rooms HTTP")
+}
+
+/// The same request to another host.
+fn at_host(door: &[u8], host: &str) -> Vec<u8> {
+    let text = String::from_utf8(door.to_vec()).expect("ASCII");
+    text.replacen(&format!("Host: {HOST}"), &format!("Host: {host}"), 1).into_bytes()
+}
+
+#[test]
+fn a_page_whose_name_leads_to_this_machine_may_do_nothing_that_a_key_is_for() {
+    let guarded: Vec<Vec<u8>> = doors().into_iter().filter(|door| needs_key(door)).collect();
+    assert_eq!(guarded.len(), 4);
+    let listed =
+        Config { allow_origin: vec!["http://app.example:9001".parse().unwrap()], ..Config::default() };
+    for (config, host, allowed) in [
+        (Config::default(), "rebound.evil.example:9001", false),
+        (Config::default(), "127.0.0.1.evil.example:9001", false),
+        (Config::default(), "localhost.evil.example:9001", false),
+        (Config::default(), "localhost:9001", true),
+        (Config::default(), "127.0.0.1:9001", true),
+        (Config::default(), "[::1]:9001", true),
+        (listed.clone(), "app.example:9001", true),
+        (listed, "other.example:9001", false),
+    ] {
+        let mut server = everything(1, &config);
+        for door in &guarded {
+            let answer = answer(&mut server, &from(&[&format!("http://{host}")], &at_host(door, host)));
+            let status = split_response(answer.as_bytes()).0;
+            assert_eq!(status, if allowed { 200 } else { 403 }, "{host}: {answer}");
+            assert!(
+                allowed || answer.contains("--api-key-file") && answer.contains("--allow-origin"),
+                "{answer}"
+            );
+        }
+        assert_eq!(server.counter(Counter::Publications), if allowed { 3 } else { 0 }, "{host}");
         server.finish();
     }
 }

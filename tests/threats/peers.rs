@@ -19,6 +19,7 @@ pub fn everything(shards: usize, config: &Config) -> Server {
     let Config { member_publish, ping_interval, command_rate, .. } = *config;
     let settings = ClientProtocolSettings { member_publish, ping_interval, command_rate };
     let mut plan = RouterPlan::default();
+    plan.origins.allowed.clone_from(&config.allow_origin);
     plan.add_endpoint(SDK, Arc::new(move |_| Box::new(ClientProtocol::new(settings))));
     Server::with_rooms(shards, config.settings(), config.mailbox_bytes, plan, config.room_settings())
 }
