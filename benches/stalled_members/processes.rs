@@ -98,18 +98,13 @@ impl ClientProcess {
         let input = child.stdin.take().expect("it is piped");
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
         std::thread::spawn(move || {
-            let mut has_reported = false;
             for line in output.lines().map_while(Result::ok).filter(|line| !line.is_empty()) {
                 let event = parse(process, &line).unwrap_or(Event::Failed { process });
-                has_reported |= matches!(event, Event::Result(_));
                 if events.send(event).is_err() {
                     return;
                 }
             }
-            // Behind its report it ends, maybe before others have reported.
-            if !has_reported {
-                let _ = events.send(Event::Failed { process });
-            }
+            let _ = events.send(Event::Failed { process });
         });
         ClientProcess { _process: Owned(child), input }
     }
