@@ -6,12 +6,17 @@ use crate::common::{Frame, ping, pong};
 use crate::counting::asked;
 use crate::peers::{assert_served, everything, open_crowd};
 
+/// What bounds the rate stands elsewhere; here it is what they cost if they are let through.
+fn unlimited() -> Config {
+    Config { ping_rate: 1 << 20, byte_rate: 1 << 30, ..Config::default() }
+}
+
 const BURST: usize = 1_000;
 const BURSTS: usize = 100;
 
 #[test]
 fn pings_of_a_peer_that_never_reads_cost_one_pong_to_the_byte() {
-    let mut server = everything(1, &Config::default());
+    let mut server = everything(1, &unlimited());
     let neighbour = server.connect(0, "/echo");
     let burst = ping(&[7; 125]).repeat(BURST);
     let flood = open_crowd(&mut server, "/echo", 1, burst.len(), 1 << 10)[0];
@@ -38,7 +43,7 @@ fn pings_of_a_peer_that_never_reads_cost_one_pong_to_the_byte() {
 
 #[test]
 fn unasked_pongs_cost_nothing_and_are_not_answered() {
-    let mut server = everything(1, &Config::default());
+    let mut server = everything(1, &unlimited());
     let burst = pong(&[7; 125]).repeat(BURST);
     let flood = open_crowd(&mut server, "/echo", 1, burst.len(), 1 << 10)[0];
     for _ in 0..BURSTS {
