@@ -1,0 +1,467 @@
+//! One run: a server, its client processes, and what was seen of both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use fanfare::reactor::MonotonicClock;
+use fanfare::time::Time;
+use rustix::process::Signal;
+
+use super::clients::{ClientProcess, Heard, Launcher};
+use super::kernel::{self, Memory, Overflows, Sockets};
+use super::server::{LogBook, ServerProcess};
+use super::state::{Sample, State};
+use crate::load::cast::Cast;
+use crate::load::latency::Latency;
+use crate::load::wire::{Begin, Said, Tell};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Listing every socket of the machine takes longer than all other looks together.
+const SOCKETS_EVERY: u64 = 10;
+/// Between two looks at something that is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long the end of a run may wait for any one thing.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Source addresses of one process: enough ports even if every connection lasts for a moment only.
+const SOURCES: u8 = 8;
+
+/// How a run is set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub launcher: Launcher,
+    /// Client processes.
+    pub processes: usize,
+    /// Flags of the server beside its address and its log.
+    pub flags: Vec<String>,
+    /// Where it listens; port 0 for a free one.
+    pub listen: String,
+    /// Connections that all clients together begin in a second at most.
+    pub connects_per_second: u32,
+    pub seed: u64,
+    /// Set from outside to end early.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Setup {
+    pub fn new(launcher: Launcher) -> Setup {
+        Setup {
+            launcher,
+            processes: 2,
+            flags: Vec::new(),
+            listen: "127.0.0.1:0".to_owned(),
+            connects_per_second: 2_000,
+            seed: 1,
+            stop: Arc::default(),
+        }
+    }
+}
+
+/// What a cast did in a while.
+#[derive(Clone, Debug, Default)]
+pub struct CastWindow {
+    pub latency: Latency,
+    /// From connecting to the end of the handshake.
+    pub connect: Latency,
+    pub sent: u64,
+    pub received: u64,
+}
+
+/// What all casts did in a while.
+#[derive(Clone, Debug, Default)]
+pub struct Window {
+    pub seconds: f64,
+    pub casts: BTreeMap<String, CastWindow>,
+}
+
+impl Window {
+    /// The latency of a cast; an empty one if it is not known.
+    pub fn latency(&self, cast: &str) -> Latency {
+        self.casts.get(cast).map(|window| window.latency.clone()).unwrap_or_default()
+    }
+}
+
+/// A cast's account at the end.
+#[derive(Clone, Debug, Default)]
+pub struct CastOutcome {
+    pub name: String,
+    pub count: usize,
+    pub honest: bool,
+    pub sent: u64,
+    pub received: u64,
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// Everything that a run has shown.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub samples: Vec<Sample>,
+    pub casts: Vec<CastOutcome>,
+    /// What clients found wrong, the first ones in words.
+    pub violations: u64,
+    pub complaints: Vec<String>,
+    /// What kept the run from going as it should.
+    pub failures: Vec<String>,
+    pub interrupted: bool,
+    /// Latencies of honest members over the whole run.
+    pub latency: Latency,
+    pub base_memory: Memory,
+    pub end_memory: Memory,
+    pub base_descriptors: usize,
+    pub end_descriptors: usize,
+    /// Sockets of the server when everybody had left.
+    pub end_sockets: Sockets,
+    /// Sockets that were in `CLOSE_WAIT` at two looks in a row.
+    pub close_wait_stuck: usize,
+    pub overflows_before: Overflows,
+    pub overflows_after: Overflows,
+    /// Slow readers that were cut, unread, for a cause that only the log knows; and those it does not know.
+    pub told_by_log: BTreeMap<String, u64>,
+    pub untold: Vec<SocketAddr>,
+    pub exit_code: Option<i32>,
+    pub log: LogBook,
+}
+
+/// A run that goes on.
+pub struct Load {
+    pub server: ServerProcess,
+    clients: Vec<ClientProcess>,
+    heard: Receiver<Heard>,
+    pub state: State,
+    setup: Setup,
+    clock: MonotonicClock,
+    began: Time,
+    sample_at: Time,
+    last: Cumulative,
+    casts: Vec<Cast>,
+    rooms: BTreeMap<String, u64>,
+    rooms_heard: BTreeSet<usize>,
+    settled: bool,
+    ending: bool,
+    pub outcome: Outcome,
+}
+
+/// Counts at the last sample.
+#[derive(Debug, Default)]
+struct Cumulative {
+    at: Time,
+    sent: u64,
+    received: u64,
+    workers: Vec<f64>,
+    others: f64,
+    clients: f64,
+    causes: BTreeMap<String, u64>,
+    close_wait: BTreeSet<String>,
+}
+
+impl Load {
+    /// Starts a server and its client processes; nobody connects yet.
+    pub fn start(setup: &Setup) -> Load {
+        let server = ServerProcess::start(&setup.listen, setup.flags.iter().map(String::as_str));
+        let (sender, heard) = channel();
+        let clock = MonotonicClock::start();
+        let mut load = Load {
+            clients: Vec::new(),
+            heard,
+            state: State::new(setup.processes),
+            setup: setup.clone(),
+            began: clock.now(),
+            sample_at: Time::ZERO,
+            clock,
+            last: Cumulative::default(),
+            casts: Vec::new(),
+            rooms: BTreeMap::new(),
+            rooms_heard: BTreeSet::new(),
+            settled: false,
+            ending: false,
+            outcome: Outcome::default(),
+            server,
+        };
+        load.find_base();
+        for process in 0..setup.processes {
+            let number = process as u8 + 1;
+            let begin = Begin {
+                process,
+                server: load.server.address,
+                server_process: load.server.id(),
+                sources: (1..=SOURCES).map(|host| Ipv4Addr::new(127, 0, number, host)).collect(),
+                connects_per_second: (setup.connects_per_second / setup.processes as u32).max(1),
+                seed: setup.seed.wrapping_add(process as u64),
+            };
+            load.clients.push(ClientProcess::start(&setup.launcher, &begin, sender.clone()));
+        }
+        load.began = load.clock.now();
+        load.sample_at = load.began + SECOND;
+        load.last.at = load.began;
+        load
+    }
+
+    /// What the server holds before anybody comes: once it no longer changes.
+    fn find_base(&mut self) {
+        let (mut same, mut last) = (0, 0);
+        while same < 5 {
+            let _ = self.heard.recv_timeout(LOOK_EVERY / 2);
+            let descriptors = kernel::descriptors(self.server.id());
+            same = if descriptors == last { same + 1 } else { 0 };
+            last = descriptors;
+        }
+        self.outcome.base_descriptors = last;
+        self.outcome.base_memory = kernel::memory(self.server.id());
+        self.outcome.overflows_before = kernel::overflows(self.server.address.port());
+    }
+
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// Seconds since the run began.
+    pub fn seconds(&self) -> f64 {
+        self.now().since(self.began).as_secs_f64()
+    }
+
+    /// Whether it was told from outside to end.
+    pub fn is_interrupted(&self) -> bool {
+        self.setup.stop.load(Ordering::Relaxed)
+    }
+
+    /// Notes what keeps the run from going as it should.
+    pub fn fail(&mut self, what: String) {
+        self.outcome.failures.push(what);
+    }
+
+    /// Spreads a cast over the processes.
+    pub fn begin(&mut self, cast: &Cast) {
+        if cast.role.is_honest() {
+            self.state.add_honest(&cast.name);
+        }
+        self.casts.push(cast.clone());
+        let processes = self.clients.len();
+        for (process, client) in self.clients.iter_mut().enumerate() {
+            client.tell(&Tell::Start(cast.share(process, processes)));
+        }
+    }
+
+    /// Takes a cast off: the honest close, the others just go.
+    pub fn stop(&mut self, cast: &str) {
+        self.tell(&Tell::Stop(cast.to_owned()));
+    }
+
+    /// Closes with these codes are none of the server's faults from now on, 0 for an end without one.
+    pub fn tolerate(&mut self, codes: &[u16]) {
+        self.tell(&Tell::Tolerate(codes.to_vec()));
+    }
+
+    fn tell(&mut self, tell: &Tell) {
+        for client in &mut self.clients {
+            client.tell(tell);
+        }
+    }
+
+    /// Lets the run go on for so long, or until it is told to end.
+    pub fn run_for(&mut self, duration: Duration) {
+        let end = self.now() + duration;
+        while self.now() < end && !self.is_interrupted() {
+            self.step(end);
+        }
+    }
+
+    /// Lets the run go on until something is reached; notes a failure if that takes longer than `patience`.
+    pub fn until(&mut self, what: &str, patience: Duration, reached: impl Fn(&State) -> bool) -> bool {
+        let end = self.now() + patience;
+        while !reached(&self.state) {
+            if self.now() >= end {
+                self.fail(format!("{what}: not within {patience:?}"));
+                return false;
+            }
+            if self.server.has_ended() {
+                self.fail(format!("{what}: the server has ended"));
+                return false;
+            }
+            if self.is_interrupted() && !self.ending {
+                return false;
+            }
+            self.step(end);
+        }
+        true
+    }
+
+    /// Latencies and counts of each cast over so long.
+    pub fn measure(&mut self, duration: Duration) -> Window {
+        self.state.take_windows();
+        let (began, names) = (self.now(), self.state.names());
+        let counts = |state: &State, name: &str| (state.sent(name), state.received(name));
+        let before: Vec<(u64, u64)> = names.iter().map(|name| counts(&self.state, name)).collect();
+        self.run_for(duration);
+        let seconds = self.now().since(began).as_secs_f64();
+        let mut latencies = self.state.take_windows();
+        let window = |(name, (sent, received)): (String, (u64, u64))| {
+            let (latency, connect) = latencies.remove(&name).unwrap_or_default();
+            let after = counts(&self.state, &name);
+            let window = CastWindow { latency, connect, sent: after.0 - sent, received: after.1 - received };
+            (name, window)
+        };
+        Window { seconds, casts: names.into_iter().zip(before).map(window).collect() }
+    }
+
+    /// Takes one report, or the time that has come.
+    fn step(&mut self, until: Time) {
+        let now = self.now();
+        let next = until.min(self.sample_at).min(now + LOOK_EVERY);
+        match self.heard.recv_timeout(next.since(now)) {
+            Ok((process, Some(Said::Report(report)))) => self.state.take(process, report),
+            Ok((process, Some(Said::Rooms(rooms)))) => {
+                self.rooms_heard.insert(process);
+                for (room, offset) in rooms {
+                    let known = self.rooms.entry(room).or_default();
+                    *known = offset.max(*known);
+                }
+            }
+            Ok((process, None)) => self.fail(format!("client process {process} has ended")),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
+        if self.now() >= self.sample_at {
+            self.sample();
+            self.sample_at = (self.sample_at + SECOND).max(self.now());
+        }
+    }
+
+    fn sample(&mut self) {
+        let now = self.now();
+        let process = self.server.id();
+        let (workers, others) = kernel::worker_seconds(process);
+        let clients = self.clients.iter().map(|client| kernel::process_seconds(client.id())).sum();
+        let causes = self.server.log().causes.clone();
+        let elapsed = now.since(self.last.at).as_secs_f64();
+        let rate = |count: u64, before: u64| count.saturating_sub(before) as f64 / elapsed;
+        let part = |seconds: f64, before: f64| ((seconds - before) / elapsed).max(0.0);
+        let before = |worker: usize| self.last.workers.get(worker).copied().unwrap_or_default();
+        let latency = self.state.take_second();
+        let latency_ms = (latency.count() > 0)
+            .then(|| [latency.quantile_ms(0.5), latency.quantile_ms(0.99), latency.max_ms()]);
+        self.outcome.latency.add(&latency);
+        let (sent, received) = (self.state.sent_in_all(), self.state.received_in_all());
+        let of_cause = |(cause, count): (&String, &u64)| {
+            let before = self.last.causes.get(cause).copied().unwrap_or_default();
+            (cause.clone(), rate(*count, before))
+        };
+        let sample = Sample {
+            at: now.since(self.began).as_secs_f64(),
+            open: self.state.open_in_all(),
+            honest_open: self.state.honest_open(),
+            sent: rate(sent, self.last.sent),
+            received: rate(received, self.last.received),
+            latency_ms,
+            memory: kernel::memory(process),
+            descriptors: kernel::descriptors(process),
+            workers: workers.iter().enumerate().map(|(at, seconds)| part(*seconds, before(at))).collect(),
+            others: part(others, self.last.others),
+            clients: part(clients, self.last.clients),
+            shards: self.state.shards(),
+            causes: causes.iter().map(of_cause).collect(),
+        };
+        let mut close_wait = std::mem::take(&mut self.last.close_wait);
+        if (self.outcome.samples.len() as u64).is_multiple_of(SOCKETS_EVERY) {
+            let sockets = kernel::sockets(self.server.address.port());
+            self.outcome.close_wait_stuck += sockets.close_wait.intersection(&close_wait).count();
+            close_wait = sockets.close_wait;
+        }
+        self.outcome.samples.push(sample);
+        self.last = Cumulative { at: now, sent, received, workers, others, clients, causes, close_wait };
+    }
+
+    /// Publishers stop, and everybody gets what is still on its way; who does not is a violation.
+    pub fn settle(&mut self) {
+        self.settled = true;
+        self.ending = true;
+        self.tell(&Tell::Quiet);
+        let quiet = |state: &State| state.is_at_stage(1) && state.unsettled() == 0;
+        let mut is_whole = self.until("publishers have all of their own messages back", PATIENCE, quiet);
+        self.tell(&Tell::Rooms);
+        let end = self.now() + PATIENCE;
+        while self.rooms_heard.len() < self.clients.len() && self.now() < end {
+            self.step(end);
+        }
+        let goals = self.rooms.clone();
+        self.tell(&Tell::Goals(goals));
+        let reached = |state: &State| state.is_at_stage(2) && state.unsettled() == 0;
+        is_whole &= self.until("everybody has every message", PATIENCE, reached);
+        if !is_whole {
+            self.tell(&Tell::Blame);
+            self.until("it is said who lacks what", PATIENCE, |state| state.is_at_stage(3));
+        }
+    }
+
+    /// Ends the run: everybody leaves, the server comes back to its base and is stopped by a signal.
+    pub fn finish(mut self) -> Outcome {
+        self.outcome.interrupted = self.is_interrupted();
+        if !self.settled {
+            self.settle();
+        }
+        let names: Vec<String> = self.casts.iter().map(|cast| cast.name.clone()).collect();
+        for name in &names {
+            self.stop(name);
+        }
+        self.until("everybody has left", PATIENCE, |state| state.players_in_all() == 0);
+        self.await_base();
+        self.account(&names);
+        self.clients.clear();
+        self.server.signal(Signal::TERM);
+        self.outcome.exit_code = self.server.wait();
+        self.explain_untold();
+        self.outcome
+    }
+
+    /// Waits until the server has nothing left of anybody.
+    fn await_base(&mut self) {
+        let (process, port) = (self.server.id(), self.server.address.port());
+        let end = self.now() + PATIENCE;
+        loop {
+            self.outcome.end_descriptors = kernel::descriptors(process);
+            self.outcome.end_sockets = kernel::sockets(port);
+            let is_base = self.outcome.end_descriptors <= self.outcome.base_descriptors
+                && self.outcome.end_sockets.states.is_empty();
+            if is_base || self.now() >= end {
+                break;
+            }
+            let next = self.now() + LOOK_EVERY;
+            self.step(next);
+        }
+        self.outcome.end_memory = kernel::memory(process);
+        self.outcome.overflows_after = kernel::overflows(port);
+        self.outcome.overflows_after.exact &= self.outcome.overflows_before.exact;
+    }
+
+    fn account(&mut self, names: &[String]) {
+        let state = &mut self.state;
+        self.outcome.violations = state.violations();
+        self.outcome.complaints = std::mem::take(&mut state.complaints);
+        self.outcome.untold = std::mem::take(&mut state.untold);
+        for name in names.iter().collect::<BTreeSet<_>>() {
+            let casts = || self.casts.iter().filter(|cast| cast.name == *name);
+            self.outcome.casts.push(CastOutcome {
+                name: name.clone(),
+                count: casts().map(|cast| cast.count).sum(),
+                honest: casts().all(|cast| cast.role.is_honest()),
+                sent: state.sent(name),
+                received: state.received(name),
+                counts: state.counts(name),
+            });
+        }
+    }
+
+    /// Whoever was cut without having read why is in the server's log.
+    fn explain_untold(&mut self) {
+        self.outcome.log = std::mem::take(&mut self.server.log());
+        let (log, told) = (&mut self.outcome.log, &mut self.outcome.told_by_log);
+        self.outcome.untold.retain(|address| match log.cuts.remove(address) {
+            Some(cause) => {
+                *told.entry(cause).or_default() += 1;
+                false
+            }
+            None => true,
+        });
+    }
+}

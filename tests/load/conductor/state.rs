@@ -1,0 +1,187 @@
+//! What the client processes have reported, added up.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::kernel::Memory;
+use crate::load::latency::Latency;
+use crate::load::wire::{CastReport, Report};
+
+/// Violations that are kept in words.
+const COMPLAINTS_MAX: usize = 50;
+
+/// What one second of the run was like.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// Seconds since the run began.
+    pub at: f64,
+    /// Open connections, and of them those of honest casts.
+    pub open: u64,
+    pub honest_open: u64,
+    /// Messages a second to and from the server.
+    pub sent: f64,
+    pub received: f64,
+    /// Milliseconds from when a message was meant to be sent to when an honest member has read it; `None`
+    /// without messages.
+    pub latency_ms: Option<[f64; 3]>,
+    pub memory: Memory,
+    pub descriptors: usize,
+    /// Part of a core that each worker has used, and all other threads of the server together.
+    pub workers: Vec<f64>,
+    pub others: f64,
+    /// Part of a core that the clients have used together.
+    pub clients: f64,
+    /// Open WebSockets on each shard.
+    pub shards: Vec<u64>,
+    /// Ends of connections a second, by cause.
+    pub causes: BTreeMap<String, f64>,
+}
+
+/// Everything that is known about the clients.
+#[derive(Debug, Default)]
+pub struct State {
+    /// The latest report of each process.
+    reports: Vec<Report>,
+    honest: Vec<String>,
+    /// Latencies of each cast since they were last taken.
+    windows: BTreeMap<String, (Latency, Latency)>,
+    second: Latency,
+    pub complaints: Vec<String>,
+    pub untold: Vec<SocketAddr>,
+}
+
+impl State {
+    pub fn new(processes: usize) -> State {
+        State { reports: (0..processes).map(|_| Report::default()).collect(), ..State::default() }
+    }
+
+    /// Latencies of this cast count for everybody's from now on.
+    pub fn add_honest(&mut self, cast: &str) {
+        self.honest.push(cast.to_owned());
+    }
+
+    pub fn take(&mut self, process: usize, mut report: Report) {
+        for cast in &report.casts {
+            if !self.windows.contains_key(&cast.name) {
+                self.windows.insert(cast.name.clone(), Default::default());
+            }
+            if let Some((latency, connect)) = self.windows.get_mut(&cast.name) {
+                latency.add_pairs(&cast.latency);
+                connect.add_pairs(&cast.connect);
+            }
+            if self.honest.contains(&cast.name) {
+                self.second.add_pairs(&cast.latency);
+            }
+        }
+        let room = COMPLAINTS_MAX.saturating_sub(self.complaints.len());
+        self.complaints.extend(report.complaints.drain(..).take(room));
+        self.untold.append(&mut report.untold);
+        self.reports[process] = report;
+    }
+
+    fn casts(&self) -> impl Iterator<Item = &CastReport> {
+        self.reports.iter().flat_map(|report| &report.casts)
+    }
+
+    fn sum(&self, cast: &str, what: impl Fn(&CastReport) -> u64) -> u64 {
+        self.casts().filter(|report| report.name == cast).map(what).sum()
+    }
+
+    /// Open connections of a cast.
+    pub fn open(&self, cast: &str) -> u64 {
+        self.sum(cast, |report| report.open)
+    }
+
+    /// Players of a cast that have not left for good.
+    pub fn players(&self, cast: &str) -> u64 {
+        self.sum(cast, |report| report.players)
+    }
+
+    /// How often something was counted in a cast, such as `opened` or `cut`.
+    pub fn count(&self, cast: &str, what: &str) -> u64 {
+        self.sum(cast, |report| report.counts.get(what).copied().unwrap_or_default())
+    }
+
+    /// Everything that was counted in a cast.
+    pub fn counts(&self, cast: &str) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for report in self.casts().filter(|report| report.name == cast) {
+            for (what, count) in &report.counts {
+                *counts.entry(what.clone()).or_default() += count;
+            }
+        }
+        counts
+    }
+
+    pub fn sent(&self, cast: &str) -> u64 {
+        self.sum(cast, |report| report.sent)
+    }
+
+    pub fn received(&self, cast: &str) -> u64 {
+        self.sum(cast, |report| report.received)
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        {
+            let mut names: Vec<String> = self.casts().map(|report| report.name.clone()).collect();
+            names.sort();
+            names.dedup();
+            names
+        }
+    }
+
+    pub fn players_in_all(&self) -> u64 {
+        self.casts().map(|report| report.players).sum()
+    }
+
+    pub fn open_in_all(&self) -> u64 {
+        self.casts().map(|report| report.open).sum()
+    }
+
+    pub fn honest_open(&self) -> u64 {
+        self.casts().filter(|report| self.honest.contains(&report.name)).map(|report| report.open).sum()
+    }
+
+    pub fn sent_in_all(&self) -> u64 {
+        self.casts().map(|report| report.sent).sum()
+    }
+
+    pub fn received_in_all(&self) -> u64 {
+        self.casts().map(|report| report.received).sum()
+    }
+
+    pub fn violations(&self) -> u64 {
+        self.reports.iter().map(|report| report.violations).sum()
+    }
+
+    /// Whether every process has been told so much, see [`Report::stage`].
+    pub fn is_at_stage(&self, stage: u32) -> bool {
+        self.reports.iter().all(|report| report.stage >= stage)
+    }
+
+    pub fn unsettled(&self) -> u64 {
+        self.reports.iter().map(|report| report.unsettled).sum()
+    }
+
+    /// Open WebSockets on each shard.
+    pub fn shards(&self) -> Vec<u64> {
+        let mut shards = Vec::new();
+        for report in &self.reports {
+            shards.resize(shards.len().max(report.shards.len()), 0);
+            for (shard, count) in report.shards.iter().enumerate() {
+                shards[shard] += count;
+            }
+        }
+        shards
+    }
+
+    /// Latencies of honest members since the last call.
+    pub fn take_second(&mut self) -> Latency {
+        std::mem::take(&mut self.second)
+    }
+
+    /// Latencies of messages and of handshakes of each cast since the last call.
+    pub fn take_windows(&mut self) -> BTreeMap<String, (Latency, Latency)> {
+        std::mem::take(&mut self.windows)
+    }
+}
