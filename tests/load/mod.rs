@@ -15,7 +15,8 @@
 //! load.stop("stalled");
 //! load.settle();                     // publishers stop, everybody has everything: else it is a violation
 //! let outcome = load.finish();       // clients leave, the server is back to its base and is stopped
-//! assert_eq!(verdict::judge(&outcome, &Expected::default()).failures(), ...);
+//! let verdict = verdict::judge(&outcome, &Steady::default());
+//! assert!(verdict.is_clean(), "{verdict}");
 //! ```
 //!
 //! A client process is this same program with [`client::run`] called in it; a [`Launcher`] says how. Honest
@@ -30,7 +31,11 @@ pub mod checker;
 pub mod client;
 pub mod conductor;
 pub mod latency;
+pub mod mix;
 pub mod payload;
+pub mod report;
+pub mod soak;
+pub mod verdict;
 pub mod wire;
 
 pub use cast::{Cast, Habit, Member, Publish, Role, Rooms, Slow};

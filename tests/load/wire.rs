@@ -25,6 +25,8 @@ pub enum Tell {
     Goals(BTreeMap<String, u64>),
     /// Whoever is not settled is a violation.
     Blame,
+    /// It reports at once.
+    Report,
     /// Closes with these codes are none of the server's faults from now on; 0 stands for an end without one.
     Tolerate(Vec<u16>),
     /// It ends at once.
@@ -64,8 +66,8 @@ pub struct Report {
     pub violations: u64,
     /// The first of them in words, those that are new.
     pub complaints: Vec<String>,
-    /// Which of quiet, goals and blame it has been told of: 0 to 3.
-    pub stage: u32,
+    /// How many things it has been told and has done.
+    pub told: u64,
     /// Players that are not where they should be before the end.
     pub unsettled: u64,
     /// Slow readers that were cut without having seen why: the server's log knows.

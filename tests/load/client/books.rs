@@ -68,7 +68,8 @@ pub struct Books {
     random: StdRng,
     /// Nothing more is published, nobody comes or goes.
     pub quiet: bool,
-    pub blamed: bool,
+    /// How many things it has been told and has done.
+    pub told: u64,
     /// The last offset of each room, by its number, once it is known.
     pub goals: Option<HashMap<usize, u64>>,
     pub tolerated: Vec<u16>,
@@ -89,7 +90,7 @@ impl Books {
             keys: MaskKeys::from_os(),
             random: StdRng::seed_from_u64(seed),
             quiet: false,
-            blamed: false,
+            told: 0,
             goals: None,
             tolerated: Vec::new(),
             shards: Vec::new(),
@@ -153,7 +154,7 @@ impl Books {
             shards: self.shards.clone(),
             violations: self.violations,
             complaints: std::mem::take(&mut self.complaints),
-            stage: u32::from(self.quiet) + u32::from(self.goals.is_some()) + u32::from(self.blamed),
+            told: self.told,
             unsettled,
             untold: std::mem::take(&mut self.untold),
         }

@@ -6,7 +6,7 @@ use super::http::{HeadReader, Progress, upgrade};
 use super::play::{Drop, End, Next, Play, Turn};
 
 /// Longer than the server waits for a whole head.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is sent, and what may be the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +122,8 @@ impl Play for Garbage {
                     let sent = self.sent.escape_ascii();
                     turn.violation(&format!("{:?} was answered with {}: {sent}", self.kind, head.status));
                 }
-                if head.status < 400 {
+                // Some are good enough for an answer behind which another request may come.
+                if head.header("Connection") != Some("close") {
                     turn.wants.drop = Some(Drop::Reset);
                 }
             }
@@ -131,7 +132,7 @@ impl Play for Garbage {
 
     fn woken(&mut self, turn: &mut Turn<'_>) {
         if self.give_up_at <= turn.now {
-            turn.violation(&format!("{:?} has got neither an answer nor an end", self.kind));
+            turn.violation(&format!("{:?} was not brought to an end", self.kind));
             turn.wants.drop = Some(Drop::Reset);
         } else {
             turn.wake_at(self.give_up_at);

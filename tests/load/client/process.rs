@@ -166,9 +166,15 @@ impl Process {
             Tell::Rooms => say(&Said::Rooms(self.books.last_offsets())),
             Tell::Goals(goals) => self.books.set_goals(&goals),
             Tell::Blame => self.blame(),
+            Tell::Report => {
+                self.books.told += 1;
+                self.report();
+                return true;
+            }
             Tell::Tolerate(codes) => self.books.tolerated = codes,
             Tell::End => return false,
         }
+        self.books.told += 1;
         true
     }
 
@@ -402,8 +408,6 @@ impl Process {
         for (cast, player, text) in lacking {
             self.books.complain(cast, player, &text);
         }
-        self.books.blamed = true;
-        self.report();
     }
 
     fn report(&mut self) {

@@ -241,6 +241,7 @@ impl Load {
         let processes = self.clients.len();
         for (process, client) in self.clients.iter_mut().enumerate() {
             client.tell(&Tell::Start(cast.share(process, processes)));
+            self.state.add_told(process);
         }
     }
 
@@ -255,8 +256,9 @@ impl Load {
     }
 
     fn tell(&mut self, tell: &Tell) {
-        for client in &mut self.clients {
+        for (process, client) in self.clients.iter_mut().enumerate() {
             client.tell(tell);
+            self.state.add_told(process);
         }
     }
 
@@ -377,8 +379,8 @@ impl Load {
         self.settled = true;
         self.ending = true;
         self.tell(&Tell::Quiet);
-        let quiet = |state: &State| state.is_at_stage(1) && state.unsettled() == 0;
-        let mut is_whole = self.until("publishers have all of their own messages back", PATIENCE, quiet);
+        let settled = |state: &State| state.is_current() && state.unsettled() == 0;
+        let mut is_whole = self.until("publishers have all of their own messages back", PATIENCE, settled);
         self.tell(&Tell::Rooms);
         let end = self.now() + PATIENCE;
         while self.rooms_heard.len() < self.clients.len() && self.now() < end {
@@ -386,11 +388,9 @@ impl Load {
         }
         let goals = self.rooms.clone();
         self.tell(&Tell::Goals(goals));
-        let reached = |state: &State| state.is_at_stage(2) && state.unsettled() == 0;
-        is_whole &= self.until("everybody has every message", PATIENCE, reached);
+        is_whole &= self.until("everybody has every message", PATIENCE, settled);
         if !is_whole {
             self.tell(&Tell::Blame);
-            self.until("it is said who lacks what", PATIENCE, |state| state.is_at_stage(3));
         }
     }
 
@@ -406,12 +406,25 @@ impl Load {
         }
         self.until("everybody has left", PATIENCE, |state| state.players_in_all() == 0);
         self.await_base();
+        self.hear_all();
         self.account(&names);
         self.clients.clear();
         self.server.signal(Signal::TERM);
         self.outcome.exit_code = self.server.wait();
         self.explain_untold();
         self.outcome
+    }
+
+    /// Has every process say how it stands now.
+    fn hear_all(&mut self) {
+        self.tell(&Tell::Report);
+        let end = self.now() + PATIENCE;
+        while !self.state.is_current() && self.now() < end {
+            self.step(end);
+        }
+        if !self.state.is_current() {
+            self.fail(format!("not every client process has reported within {PATIENCE:?}"));
+        }
     }
 
     /// Waits until the server has nothing left of anybody.

@@ -2,7 +2,7 @@
 
 pub mod clients;
 pub mod kernel;
-mod load;
+pub mod load;
 pub mod server;
 mod state;
 

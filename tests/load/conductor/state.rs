@@ -40,8 +40,9 @@ pub struct Sample {
 /// Everything that is known about the clients.
 #[derive(Debug, Default)]
 pub struct State {
-    /// The latest report of each process.
+    /// The latest report of each process, and how many things it has been told.
     reports: Vec<Report>,
+    told: Vec<u64>,
     honest: Vec<String>,
     /// Latencies of each cast since they were last taken.
     windows: BTreeMap<String, (Latency, Latency)>,
@@ -52,7 +53,7 @@ pub struct State {
 
 impl State {
     pub fn new(processes: usize) -> State {
-        State { reports: (0..processes).map(|_| Report::default()).collect(), ..State::default() }
+        State { reports: vec![Report::default(); processes], told: vec![0; processes], ..State::default() }
     }
 
     /// Latencies of this cast count for everybody's from now on.
@@ -154,9 +155,14 @@ impl State {
         self.reports.iter().map(|report| report.violations).sum()
     }
 
-    /// Whether every process has been told so much, see [`Report::stage`].
-    pub fn is_at_stage(&self, stage: u32) -> bool {
-        self.reports.iter().all(|report| report.stage >= stage)
+    /// A process has been told something more.
+    pub fn add_told(&mut self, process: usize) {
+        self.told[process] += 1;
+    }
+
+    /// Whether every process has reported since it has done what it was told.
+    pub fn is_current(&self) -> bool {
+        self.reports.iter().zip(&self.told).all(|(report, told)| report.told == *told)
     }
 
     pub fn unsettled(&self) -> u64 {

@@ -1,0 +1,7 @@
+//! The report of a soak: one HTML file that needs nothing else.
+
+mod page;
+mod plot;
+mod tables;
+
+pub use page::{About, html};
