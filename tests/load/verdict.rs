@@ -100,17 +100,18 @@ fn judge_clients(outcome: &Outcome, verdict: &mut Verdict) {
     let counted = |what: &str| -> u64 {
         outcome.casts.iter().filter(|cast| !cast.honest).filter_map(|cast| cast.counts.get(what)).sum()
     };
-    let told = counted("cut with 1008");
-    let by_log: u64 = outcome.told_by_log.values().sum();
-    let untold = outcome.untold.len();
+    let (told, unread) = (counted("cut with 1008"), counted("cut, the Close not read"));
+    let unknown = outcome.cut_unknown.len();
     verdict.checks.push(Check {
         name: "slow readers are cut with the stated code",
-        judged: match untold {
-            0 if told + by_log == 0 => Judged::NotJudged,
+        judged: match unknown {
+            0 if told + unread == 0 => Judged::NotJudged,
             0 => Judged::Passed,
             _ => Judged::Failed,
         },
-        detail: format!("{told} read their 1008, for {by_log} the log has the cause, {untold} unexplained"),
+        detail: format!(
+            "{told} read their 1008, {unread} broke off before it; the log knows the cause of all but {unknown}"
+        ),
     });
     let steps = match outcome.failures.as_slice() {
         [] => "all steps were reached".to_owned(),
@@ -249,7 +250,7 @@ mod tests {
             ("honest connections", |run| {
                 run.casts[0].counts.insert("cut".to_owned(), 1);
             }),
-            ("slow readers", |run| run.untold.push("127.0.0.1:1".parse().unwrap())),
+            ("slow readers", |run| run.cut_unknown.push("127.0.0.1:1".parse().unwrap())),
             ("the run went", |run| run.failures.push("it did not".to_owned())),
             ("descriptors", |run| run.end_descriptors = 1),
             ("sockets", |run| {

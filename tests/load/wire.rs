@@ -60,6 +60,8 @@ pub enum Said {
 /// What happened until now; counts are since the process began, latencies since the last report.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
+    /// When, in seconds of the clock that all processes share.
+    pub at: f64,
     pub casts: Vec<CastReport>,
     /// Open WebSockets on each shard of the server.
     pub shards: Vec<u64>,
@@ -70,8 +72,8 @@ pub struct Report {
     pub told: u64,
     /// Players that are not where they should be before the end.
     pub unsettled: u64,
-    /// Slow readers that were cut without having seen why: the server's log knows.
-    pub untold: Vec<SocketAddr>,
+    /// Slow readers that were cut, whether they have seen why or not: the server's log must know.
+    pub cut: Vec<SocketAddr>,
 }
 
 /// A cast's share of a report.

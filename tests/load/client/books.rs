@@ -74,7 +74,7 @@ pub struct Books {
     pub goals: Option<HashMap<usize, u64>>,
     pub tolerated: Vec<u16>,
     pub shards: Vec<u64>,
-    pub untold: Vec<SocketAddr>,
+    pub cut: Vec<SocketAddr>,
     violations: u64,
     complaints: Vec<String>,
 }
@@ -94,7 +94,7 @@ impl Books {
             goals: None,
             tolerated: Vec::new(),
             shards: Vec::new(),
-            untold: Vec::new(),
+            cut: Vec::new(),
             violations: 0,
             complaints: Vec::new(),
         }
@@ -148,15 +148,16 @@ impl Books {
         seen.map(|room| (room.name.clone(), room.last())).collect()
     }
 
-    pub fn report(&mut self, unsettled: u64) -> Report {
+    pub fn report(&mut self, at: f64, unsettled: u64) -> Report {
         Report {
+            at,
             casts: self.casts.iter_mut().map(Tally::report).collect(),
             shards: self.shards.clone(),
             violations: self.violations,
             complaints: std::mem::take(&mut self.complaints),
             told: self.told,
             unsettled,
-            untold: std::mem::take(&mut self.untold),
+            cut: std::mem::take(&mut self.cut),
         }
     }
 }

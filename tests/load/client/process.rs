@@ -411,8 +411,8 @@ impl Process {
     }
 
     fn report(&mut self) {
-        let unsettled = self.unsettled();
-        say(&Said::Report(self.books.report(unsettled)));
+        let (at, unsettled) = (self.now() as f64 / SECOND as f64, self.unsettled());
+        say(&Said::Report(self.books.report(at, unsettled)));
     }
 }
 

@@ -113,6 +113,10 @@ impl Play for SlowReader {
     fn ended(&mut self, end: End, turn: &mut Turn<'_>) -> Next {
         let socket = std::mem::take(&mut self.socket);
         let was_open = self.look_at != u64::MAX;
+        let is_cut = matches!(socket.closed, Some((1008, _))) || socket.closed.is_none() && was_open;
+        if is_cut && end != End::Own && !turn.books.tolerates(0) {
+            turn.books.cut.extend(turn.local);
+        }
         match (&socket.closed, end) {
             (_, End::Own) => {}
             (Some((1008, reason)), _) => {
@@ -126,7 +130,6 @@ impl Play for SlowReader {
             (None, _) if turn.books.tolerates(0) => turn.count("ended without a Close"),
             (None, End::Eof | End::Broken(_)) if was_open => {
                 turn.count("cut, the Close not read");
-                turn.books.untold.extend(turn.local);
             }
             (None, end) => turn.violation(&format!("ended before it was open: {end:?}")),
         }

@@ -118,9 +118,9 @@ pub struct Outcome {
     pub close_wait_stuck: usize,
     pub overflows_before: Overflows,
     pub overflows_after: Overflows,
-    /// Slow readers that were cut, unread, for a cause that only the log knows; and those it does not know.
-    pub told_by_log: BTreeMap<String, u64>,
-    pub untold: Vec<SocketAddr>,
+    /// Slow readers that were cut, by the cause in the log; and those that the log does not know.
+    pub cut: BTreeMap<String, u64>,
+    pub cut_unknown: Vec<SocketAddr>,
     pub exit_code: Option<i32>,
     pub log: LogBook,
 }
@@ -148,8 +148,6 @@ pub struct Load {
 #[derive(Debug, Default)]
 struct Cumulative {
     at: Time,
-    sent: u64,
-    received: u64,
     workers: Vec<f64>,
     others: f64,
     clients: f64,
@@ -331,6 +329,7 @@ impl Load {
     }
 
     fn sample(&mut self) {
+        self.look_up_cuts();
         let now = self.now();
         let process = self.server.id();
         let (workers, others) = kernel::worker_seconds(process);
@@ -344,7 +343,6 @@ impl Load {
         let latency_ms = (latency.count() > 0)
             .then(|| [latency.quantile_ms(0.5), latency.quantile_ms(0.99), latency.max_ms()]);
         self.outcome.latency.add(&latency);
-        let (sent, received) = (self.state.sent_in_all(), self.state.received_in_all());
         let of_cause = |(cause, count): (&String, &u64)| {
             let before = self.last.causes.get(cause).copied().unwrap_or_default();
             (cause.clone(), rate(*count, before))
@@ -353,8 +351,8 @@ impl Load {
             at: now.since(self.began).as_secs_f64(),
             open: self.state.open_in_all(),
             honest_open: self.state.honest_open(),
-            sent: rate(sent, self.last.sent),
-            received: rate(received, self.last.received),
+            sent: self.state.rates().0,
+            received: self.state.rates().1,
             latency_ms,
             memory: kernel::memory(process),
             descriptors: kernel::descriptors(process),
@@ -371,7 +369,7 @@ impl Load {
             close_wait = sockets.close_wait;
         }
         self.outcome.samples.push(sample);
-        self.last = Cumulative { at: now, sent, received, workers, others, clients, causes, close_wait };
+        self.last = Cumulative { at: now, workers, others, clients, causes, close_wait };
     }
 
     /// Publishers stop, and everybody gets what is still on its way; who does not is a violation.
@@ -411,7 +409,9 @@ impl Load {
         self.clients.clear();
         self.server.signal(Signal::TERM);
         self.outcome.exit_code = self.server.wait();
-        self.explain_untold();
+        self.look_up_cuts();
+        self.outcome.cut_unknown = std::mem::take(&mut self.state.cut);
+        self.outcome.log = std::mem::take(&mut self.server.log());
         self.outcome
     }
 
@@ -451,7 +451,6 @@ impl Load {
         let state = &mut self.state;
         self.outcome.violations = state.violations();
         self.outcome.complaints = std::mem::take(&mut state.complaints);
-        self.outcome.untold = std::mem::take(&mut state.untold);
         for name in names.iter().collect::<BTreeSet<_>>() {
             let casts = || self.casts.iter().filter(|cast| cast.name == *name);
             self.outcome.casts.push(CastOutcome {
@@ -465,15 +464,15 @@ impl Load {
         }
     }
 
-    /// Whoever was cut without having read why is in the server's log.
-    fn explain_untold(&mut self) {
-        self.outcome.log = std::mem::take(&mut self.server.log());
-        let (log, told) = (&mut self.outcome.log, &mut self.outcome.told_by_log);
-        self.outcome.untold.retain(|address| match log.cuts.remove(address) {
+    /// Finds in the log why slow readers were cut.
+    fn look_up_cuts(&mut self) {
+        let (mut log, causes) = (self.server.log(), &mut self.outcome.cut);
+        self.state.cut.retain(|address| match log.take_cut(address) {
             Some(cause) => {
-                *told.entry(cause).or_default() += 1;
+                *causes.entry(cause).or_default() += 1;
                 false
             }
+            // The log is read behind what clients see.
             None => true,
         });
     }

@@ -22,8 +22,8 @@ const SLOW_CAUSES: [&str; 4] =
 pub struct LogBook {
     /// Ends of connections, by cause.
     pub causes: BTreeMap<String, u64>,
-    /// Slow consumers that were cut: by address, why.
-    pub cuts: HashMap<SocketAddr, String>,
+    /// Slow consumers that were cut and not asked for yet: by address, why, as often as it was.
+    pub cuts: HashMap<SocketAddr, Vec<String>>,
     /// Warnings, errors and panics.
     pub alarms: Vec<String>,
     pub errors: u64,
@@ -42,7 +42,7 @@ impl LogBook {
             }
             let peer = between(line, " peer=", " ").and_then(|peer| peer.parse().ok());
             if let Some(peer) = peer.filter(|_| SLOW_CAUSES.contains(&cause) && self.cuts.len() < CUTS_MAX) {
-                self.cuts.insert(peer, cause.to_owned());
+                self.cuts.entry(peer).or_default().push(cause.to_owned());
             }
         }
         let is_error = line.contains(" ERROR ") || line.contains("panic");
@@ -52,6 +52,16 @@ impl LogBook {
         if (is_error || is_warning) && self.alarms.len() < ALARMS_MAX {
             self.alarms.push(line.to_owned());
         }
+    }
+
+    /// Why a slow consumer was cut, once for each time that it was.
+    pub fn take_cut(&mut self, address: &SocketAddr) -> Option<String> {
+        let causes = self.cuts.get_mut(address)?;
+        let cause = causes.pop();
+        if causes.is_empty() {
+            self.cuts.remove(address);
+        }
+        cause
     }
 }
 
@@ -153,8 +163,9 @@ mod tests {
             book.take(line);
         }
         assert_eq!(book.causes.values().sum::<u64>(), 2);
-        let cut = book.cuts.get(&"127.0.0.3:5050".parse().unwrap());
-        assert_eq!((cut.map(String::as_str), book.cuts.len()), (Some("slow_consumer_history"), 1));
+        let cut = "127.0.0.3:5050".parse().unwrap();
+        assert_eq!(book.take_cut(&cut).as_deref(), Some("slow_consumer_history"));
+        assert_eq!((book.take_cut(&cut), book.cuts.len()), (None, 0));
         assert_eq!((book.errors, book.warnings, book.alarms.len()), (1, 1, 2));
     }
 }

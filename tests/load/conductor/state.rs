@@ -48,12 +48,20 @@ pub struct State {
     windows: BTreeMap<String, (Latency, Latency)>,
     second: Latency,
     pub complaints: Vec<String>,
-    pub untold: Vec<SocketAddr>,
+    /// Slow readers that were cut and not looked up in the log yet.
+    pub cut: Vec<SocketAddr>,
+    /// Messages a second to and from the server, of each process between its last two reports.
+    rates: Vec<(f64, f64)>,
 }
 
 impl State {
     pub fn new(processes: usize) -> State {
-        State { reports: vec![Report::default(); processes], told: vec![0; processes], ..State::default() }
+        State {
+            reports: vec![Report::default(); processes],
+            told: vec![0; processes],
+            rates: vec![(0.0, 0.0); processes],
+            ..State::default()
+        }
     }
 
     /// Latencies of this cast count for everybody's from now on.
@@ -76,7 +84,13 @@ impl State {
         }
         let room = COMPLAINTS_MAX.saturating_sub(self.complaints.len());
         self.complaints.extend(report.complaints.drain(..).take(room));
-        self.untold.append(&mut report.untold);
+        self.cut.append(&mut report.cut);
+        let before = &self.reports[process];
+        let sum = |report: &Report, of: fn(&CastReport) -> u64| report.casts.iter().map(of).sum::<u64>();
+        let rate = |of: fn(&CastReport) -> u64| {
+            (sum(&report, of) - sum(before, of)) as f64 / (report.at - before.at).max(1e-3)
+        };
+        self.rates[process] = (rate(|cast| cast.sent), rate(|cast| cast.received));
         self.reports[process] = report;
     }
 
@@ -143,12 +157,9 @@ impl State {
         self.casts().filter(|report| self.honest.contains(&report.name)).map(|report| report.open).sum()
     }
 
-    pub fn sent_in_all(&self) -> u64 {
-        self.casts().map(|report| report.sent).sum()
-    }
-
-    pub fn received_in_all(&self) -> u64 {
-        self.casts().map(|report| report.received).sum()
+    /// Messages a second to the server and from it.
+    pub fn rates(&self) -> (f64, f64) {
+        self.rates.iter().fold((0.0, 0.0), |sum, rate| (sum.0 + rate.0, sum.1 + rate.1))
     }
 
     pub fn violations(&self) -> u64 {

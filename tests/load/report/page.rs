@@ -197,20 +197,22 @@ fn causes_plot(soak: &Soak) -> Plot {
     let mut causes: Vec<(&String, &u64)> = soak.outcome.log.causes.iter().collect();
     causes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let named: Vec<String> = causes.iter().take(CAUSES_MAX).map(|(cause, _)| (*cause).clone()).collect();
+    // At the end all leave at once.
+    let while_steady = |sample: &Sample, rate: f64| (sample.at <= soak.steady.to).then_some(rate);
     let of_cause = |cause: &String| {
         series(soak, cause, Several::Mean, |sample| {
-            Some(sample.causes.get(cause).copied().unwrap_or_default())
+            while_steady(sample, sample.causes.get(cause).copied().unwrap_or_default())
         })
     };
     let mut all: Vec<Series> = named.iter().map(of_cause).collect();
     if causes.len() > CAUSES_MAX {
         all.push(series(soak, "others", Several::Mean, |sample| {
             let others = sample.causes.iter().filter(|(cause, _)| !named.contains(cause));
-            Some(others.map(|(_, rate)| rate).sum())
+            while_steady(sample, others.map(|(_, rate)| rate).sum())
         }));
     }
-    let unit = "per second, by cause";
-    Plot { title: "Ends of connections", unit, note: String::new(), logarithmic: false, series: all }
+    let note = "By the server's log, without the end of the run.".to_owned();
+    Plot { title: "Ends of connections", unit: "per second, by cause", note, logarithmic: false, series: all }
 }
 
 fn push_method(out: &mut String, soak: &Soak, plan: &Plan, about: &About) {
