@@ -105,7 +105,7 @@ fn a_mix_of_all_roles_is_clean() {
     let outcome = load.finish();
     let verdict = judge(&outcome, &Steady { to: f64::MAX, ..Steady::default() });
     assert!(verdict.is_clean(), "{verdict}\n{:#?}", outcome.complaints);
-    let sent = |cast: &load::conductor::load::CastOutcome| cast.name == "publishers" && cast.sent > 0;
+    let sent = |cast: &load::conductor::CastOutcome| cast.name == "publishers" && cast.sent > 0;
     assert!(outcome.casts.iter().any(sent) && outcome.latency.count() > 0 && !outcome.samples.is_empty());
 }
 

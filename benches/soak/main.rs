@@ -128,7 +128,7 @@ fn show(soak: &Soak) {
         let judged = match check.judged {
             load::verdict::Judged::Passed => "passed",
             load::verdict::Judged::Failed => "FAILED",
-            load::verdict::Judged::NotJudged => "not judged",
+            load::verdict::Judged::Shown => "shown",
         };
         println!("{judged:<10} {}: {}", check.name, check.detail);
     }

@@ -24,8 +24,8 @@ pub const BALANCE_CONNECTIONS_MIN: f64 = 500.0;
 pub enum Judged {
     Passed,
     Failed,
-    /// Too short or too small to tell.
-    NotJudged,
+    /// Shown only: too short or too small to tell, or not for us to tell.
+    Shown,
 }
 
 /// One thing that was checked.
@@ -84,6 +84,7 @@ pub fn judge(outcome: &Outcome, steady: &Steady) -> Verdict {
     };
     verdict.checks.push(balance(&of_part(steady.from)));
     verdict.checks.push(memory(&of_part(steady.warm)));
+    verdict.checks.push(drift(&of_part(steady.warm)));
     verdict
 }
 
@@ -105,7 +106,7 @@ fn judge_clients(outcome: &Outcome, verdict: &mut Verdict) {
     verdict.checks.push(Check {
         name: "slow readers are cut with the stated code",
         judged: match unknown {
-            0 if told + unread == 0 => Judged::NotJudged,
+            0 if told + unread == 0 => Judged::Shown,
             0 => Judged::Passed,
             _ => Judged::Failed,
         },
@@ -161,7 +162,7 @@ fn balance(samples: &[&Sample]) -> Check {
     let off = means.iter().map(|shard| (shard / mean - 1.0).abs()).fold(0.0, f64::max);
     let shown: Vec<String> = means.iter().map(|mean| format!("{mean:.0}")).collect();
     let judged = match off <= BALANCE_MAX {
-        _ if means.is_empty() || mean < BALANCE_CONNECTIONS_MIN => Judged::NotJudged,
+        _ if means.is_empty() || mean < BALANCE_CONNECTIONS_MIN => Judged::Shown,
         true => Judged::Passed,
         false => Judged::Failed,
     };
@@ -184,7 +185,7 @@ fn memory(samples: &[&Sample]) -> Check {
     let points: Vec<(f64, f64)> =
         samples.iter().map(|sample| (sample.at, sample.memory.resident as f64)).collect();
     let ([(from, _), _, ..], Some((to, _))) = (points.as_slice(), points.last()) else {
-        return Check { name, judged: Judged::NotJudged, detail: "no time was left for it".to_owned() };
+        return Check { name, judged: Judged::Shown, detail: "no time was left for it".to_owned() };
     };
     let seconds = to - from;
     let (mean, slope) = line(&points);
@@ -202,11 +203,26 @@ fn memory(samples: &[&Sample]) -> Check {
     Check { name, judged, detail: format!("{shown}: {rule}") }
 }
 
+/// The p99 of most seconds at the end beside that at the beginning. Whatever else the machine does moves it, so
+/// it is shown and not judged.
+fn drift(samples: &[&Sample]) -> Check {
+    let median = |part: &[&Sample]| {
+        let mut p99: Vec<f64> = part.iter().filter_map(|sample| Some(sample.latency_ms?[1])).collect();
+        p99.sort_by(f64::total_cmp);
+        p99.get(p99.len() / 2).copied().unwrap_or_default()
+    };
+    let third = samples.len() / 3;
+    let (first, last) = (median(&samples[..third]), median(&samples[samples.len() - third..]));
+    let detail =
+        format!("p99 of the median second: {first:.2} ms in the first third, {last:.2} ms in the last");
+    Check { name: "latency does not drift", judged: Judged::Shown, detail }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::conductor::CastOutcome;
     use crate::load::conductor::kernel::Memory;
-    use crate::load::conductor::load::CastOutcome;
 
     const STEADY: Steady = Steady { from: 0.0, warm: 600.0, to: 2400.0 };
 
@@ -238,7 +254,8 @@ mod tests {
     fn a_clean_run_is_clean() {
         let verdict = judge(&clean(), &STEADY);
         assert_eq!(verdict.to_string(), "clean");
-        assert!(verdict.checks.iter().all(|check| check.judged == Judged::Passed), "{verdict:?}");
+        let not_judged = verdict.checks.iter().filter(|check| check.judged == Judged::Shown);
+        assert_eq!(not_judged.count(), 1, "{verdict:?}");
     }
 
     #[test]
@@ -295,8 +312,8 @@ mod tests {
         }
         let verdict = judge(&outcome, &STEADY);
         assert!(verdict.is_clean(), "{verdict}");
-        let not_judged = verdict.checks.iter().filter(|check| check.judged == Judged::NotJudged);
-        assert_eq!(not_judged.count(), 1);
+        let not_judged = verdict.checks.iter().filter(|check| check.judged == Judged::Shown);
+        assert_eq!(not_judged.count(), 2, "{verdict:?}");
     }
 
     #[test]

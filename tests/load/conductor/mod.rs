@@ -2,10 +2,12 @@
 
 pub mod clients;
 pub mod kernel;
-pub mod load;
+mod load;
+mod outcome;
 pub mod server;
 mod state;
 
 pub use clients::Launcher;
-pub use load::{Load, Outcome, Setup, Window};
+pub use load::Load;
+pub use outcome::{CastOutcome, CastWindow, Outcome, Setup, Window};
 pub use state::{Sample, State};

@@ -56,9 +56,9 @@ pub fn html(soak: &Soak, plan: &Plan, about: &About) -> String {
     out.push_str("</div>\n<h2>Who played</h2><div class=scroll>");
     out.push_str(&tables::casts(&soak.outcome));
     out.push_str("</div>\n");
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<h2>Why connections ended</h2><p>By the server's log: {}.</p>\n",
+        "<h2>Why connections ended</h2><p>By the server's log: {}.</p>",
         tables::counts(&soak.outcome.log.causes)
     );
     out.push_str(&tables::complaints(&soak.outcome));
@@ -220,7 +220,7 @@ fn push_method(out: &mut String, soak: &Soak, plan: &Plan, about: &About) {
     let warm = plan.warm_up.as_secs();
     let (base, end) = (soak.outcome.base_memory, soak.outcome.end_memory);
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / MEBIBYTE);
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<h2>How it came about</h2>\n<p><code>{}</code></p><p>Flags of the server: <code>{}</code></p>\n\
          <p>The server is the real binary with every worker; the clients are processes of their own on the same \
@@ -234,7 +234,7 @@ fn push_method(out: &mut String, soak: &Soak, plan: &Plan, about: &About) {
          took: resident memory follows the highest of these so far, which rises ever more slowly. A slope over \
          {} minutes or more may be {SLOPE_PERCENT_PER_HOUR} % an hour or come to 256 KiB in all, which is the \
          size of the allocator's steps. Before anybody came the server had {} (anonymous {}), after everybody \
-         had left {} (anonymous {}).</p>\n",
+         had left {} (anonymous {}).</p>",
         escaped(&about.command),
         escaped(&about.flags),
         SLOPE_TIME_MIN.as_secs() / 60,

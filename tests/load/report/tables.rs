@@ -18,7 +18,7 @@ pub fn checks(verdict: &Verdict) -> String {
         let (class, mark) = match check.judged {
             Judged::Passed => ("good", "✓"),
             Judged::Failed => ("bad", "✗"),
-            Judged::NotJudged => ("dim", "–"),
+            Judged::Shown => ("dim", "–"),
         };
         let detail = escaped(&check.detail);
         let _ = writeln!(

@@ -1,0 +1,108 @@
+//! What a run is set up with, and what it has shown.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::clients::Launcher;
+use super::kernel::{Memory, Overflows, Sockets};
+use super::server::LogBook;
+use super::state::Sample;
+use crate::load::latency::Latency;
+
+/// How a run is set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub launcher: Launcher,
+    /// Client processes.
+    pub processes: usize,
+    /// Flags of the server beside its address and its log.
+    pub flags: Vec<String>,
+    /// Where it listens; port 0 for a free one.
+    pub listen: String,
+    /// Connections that all clients together begin in a second at most.
+    pub connects_per_second: u32,
+    pub seed: u64,
+    /// Set from outside to end early.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Setup {
+    pub fn new(launcher: Launcher) -> Setup {
+        Setup {
+            launcher,
+            processes: 2,
+            flags: Vec::new(),
+            listen: "127.0.0.1:0".to_owned(),
+            connects_per_second: 2_000,
+            seed: 1,
+            stop: Arc::default(),
+        }
+    }
+}
+
+/// What a cast did in a while.
+#[derive(Clone, Debug, Default)]
+pub struct CastWindow {
+    pub latency: Latency,
+    /// From connecting to the end of the handshake.
+    pub connect: Latency,
+    pub sent: u64,
+    pub received: u64,
+}
+
+/// What all casts did in a while.
+#[derive(Clone, Debug, Default)]
+pub struct Window {
+    pub seconds: f64,
+    pub casts: BTreeMap<String, CastWindow>,
+}
+
+impl Window {
+    /// The latency of a cast; an empty one if it is not known.
+    pub fn latency(&self, cast: &str) -> Latency {
+        self.casts.get(cast).map(|window| window.latency.clone()).unwrap_or_default()
+    }
+}
+
+/// A cast's account at the end.
+#[derive(Clone, Debug, Default)]
+pub struct CastOutcome {
+    pub name: String,
+    pub count: usize,
+    pub honest: bool,
+    pub sent: u64,
+    pub received: u64,
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// Everything that a run has shown.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub samples: Vec<Sample>,
+    pub casts: Vec<CastOutcome>,
+    /// What clients found wrong, the first ones in words.
+    pub violations: u64,
+    pub complaints: Vec<String>,
+    /// What kept the run from going as it should.
+    pub failures: Vec<String>,
+    pub interrupted: bool,
+    /// Latencies of honest members over the whole run.
+    pub latency: Latency,
+    pub base_memory: Memory,
+    pub end_memory: Memory,
+    pub base_descriptors: usize,
+    pub end_descriptors: usize,
+    /// Sockets of the server when everybody had left.
+    pub end_sockets: Sockets,
+    /// Sockets that were in `CLOSE_WAIT` at two looks in a row.
+    pub close_wait_stuck: usize,
+    pub overflows_before: Overflows,
+    pub overflows_after: Overflows,
+    /// Slow readers that were cut, by the cause in the log; and those that the log does not know.
+    pub cut: BTreeMap<String, u64>,
+    pub cut_unknown: Vec<SocketAddr>,
+    pub exit_code: Option<i32>,
+    pub log: LogBook,
+}
