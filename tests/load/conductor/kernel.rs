@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::SocketAddrV4;
 use std::process::Command;
 
 /// Ticks a second in what the kernel shows, on every machine.
@@ -67,20 +68,21 @@ pub struct Sockets {
     pub close_wait: BTreeSet<String>,
 }
 
-pub fn sockets(port: u16) -> Sockets {
-    sockets_in(&fs::read_to_string("/proc/net/tcp").unwrap_or_default(), port)
+pub fn sockets(server: SocketAddrV4) -> Sockets {
+    sockets_in(&fs::read_to_string("/proc/net/tcp").unwrap_or_default(), server)
 }
 
-fn sockets_in(text: &str, port: u16) -> Sockets {
+fn sockets_in(text: &str, server: SocketAddrV4) -> Sockets {
     let mut sockets = Sockets::default();
-    let suffix = format!(":{port:04X}");
+    // The kernel shows the address as it lies in memory; others may have the same port on another one.
+    let server = format!("{:08X}:{:04X}", u32::from_ne_bytes(server.ip().octets()), server.port());
     for line in text.lines().skip(1) {
         let mut fields = line.split_whitespace().skip(1);
         let (Some(local), Some(peer), Some(state)) = (fields.next(), fields.next(), fields.next()) else {
             continue;
         };
         let state = match state {
-            _ if !local.ends_with(&suffix) => continue,
+            _ if local != server => continue,
             "01" => "ESTABLISHED",
             "02" => "SYN_SENT",
             "03" => "SYN_RECV",
@@ -151,8 +153,9 @@ mod tests {
                     1: 0100007F:2329 0200007F:8000 01 00000000:00000000\n\
                     2: 0200007F:8000 0100007F:2329 01 00000000:00000000\n\
                     3: 0100007F:2329 0200007F:8001 08 00000000:00000000\n\
-                    4: 0100007F:2329 0200007F:8002 06 00000000:00000000\n";
-        let sockets = sockets_in(text, 0x2329);
+                    4: 0100007F:2329 0200007F:8002 06 00000000:00000000\n\
+                    5: 0200007F:2329 0100007F:8003 01 00000000:00000000\n";
+        let sockets = sockets_in(text, "127.0.0.1:9001".parse().unwrap());
         let states: Vec<_> = sockets.states.into_iter().collect();
         assert_eq!(states, [("CLOSE_WAIT", 1), ("ESTABLISHED", 1)]);
         assert!(sockets.close_wait.contains("0200007F:8001"));

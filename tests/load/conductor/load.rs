@@ -86,7 +86,7 @@ impl Load {
             let number = process as u8 + 1;
             let begin = Begin {
                 process,
-                server: load.server.address,
+                server: load.server.address.into(),
                 server_process: load.server.id(),
                 sources: (1..=SOURCES).map(|host| Ipv4Addr::new(127, 0, number, host)).collect(),
                 connects_per_second: (setup.connects_per_second / setup.processes as u32).max(1),
@@ -267,7 +267,7 @@ impl Load {
         };
         let mut close_wait = std::mem::take(&mut self.last.close_wait);
         if (self.outcome.samples.len() as u64).is_multiple_of(SOCKETS_EVERY) {
-            let sockets = kernel::sockets(self.server.address.port());
+            let sockets = kernel::sockets(self.server.address);
             self.outcome.close_wait_stuck += sockets.close_wait.intersection(&close_wait).count();
             close_wait = sockets.close_wait;
         }
@@ -332,11 +332,11 @@ impl Load {
 
     /// Waits until the server has nothing left of anybody.
     fn await_base(&mut self) {
-        let (process, port) = (self.server.id(), self.server.address.port());
+        let (process, address) = (self.server.id(), self.server.address);
         let end = self.now() + PATIENCE;
         loop {
             self.outcome.end_descriptors = kernel::descriptors(process);
-            self.outcome.end_sockets = kernel::sockets(port);
+            self.outcome.end_sockets = kernel::sockets(address);
             let is_base = self.outcome.end_descriptors <= self.outcome.base_descriptors
                 && self.outcome.end_sockets.states.is_empty();
             if is_base || self.now() >= end {
@@ -346,7 +346,7 @@ impl Load {
             self.step(next);
         }
         self.outcome.end_memory = kernel::memory(process);
-        self.outcome.overflows_after = kernel::overflows(port);
+        self.outcome.overflows_after = kernel::overflows(address.port());
         self.outcome.overflows_after.exact &= self.outcome.overflows_before.exact;
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -75,7 +75,7 @@ pub struct ServerProcess {
     child: Child,
     log: Arc<Mutex<LogBook>>,
     reader: Option<JoinHandle<()>>,
-    pub address: SocketAddr,
+    pub address: SocketAddrV4,
 }
 
 impl ServerProcess {
@@ -94,7 +94,7 @@ impl ServerProcess {
         let address = loop {
             let Some(Ok(line)) = lines.next() else { panic!("the server ended: {said}") };
             if let Some((_, address)) = line.split_once("listening on ") {
-                break address.trim().parse().expect("an address");
+                break address.trim().parse().expect("an IPv4 address");
             }
             said.push_str(&line);
         };
