@@ -28,6 +28,9 @@ pub struct Ready {
     pub hung_up: bool,
 }
 
+/// A wait that reports at least so many streams may have left others for the next one, where those come first.
+pub const READY_PER_WAIT: usize = 1024;
+
 /// Sockets, readiness and time, as one shard sees them. No call blocks but [`Io::wait`].
 pub trait Io {
     /// A connected socket on its way from the acceptor to its shard.
@@ -76,7 +79,8 @@ pub trait Io {
     fn close(&mut self, stream: Self::Stream);
 
     /// Waits for readiness, a wake-up or the deadline, and fills `ready` anew. A deadline that has
-    /// passed makes it a poll.
+    /// passed makes it a poll. What it leaves out for want of room ([`READY_PER_WAIT`]) is the first of the
+    /// next one.
     ///
     /// # Errors
     ///

@@ -13,7 +13,7 @@ mod poll_listen;
 mod timer_wheel;
 
 pub use clock::MonotonicClock;
-pub use io::{Interest, Io, Ready, Wake};
+pub use io::{Interest, Io, READY_PER_WAIT, Ready, Wake};
 pub use listen::{AcceptError, Listen};
 pub use peer::PeerAddress;
 pub use poll_io::{PollIo, PollStream, PollWaker};

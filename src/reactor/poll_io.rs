@@ -13,15 +13,16 @@ use std::time::Duration;
 use polling::{Event, Events, PollMode, Poller};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
-use super::{Interest, Io, MonotonicClock, Ready, Wake};
+use super::{Interest, Io, MonotonicClock, READY_PER_WAIT, Ready, Wake};
 use crate::slab::Key;
 use crate::time::Time;
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("a connection's key fills a 64-bit poller key; other pointer widths are not supported");
 
-/// Reports taken per wait: enough to share one wait among many, few enough to bound a turn.
-const EVENTS_PER_WAIT: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+/// Reports taken per wait: enough to share one wait among many, few enough to bound a turn. Two may be the
+/// poller's own, of a wake-up and of the deadline, and are not shown.
+const EVENTS_PER_WAIT: NonZeroUsize = NonZeroUsize::new(READY_PER_WAIT + 2).expect("not zero");
 
 /// The real [`Io`] of one shard.
 #[derive(Debug)]

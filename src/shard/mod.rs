@@ -73,6 +73,7 @@ use publish::PublishQueue;
 use serve::{Plan, Serving};
 use session::{Session, Slot};
 use stats::Tally;
+use timers::ReadRound;
 
 /// The one receive buffer of a shard, and so what one connection is read per turn. A message of
 /// 64 KiB and its successor fit, so that large messages are mostly unmasked where they arrived.
@@ -118,6 +119,7 @@ pub struct Shard<I: Io> {
     connections: Slab<Slot<I::Stream>>,
     receive_buffer: Box<[u8]>,
     ready: Vec<Ready>,
+    round: ReadRound,
     expired: Vec<u32>,
     core: Core<I::Socket>,
 }
@@ -208,6 +210,7 @@ impl<I: Io> Shard<I> {
             connections: Slab::default(),
             receive_buffer: vec![0; RECEIVE_BYTES].into_boxed_slice(),
             ready: Vec::new(),
+            round: ReadRound::default(),
             expired: Vec::new(),
             core,
         }

@@ -1,18 +1,50 @@
 //! The timer phase: what is due is done, and everything that expired is armed anew.
+//!
+//! Under load a wait may not report everything that has arrived. Nobody is cut for what has arrived in time and
+//! was not read yet: deadlines are judged only up to the time of which everything is read ([`ReadRound`]).
 
 use crate::endpoint::events::push_heartbeat;
 use crate::endpoint::{Behind, CloseCause};
-use crate::reactor::Io;
+use crate::reactor::{Io, READY_PER_WAIT};
 use crate::rooms::{LagPolicy, Position};
 use crate::slab::Key;
+use crate::time::Time;
 
 use super::session::{Due, Session, Slot};
 use super::stats::Counter;
 use super::{Core, Shard, TIMERS_PER_TURN};
 
+/// Waits that follow each other because each was full: together they report everything that had arrived when
+/// the first of them began.
+#[derive(Debug, Default)]
+pub(super) struct ReadRound {
+    began: Time,
+    waits: usize,
+    /// Everything that had arrived by then is read.
+    complete: Time,
+}
+
+impl ReadRound {
+    /// Notes a wait that has reported so many of `connections`, all read by now.
+    fn add(&mut self, now: Time, reported: usize, connections: usize) {
+        if reported < READY_PER_WAIT {
+            (self.waits, self.complete) = (0, now);
+            return;
+        }
+        if self.waits == 0 {
+            self.began = now;
+        }
+        self.waits += 1;
+        if self.waits * READY_PER_WAIT > connections {
+            (self.waits, self.complete) = (0, self.began);
+        }
+    }
+}
+
 impl<I: Io> Shard<I> {
     pub(super) fn run_timers(&mut self) {
-        self.core.timers.expire(self.core.now, &mut self.expired);
+        self.round.add(self.core.now, self.ready.len(), self.connections.len());
+        self.core.timers.expire(self.round.complete, &mut self.expired);
         for _ in 0..TIMERS_PER_TURN {
             let Some(index) = self.expired.pop() else { return };
             self.timer_expired(index);
@@ -24,7 +56,9 @@ impl<I: Io> Shard<I> {
         let Some(key) = connections.key_at(index) else { return };
         let Some(slot) = connections.at_mut(index) else { return };
         let (deadline, due) = slot.next_deadline(&core.settings);
-        if deadline <= core.now {
+        // A socket that has room again is judged by what it takes, when it is flushed in this turn.
+        let has_room = due == Due::WriteTimeout && !slot.session.blocked;
+        if deadline <= self.round.complete && !has_room {
             let settings = &core.settings;
             match due {
                 Due::Ping => core.ask_for_life(key, slot),

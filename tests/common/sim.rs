@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fanfare::reactor::{Interest, Io, Ready, Wake};
+use fanfare::reactor::{Interest, Io, READY_PER_WAIT, Ready, Wake};
 use fanfare::slab::Key;
 use fanfare::time::Time;
 
@@ -318,7 +318,16 @@ impl Io for SimIo {
         ready.clear();
         ready.append(&mut self.injected);
         let net = self.net.borrow();
-        ready.extend(self.watched.iter().filter_map(|(id, key)| net.sockets[id.0].ready(*key)));
+        let mut looked_at = 0;
+        for (id, key) in &self.watched {
+            if ready.len() >= READY_PER_WAIT {
+                break;
+            }
+            looked_at += 1;
+            ready.extend(net.sockets[id.0].ready(*key));
+        }
+        // Who was left out is first the next time.
+        self.watched.rotate_left(looked_at);
         Ok(())
     }
 }

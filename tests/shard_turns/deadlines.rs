@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use fanfare::endpoint::CloseKind;
 
+use fanfare::reactor::READY_PER_WAIT;
+
 use crate::common::server::TICK;
-use crate::common::{Server, request, settings, split_response, text};
+use crate::common::{Client, Server, request, settings, split_response, text};
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
@@ -67,6 +69,51 @@ fn the_handshake_deadline_runs_from_the_accept_not_from_the_adoption() {
 }
 
 #[test]
+fn nobody_is_judged_before_what_had_arrived_is_read() {
+    let mut server = Server::new(1, settings());
+    let busy: Vec<Client> = (0..READY_PER_WAIT).map(|_| server.connect(0, "/echo")).collect();
+    // Their timers are for their heartbeats from now on.
+    server.advance(settings().handshake_timeout + TICK);
+    let prompt: Vec<Client> = (0..100).map(|_| server.adopt(0)).collect();
+    let silent = server.adopt(0);
+    server.settle();
+    // All have sent in time, while the shard had no processor; one wait cannot report them all.
+    for client in &busy {
+        server.feed(*client, &text("busy"));
+    }
+    for client in &prompt {
+        server.feed(*client, &request("/echo"));
+    }
+    let late = server.now() + settings().handshake_timeout + TICK;
+    server.net.borrow_mut().now = late;
+    server.settle();
+    for client in &prompt {
+        assert_eq!(split_response(&server.take_output(*client)).0, 101);
+    }
+    assert!(server.is_closed(silent), "but who has sent nothing has had its time");
+    server.finish();
+}
+
+#[test]
+fn a_crowd_that_never_stops_sending_keeps_no_deadline_away() {
+    let mut server = Server::new(1, settings());
+    let crowd: Vec<Client> = (0..READY_PER_WAIT + 500).map(|_| server.connect(0, "/echo")).collect();
+    let silent = server.adopt(0);
+    server.settle();
+    let late = server.now() + settings().handshake_timeout + TICK;
+    server.net.borrow_mut().now = late;
+    for _ in 0..4 {
+        for client in &crowd {
+            server.feed(*client, &text("more"));
+        }
+        server.turn(0);
+    }
+    assert!(server.is_closed(silent));
+    server.settle();
+    server.finish();
+}
+
+#[test]
 fn a_message_that_is_not_finished_in_time_is_closed_with_1008_however_it_trickles() {
     let mut server = Server::new(1, settings());
     let client = server.connect(0, "/echo");
@@ -101,6 +148,22 @@ fn each_message_has_its_own_deadline() {
         server.settle();
         assert!(server.take_frames(client).iter().any(|frame| frame.payload == b"hello"));
     }
+    server.finish();
+}
+
+#[test]
+fn a_peer_whose_socket_has_room_again_is_not_cut_for_the_time_before() {
+    let mut server = Server::new(1, settings());
+    let client = server.connect(0, "/echo");
+    server.socket(client).room = 3;
+    server.feed(client, &text("half out"));
+    server.settle();
+    // The peer has taken everything in time, while the shard had no processor.
+    server.socket(client).room = usize::MAX;
+    server.advance(settings().write_timeout + TICK);
+    assert_eq!(server.closes(CloseKind::WriteTimeout), 0);
+    let payloads: Vec<Vec<u8>> = server.take_frames(client).into_iter().map(|frame| frame.payload).collect();
+    assert!(payloads.contains(&b"half out".to_vec()), "{payloads:?}");
     server.finish();
 }
 
