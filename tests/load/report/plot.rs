@@ -10,8 +10,9 @@ const TOP: f64 = 12.0;
 const BOTTOM: f64 = 28.0;
 /// Points of a line at most: about one for each dot of a screen.
 const POINTS_MAX: usize = 700;
-/// Ticks of an axis, about.
+/// Ticks of values, and of time, about.
 const TICKS: f64 = 5.0;
+const TIME_TICKS: f64 = 8.0;
 
 /// What stands for the seconds that share a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +107,7 @@ impl Axis {
         (of(value) - of(self.from)) / (of(self.to) - of(self.from))
     }
 
-    fn ticks(&self) -> Vec<f64> {
+    fn ticks(&self, about: f64) -> Vec<f64> {
         if self.logarithmic {
             let mut ticks = vec![self.from];
             while let Some(last) = ticks.last().copied().filter(|last| *last < self.to * 0.99) {
@@ -114,7 +115,7 @@ impl Axis {
             }
             return ticks;
         }
-        let step = nice((self.to - self.from) / TICKS);
+        let step = nice((self.to - self.from) / about);
         let first = (self.from / step).ceil() as i64;
         let ticks = (first..).map(|at| at as f64 * step);
         ticks.take_while(|tick| *tick <= self.to + step * 0.001).collect()
@@ -197,7 +198,7 @@ impl Plot {
 }
 
 fn push_axes(out: &mut String, x: &Axis, y: &Axis, across: &impl Fn(f64) -> f64, up: &impl Fn(f64) -> f64) {
-    for tick in y.ticks() {
+    for tick in y.ticks(TICKS) {
         let at = up(tick);
         let _ = write!(
             out,
@@ -210,7 +211,7 @@ fn push_axes(out: &mut String, x: &Axis, y: &Axis, across: &impl Fn(f64) -> f64,
     }
     let (unit, name) = time_unit(x.to);
     let bottom = HEIGHT - BOTTOM;
-    for tick in (Axis { from: 0.0, to: x.to / unit, logarithmic: false }).ticks() {
+    for tick in (Axis { from: 0.0, to: x.to / unit, logarithmic: false }).ticks(TIME_TICKS) {
         let at = across(tick * unit);
         // The last tick makes room for the unit.
         let shown = if at > WIDTH - RIGHT - 60.0 { String::new() } else { number(tick) };
@@ -262,9 +263,9 @@ mod tests {
     #[test]
     fn ticks_are_round_and_cover_the_axis() {
         let linear = Axis { from: 0.0, to: 60.0, logarithmic: false };
-        assert_eq!(linear.ticks(), [0.0, 20.0, 40.0, 60.0]);
+        assert_eq!(linear.ticks(5.0), [0.0, 20.0, 40.0, 60.0]);
         let logarithmic = Axis { from: 0.1, to: 100.0, logarithmic: true };
-        assert_eq!(logarithmic.ticks().len(), 4);
+        assert_eq!(logarithmic.ticks(5.0).len(), 4);
         assert!((logarithmic.place(10.0) - 2.0 / 3.0).abs() < 1e-9);
     }
 
