@@ -14,14 +14,17 @@ use crate::support::{Raw, TestServer, config, frame};
 /// What the row allows, over the timeout of two seconds.
 const FREED_WITHIN: Duration = Duration::from_secs(5);
 
+/// What is done, in words and in deed.
+type Deed = (&'static str, fn(&mut Server, Client));
+
 /// How the conversation ends before the peer hangs on.
-const ENDS: [(&str, fn(&mut Server, Client)); 2] = [
+const ENDS: [Deed; 2] = [
     ("we close", |server, peer| server.feed(peer, b"\xff\xff")),
     ("it closes", |server, peer| server.feed(peer, &close(1000, "bye"))),
 ];
 
 /// What it does then, once a second.
-const HANGS: [(&str, fn(&mut Server, Client)); 5] = [
+const HANGS: [Deed; 5] = [
     ("is silent", |_, _| {}),
     ("answers and keeps the socket", |server, peer| server.feed(peer, &close(1000, ""))),
     ("ends its half", |server, peer| server.socket(peer).eof = true),

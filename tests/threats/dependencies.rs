@@ -21,7 +21,7 @@ const LOCK: &str = include_str!("../../Cargo.lock");
 const AT_LEAST: [(&str, &str, &str); 3] = [
     ("crossbeam-channel", "0.5.15", "RUSTSEC-2022-0019, RUSTSEC-2025-0024: double free on drop"),
     ("tungstenite", "0.20.1", "CVE-2023-43669: time quadratic in the length of a head"),
-    ("rustls", "0.23.18", "CVE-2024-32650, RUSTSEC-2024-0399: endless loop, panic in the Acceptor"),
+    ("rustls", "0.23.45", "CVE-2024-32650, RUSTSEC-2024-0399, GHSA-2mjx-qc3c-rqvc: loop, panic, plaintext"),
 ];
 
 /// Crates that must not be there at all.
