@@ -64,7 +64,7 @@
 //!
 //! | layer | module | knows | never names |
 //! |---|---|---|---|
-//! | 0 base | [`time`], [`rate`], [`flood`], [`slab`], [`id`] | – | everything else |
+//! | 0 base | [`time`], [`rate`], [`flood`], [`slab`], [`id`], `sync` | – | everything else |
 //! | 1 protocol | [`protocol`] | RFC 6455 over byte slices, both roles | sockets, `std::io`, threads, clocks, rooms |
 //! | 2 reactor | [`reactor`] | sockets, readiness, timers, wake-ups: [`reactor::Io`], [`reactor::Listen`] | frames, rooms, endpoints |
 //! | 2 rooms | [`rooms`] | a room's log, its window, who is there, and where it goes | sockets, pollers, frames |
@@ -106,6 +106,10 @@ pub mod rooms;
 pub mod server;
 pub mod shard;
 pub mod slab;
+#[cfg(loom)]
+pub mod sync;
+#[cfg(not(loom))]
+mod sync;
 pub mod time;
 
 pub use config::{Config, ConfigError};

@@ -40,7 +40,12 @@ struct Layer {
 /// The table of `src/lib.rs`.
 const LAYERS: &[Layer] = &[
     Layer { prefix: "src/time.rs", may_import: &[], never_names: &["std::net", "std::io", "std::thread"] },
-    Layer { prefix: "src/slab.rs", may_import: &[], never_names: &["std::net", "std::io", "std::thread"] },
+    Layer {
+        prefix: "src/slab.rs",
+        may_import: &["sync"],
+        never_names: &["std::net", "std::io", "std::thread"],
+    },
+    Layer { prefix: "src/sync/", may_import: &[], never_names: &["std::net", "std::io"] },
     Layer {
         prefix: "src/rate.rs",
         may_import: &["time"],
@@ -75,12 +80,12 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         prefix: "src/reactor/",
-        may_import: &["time", "slab"],
+        may_import: &["time", "slab", "sync"],
         never_names: &["Batch", "Opcode", "RoomName", "Endpoint", "crossbeam", "std::thread"],
     },
     Layer {
         prefix: "src/rooms/",
-        may_import: &["id", "slab", "time"],
+        may_import: &["id", "slab", "sync", "time"],
         never_names: &[
             "std::net",
             "std::io",
@@ -108,7 +113,9 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         prefix: "src/shard/",
-        may_import: &["endpoint", "flood", "id", "protocol", "rate", "reactor", "rooms", "slab", "time"],
+        may_import: &[
+            "endpoint", "flood", "id", "protocol", "rate", "reactor", "rooms", "slab", "sync", "time",
+        ],
         never_names: &[
             "TcpListener",
             "polling",

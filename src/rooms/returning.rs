@@ -9,11 +9,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::presence::{ALLOCATION_BYTES, Place, client_at, map_entry_bytes, place_of};
 use super::{Identity, NAME_BYTES_MAX};
 use crate::id::{ConnectionId, ShardId};
+use crate::sync::Mutex;
 use crate::time::Time;
 
 /// The most clients that may come back at a time: as many as die at once when a network between many and

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
-
 use super::log::Log;
 use super::presence::{Entered, Presence};
 use super::{
@@ -13,6 +11,7 @@ use super::{
 };
 use crate::id::{ConnectionId, ShardId};
 use crate::slab::Key;
+use crate::sync::Mutex;
 use crate::time::Time;
 
 /// Where a room's messages go on one shard.

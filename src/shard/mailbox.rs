@@ -5,22 +5,22 @@
 //! stops reading from its publishers ([`Mesh::waits_for_room`]) and is woken when the count has
 //! fallen, so a shard that lags gets back-pressure instead of an unbounded inbox.
 //!
-//! A shard drains its inbox after every return from wait, so "send, then wake" loses no wake-up.
+//! A shard drains its inbox after every return from wait, so "send, then wake" loses no wake-up. The tests
+//! in `tests/loom` put this through every order of the threads' steps.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-
-use crossbeam_channel::{Receiver, Sender};
 
 use crate::endpoint::CloseCause;
-use crate::id::{ConnectionId, SHARDS_MAX, ShardId};
+use crate::id::{ConnectionId, ShardId};
 use crate::protocol::CloseCode;
 use crate::reactor::{PeerAddress, Wake};
 use crate::rooms::{Batch, RoomName};
 use crate::slab::Key;
+use crate::sync::channel::{self, Receiver, Sender};
 use crate::time::Time;
 
 use super::batch_pool::frame_bytes;
+use super::in_flight::InFlight;
 
 /// What mail costs beside its bytes.
 const MAIL_OVERHEAD_BYTES: usize = size_of::<Mail<()>>() + 8;
@@ -157,9 +157,7 @@ struct Inlet<S> {
     /// New connections have a lane of their own: they do not wait behind what others publish.
     adopts: Sender<Mail<S>>,
     waker: Box<dyn Wake>,
-    bytes_in_flight: AtomicUsize,
-    /// One bit per shard that wants a wake-up when the bytes have fallen.
-    waiters: [AtomicU64; SHARDS_MAX / 64],
+    in_flight: InFlight,
 }
 
 /// All inboxes of a server.
@@ -180,10 +178,9 @@ impl<S> Mesh<S> {
         let mut inlets = Vec::with_capacity(wakers.len());
         let mut receivers = Vec::with_capacity(wakers.len());
         for waker in wakers {
-            let (sender, receiver) = crossbeam_channel::unbounded();
-            let (adopts, adopted) = crossbeam_channel::unbounded();
-            let waiters = std::array::from_fn(|_| AtomicU64::new(0));
-            inlets.push(Inlet { sender, adopts, waker, bytes_in_flight: AtomicUsize::new(0), waiters });
+            let (sender, receiver) = channel::unbounded();
+            let (adopts, adopted) = channel::unbounded();
+            inlets.push(Inlet { sender, adopts, waker, in_flight: InFlight::new() });
             receivers.push((receiver, adopted));
         }
         let mesh = Arc::new(Mesh { inlets, bytes_max });
@@ -210,7 +207,7 @@ impl<S> Mesh<S> {
     /// Puts mail into a shard's inbox. The shard must be woken before the sender waits.
     pub fn send(&self, to: ShardId, mail: Mail<S>) {
         let inlet = &self.inlets[to.index()];
-        inlet.bytes_in_flight.fetch_add(mail.bytes_in_flight(), Ordering::SeqCst);
+        inlet.in_flight.add(mail.bytes_in_flight());
         let lane = if matches!(mail, Mail::Adopt(_)) { &inlet.adopts } else { &inlet.sender };
         // It fails only when the shard has ended, in a shutdown: nobody is left to deliver to.
         let _ = lane.send(mail);
@@ -223,7 +220,7 @@ impl<S> Mesh<S> {
 
     /// Bytes of publications in flight to a shard.
     pub fn bytes_in_flight(&self, to: ShardId) -> usize {
-        self.inlets[to.index()].bytes_in_flight.load(Ordering::SeqCst)
+        self.inlets[to.index()].in_flight.bytes()
     }
 
     /// Whether more is in flight to a shard than publishers may add to.
@@ -232,18 +229,9 @@ impl<S> Mesh<S> {
     }
 
     /// Whether `shard` has to wait until some inbox has drained to half its limit. If so, it will be
-    /// woken then. The flag is set before the count is read again, and the receiver lowers the count
-    /// before it reads the flag: one of the two sees the other (sequential consistency).
+    /// woken then.
     pub fn waits_for_room(&self, shard: ShardId) -> bool {
-        let (word, bit) = (shard.index() / 64, 1u64 << (shard.index() % 64));
-        self.inlets.iter().any(|inlet| {
-            let low = self.bytes_max / 2;
-            if inlet.bytes_in_flight.load(Ordering::SeqCst) <= low {
-                return false;
-            }
-            inlet.waiters[word].fetch_or(bit, Ordering::SeqCst);
-            inlet.bytes_in_flight.load(Ordering::SeqCst) > low
-        })
+        self.inlets.iter().any(|inlet| inlet.in_flight.awaits(self.bytes_max / 2, shard))
     }
 }
 
@@ -278,32 +266,21 @@ impl<S> Mailbox<S> {
             return Some(adopt);
         }
         let mail = self.receiver.try_recv().ok()?;
-        let inlet = &self.mesh.inlets[self.shard.index()];
-        inlet.bytes_in_flight.fetch_sub(mail.bytes_in_flight(), Ordering::SeqCst);
+        self.mesh.inlets[self.shard.index()].in_flight.remove(mail.bytes_in_flight());
         Some(mail)
     }
 
     /// Wakes the shards whose publishers wait for this inbox, if it has room for them now.
     pub fn wake_waiters(&self) {
         let inlet = &self.mesh.inlets[self.shard.index()];
-        if inlet.bytes_in_flight.load(Ordering::SeqCst) > self.mesh.bytes_max / 2 {
-            return;
-        }
-        for (word, waiters) in inlet.waiters.iter().enumerate() {
-            if waiters.load(Ordering::SeqCst) == 0 {
-                continue;
-            }
-            let mut bits = waiters.swap(0, Ordering::SeqCst);
-            while bits != 0 {
-                self.mesh.wake(ShardId::new(word * 64 + bits.trailing_zeros() as usize));
-                bits &= bits - 1;
-            }
-        }
+        inlet.in_flight.take_waiters(self.mesh.bytes_max / 2, |shard| self.mesh.wake(shard));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::rooms::Sender;
     use crate::slab::Slab;

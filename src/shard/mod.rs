@@ -28,6 +28,7 @@ mod departed;
 mod encode;
 mod ending;
 mod http;
+mod in_flight;
 mod mailbox;
 mod membership;
 mod open;
