@@ -94,8 +94,8 @@ const TIMERS_PER_TURN: usize = 1024;
 pub enum Progress {
     /// There will be another turn.
     Running,
-    /// This was the last turn: of a drained shard, which has no connection left, or of an acceptor that has
-    /// told the shards to drain.
+    /// This was the last turn: of a drained shard, which has no connection and no mail left, or of an acceptor
+    /// that has told the shards to drain.
     Finished,
 }
 
@@ -341,7 +341,9 @@ impl<I: Io> Shard<I> {
         tally.set(Counter::Memberships, self.core.rooms.memberships() as u64);
         tally.set(Counter::Rooms, self.core.rooms.len() as u64);
         tally.publish();
-        let finished = self.core.drain_deadline.is_some() && self.connections.is_empty();
+        let Core { drain_deadline, mailbox, .. } = &self.core;
+        // A connection may have come just before the order to drain, on the other lane.
+        let finished = drain_deadline.is_some() && self.connections.is_empty() && !mailbox.has_mail();
         if !finished {
             return Progress::Running;
         }

@@ -2,10 +2,13 @@
 //! longer than the deadline.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare::endpoint::CloseKind;
-use fanfare::shard::{Admission, Counter};
+use fanfare::id::ShardId;
+use fanfare::protocol::CloseCode;
+use fanfare::shard::{Admission, Counter, Mail, RemovalOrder, RemovedFrom};
 
 use crate::common::sim::{Call, PlannedFailure};
 use crate::common::{Server, binary, request, settings, split_response, text};
@@ -115,5 +118,27 @@ fn a_socket_that_cannot_be_watched_is_not_counted_as_a_connection() {
     server.feed(next, &binary(b"works"));
     server.settle();
     assert_eq!(server.take_frames(next)[0].payload, b"works");
+    server.finish();
+}
+
+#[test]
+fn a_shard_ends_with_its_inbox_empty() {
+    let mut server = Server::new(1, settings());
+    server.drain(server.now());
+    let order = Arc::new(RemovalOrder {
+        user: Some("nobody".to_owned()),
+        client: None,
+        spared: Vec::new(),
+        from: RemovedFrom::Server(CloseCode::POLICY_VIOLATION, String::new()),
+    });
+    let more_than_a_turn_takes = 100_000;
+    for _ in 0..more_than_a_turn_takes {
+        server.mesh.send(ShardId::new(0), Mail::Removal(Arc::clone(&order)));
+    }
+    for _ in 0..10 {
+        server.turn(0);
+    }
+    assert!(server.finished.contains(&0));
+    assert_eq!(Arc::strong_count(&order), 1, "no mail waits any more");
     server.finish();
 }
