@@ -10,6 +10,7 @@ mod listen;
 mod peer;
 mod poll_io;
 mod poll_listen;
+mod stop;
 mod timer_wheel;
 
 pub use clock::MonotonicClock;
@@ -18,4 +19,5 @@ pub use listen::{AcceptError, Listen};
 pub use peer::PeerAddress;
 pub use poll_io::{PollIo, PollStream, PollWaker};
 pub use poll_listen::{ListeningSocket, PollListener, SocketOptions};
+pub use stop::Stop;
 pub use timer_wheel::TimerWheel;

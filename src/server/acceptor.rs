@@ -10,7 +10,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::addresses::{AddressLimits, Addresses, Source};
@@ -18,7 +18,7 @@ use super::refusals::{AcceptorStats, Refusals, Shortage};
 use crate::endpoint::CloseCause;
 use crate::id::ShardId;
 use crate::protocol::Persistence;
-use crate::reactor::{AcceptError, Listen, PeerAddress, Ready};
+use crate::reactor::{AcceptError, Listen, PeerAddress, Ready, Stop};
 use crate::shard::{Admission, Adopt, Departed, Departures, Mail, Mesh, Progress};
 use crate::slab::{Key, Slab};
 use crate::time::Time;
@@ -46,8 +46,8 @@ pub struct AcceptorSettings {
 pub struct AcceptorShared<S> {
     /// The shards' inboxes.
     pub mesh: Arc<Mesh<S>>,
-    /// Set to have it stop; it must be woken then.
-    pub stopping: Arc<AtomicBool>,
+    /// The order to stop.
+    pub stop: Stop,
     /// Connections that were admitted and not closed yet: [`crate::shard::Shared::connections`].
     pub connections: Arc<AtomicUsize>,
     /// Where shards report who has gone: [`crate::shard::Shared::departures`].
@@ -124,7 +124,7 @@ impl<I: Listen> Acceptor<I> {
     ///
     /// When the operating system fails the wait itself: the acceptor cannot go on.
     pub fn turn(&mut self) -> io::Result<Progress> {
-        if self.shared.stopping.load(Ordering::SeqCst) {
+        if self.shared.stop.is_asked() {
             self.drain();
             return Ok(Progress::Finished);
         }

@@ -12,14 +12,14 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 
 use crate::config::{Config, ConfigError};
 use crate::endpoint::client_protocol::{ClientProtocol, ClientProtocolSettings};
 use crate::endpoint::{ApiKeys, ApiKeysError, CloseKind, Echo, Endpoint, Relay, Resource, RouterPlan, page};
 use crate::id::ShardId;
-use crate::reactor::{MonotonicClock, PollIo, PollWaker, Wake};
+use crate::reactor::{MonotonicClock, PollIo, PollWaker, Stop, Wake};
 use crate::rooms::Registry;
 use crate::shard::{Counter, Departures, Mail, Mailbox, Mesh, Progress, Shard, ShardStats, Shared};
 use crate::time::Time;
@@ -153,15 +153,14 @@ impl ServerBuilder {
         let clock = MonotonicClock::start();
         let (ios, mesh, mailboxes) = open_shards(&placement, self.config.mailbox_bytes, clock)?;
         let io = PollIo::new(clock).map_err(resources("a poller for the acceptor"))?;
-        let stop = ServerHandle { stopping: Arc::new(AtomicBool::new(false)), waker: io.waker() };
+        let stop = ServerHandle { stop: Stop::default(), waker: io.waker() };
         let listening = listeners.into_iter().map(|listener| (listener.socket, listener.address.is_local()));
-        let stopping = Arc::clone(&stop.stopping);
         let acceptor = Acceptor::new(
             io,
             listening.collect(),
             AcceptorShared {
                 mesh: Arc::clone(&mesh),
-                stopping,
+                stop: stop.stop.clone(),
                 connections,
                 departures: shared.departures.clone(),
             },
@@ -321,7 +320,7 @@ pub struct Server {
 /// Stops a server from anywhere.
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
-    stopping: Arc<AtomicBool>,
+    stop: Stop,
     waker: PollWaker,
 }
 
@@ -329,8 +328,7 @@ impl ServerHandle {
     /// Stops accepting, sends Close 1001 to everyone and lets the queues run empty, for as long as
     /// [`Config::drain`] allows. Returns at once; [`Server::wait`] returns when it is done.
     pub fn shutdown(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
-        self.waker.wake();
+        self.stop.ask(&self.waker);
     }
 }
 

@@ -5,11 +5,10 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fanfare::config::Config;
-use fanfare::reactor::{AcceptError, Interest, Io, Listen, PeerAddress, Ready, Wake};
+use fanfare::reactor::{AcceptError, Interest, Io, Listen, PeerAddress, Ready, Stop};
 use fanfare::server::{Acceptor, AcceptorSettings, AcceptorShared};
 use fanfare::shard::Progress;
 use fanfare::slab::Key;
@@ -52,6 +51,11 @@ struct Queue {
 }
 
 impl Kernel {
+    /// Has a connection wait for a listener.
+    pub fn enqueue(&mut self, listener: usize, socket: SocketId, peer: PeerAddress) {
+        self.queues[listener].waiting.push_back((socket, peer));
+    }
+
     fn is_out_of_descriptors(&self, net: &Net) -> bool {
         if self.descriptors_max == usize::MAX {
             return false;
@@ -97,6 +101,30 @@ impl Drop for SimReserve {
         let mut kernel = self.0.borrow_mut();
         kernel.reserves -= 1;
         kernel.others += usize::from(kernel.thief);
+    }
+}
+
+impl SimListen {
+    /// So many listeners, and descriptors without end.
+    pub fn new(net: Rc<RefCell<Net>>, waker: SimWaker, listeners: usize) -> SimListen {
+        let kernel = Kernel {
+            queues: (0..listeners).map(|_| Queue::default()).collect(),
+            accepted: Vec::new(),
+            reserves: 0,
+            descriptors_max: usize::MAX,
+            others: 0,
+            thief: false,
+            failing: VecDeque::new(),
+            failing_after: 0,
+            accepts: 0,
+        };
+        let io = SimIo::new(Rc::clone(&net), waker);
+        SimListen { io, net, kernel: Rc::new(RefCell::new(kernel)), deadline: None }
+    }
+
+    /// What it sees; its clones are the same.
+    pub fn kernel(&self) -> Rc<RefCell<Kernel>> {
+        Rc::clone(&self.kernel)
     }
 }
 
@@ -206,42 +234,26 @@ pub struct Gate {
     pub acceptor: Acceptor<SimListen>,
     kernel: Rc<RefCell<Kernel>>,
     net: Rc<RefCell<Net>>,
-    stopping: Arc<AtomicBool>,
+    stop: Stop,
     waker: SimWaker,
 }
 
 impl Gate {
     /// So many listeners, all of them for this machine alone, and descriptors without end.
     pub fn new(server: &Server, listeners: usize, settings: AcceptorSettings) -> Gate {
-        let queues = (0..listeners).map(|_| Queue::default()).collect();
-        let kernel = Rc::new(RefCell::new(Kernel {
-            queues,
-            accepted: Vec::new(),
-            reserves: 0,
-            descriptors_max: usize::MAX,
-            others: 0,
-            thief: false,
-            failing: VecDeque::new(),
-            failing_after: 0,
-            accepts: 0,
-        }));
         let (net, waker) = (Rc::clone(&server.net), SimWaker::default());
-        let io = SimListen {
-            io: SimIo::new(Rc::clone(&net), waker.clone()),
-            net: Rc::clone(&net),
-            kernel: Rc::clone(&kernel),
-            deadline: None,
-        };
-        let stopping = Arc::new(AtomicBool::new(false));
+        let io = SimListen::new(Rc::clone(&net), waker.clone(), listeners);
+        let kernel = io.kernel();
+        let stop = Stop::default();
         let shared = AcceptorShared {
             mesh: Arc::clone(&server.mesh),
-            stopping: Arc::clone(&stopping),
+            stop: stop.clone(),
             connections: Arc::clone(&server.connections),
             departures: server.departures.clone(),
         };
         let listening = (0..listeners).map(|number| (number, true)).collect();
         let acceptor = Acceptor::new(io, listening, shared, settings).expect("a descriptor for the reserve");
-        Gate { acceptor, kernel, net, stopping, waker }
+        Gate { acceptor, kernel, net, stop, waker }
     }
 
     pub fn kernel(&self) -> RefMut<'_, Kernel> {
@@ -266,7 +278,7 @@ impl Gate {
     /// A peer of this address connects.
     pub fn dial_from(&mut self, listener: usize, peer: PeerAddress) -> SocketId {
         let socket = self.net.borrow_mut().open();
-        self.kernel().queues[listener].waiting.push_back((socket, peer));
+        self.kernel().enqueue(listener, socket, peer);
         socket
     }
 
@@ -282,7 +294,6 @@ impl Gate {
 
     /// Tells it to stop, as a handle of the server does.
     pub fn stop(&mut self) {
-        self.stopping.store(true, Ordering::SeqCst);
-        self.waker.wake();
+        self.stop.ask(&self.waker);
     }
 }
