@@ -181,6 +181,10 @@ impl<T> Slab<T> {
 
 /// Odd, and never the all-ones pattern that pollers reserve.
 fn next_generation(generation: u32) -> u32 {
+    #[cfg(loom)]
+    if crate::sync::model::is_injected(crate::sync::model::Fault::SameGeneration) {
+        return generation;
+    }
     let next = generation.wrapping_add(2);
     if next == u32::MAX { 1 } else { next }
 }

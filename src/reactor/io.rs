@@ -88,7 +88,8 @@ pub trait Io {
     fn wait(&mut self, ready: &mut Vec<Ready>, deadline: Option<Time>) -> io::Result<()>;
 }
 
-/// Ends another thread's [`Io::wait`], the current one or the next. Wake-ups before it coalesce.
+/// Ends another thread's [`Io::wait`], the current one or the next. Wake-ups before it coalesce, and one
+/// that comes as a wait returns may end no other: whoever is woken looks for everything after every wait.
 pub trait Wake: Send + Sync {
     /// Wakes it.
     fn wake(&self);

@@ -333,7 +333,7 @@ impl Registry {
     }
 
     fn stripe_of(&self, name: &RoomName) -> usize {
-        self.hasher.hash_one(name) as usize % STRIPES
+        self.hasher.hash_one(name) as usize % self.stripes.len()
     }
 }
 

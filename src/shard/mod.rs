@@ -83,8 +83,9 @@ pub const RECEIVE_BYTES: usize = 128 << 10;
 /// still be in the cache when they are sent.
 const TURN_BYTES_HIGH: usize = 1 << 20;
 /// Deliveries that the mail of a turn may mean, and their bytes: what a hot room may take of a turn
-/// before everybody else is read from again. One publication is never divided.
-const DELIVERIES_PER_TURN: usize = 32 << 10;
+/// before everybody else is read from again. One publication is never divided. (A model has few: there each
+/// turn leaves some for the next.)
+const DELIVERIES_PER_TURN: usize = if cfg!(loom) { 1 } else { 32 << 10 };
 const DELIVERED_BYTES_PER_TURN: usize = 4 << 20;
 /// Timers looked at per turn.
 const TIMERS_PER_TURN: usize = 1024;

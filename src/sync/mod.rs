@@ -1,5 +1,5 @@
 //! What threads share, under names that mean the same to the server and to its model checker: the
-//! standard library's atomics, the lock and the channel; with `--cfg loom` those of [`model`], which the
+//! standard library's atomics, the lock and the channel; with `--cfg loom` those of `model`, which the
 //! tests in `tests/loom` drive through every order that matters.
 //!
 //! Only what takes part in the protocols between threads comes from here. Counters that nothing waits
