@@ -159,7 +159,7 @@ struct Core<S> {
     dirty: Vec<u32>,
     /// Slots to free at the end of the turn.
     dead: Vec<u32>,
-    /// Shards that got publications in this turn.
+    /// Shards that got mail from this one and have not been woken since.
     reached: Vec<bool>,
     /// Bytes of answers that have not been taken yet, over all connections of this shard.
     http_bytes: usize,
@@ -239,6 +239,8 @@ impl<I: Io> Shard<I> {
         self.core.rooms.registry().maintain(self.core.now);
         self.core.end_rate_flood();
         self.reap();
+        // Who leaves in the mail or in a flush is announced behind the publish phase.
+        self.core.wake_reached();
         Ok(self.end_turn())
     }
 
@@ -248,8 +250,13 @@ impl<I: Io> Shard<I> {
     }
 
     fn wait_deadline(&self) -> Option<Time> {
-        let Core { mailbox, dirty, resumed, .. } = &self.core;
-        if mailbox.has_mail() || !self.expired.is_empty() || !dirty.is_empty() || !resumed.is_empty() {
+        let Core { mailbox, dirty, resumed, publications, .. } = &self.core;
+        let is_idle = self.expired.is_empty()
+            && dirty.is_empty()
+            && resumed.is_empty()
+            && publications.is_empty()
+            && !mailbox.has_mail();
+        if !is_idle {
             return Some(Time::ZERO);
         }
         let history = Some(self.core.rooms.registry().due()).filter(|due| *due != Time::NEVER);
@@ -259,7 +266,7 @@ impl<I: Io> Shard<I> {
     }
 
     fn publish(&mut self) {
-        let Core { publications, rooms, mailbox, reached, id, tally, now, .. } = &mut self.core;
+        let Core { publications, rooms, mailbox, reached, tally, now, .. } = &mut self.core;
         if publications.is_empty() && !reached.contains(&true) {
             self.resume_publishers();
             return;
@@ -267,11 +274,7 @@ impl<I: Io> Shard<I> {
         let mesh = mailbox.mesh();
         let published = publications.publish(rooms, mesh, *now, |shard| reached[shard.index()] = true);
         tally.add(Counter::Publications, published);
-        for (shard, was_reached) in reached.iter_mut().enumerate() {
-            if std::mem::take(was_reached) && shard != id.index() {
-                mesh.wake(ShardId::new(shard));
-            }
-        }
+        self.core.wake_reached();
         self.pause_publishers();
         self.core.publications.clear(TURN_BYTES_HIGH);
         self.resume_publishers();
@@ -365,6 +368,15 @@ impl<S> Core<S> {
             self.connections.fetch_sub(1, Ordering::Relaxed);
         }
         self.departures.report(Departed { peer, admitted });
+    }
+
+    /// Wakes the other shards that have got mail from this one. It finds its own before it waits.
+    fn wake_reached(&mut self) {
+        for (shard, was_reached) in self.reached.iter_mut().enumerate() {
+            if std::mem::take(was_reached) && shard != self.id.index() {
+                self.mailbox.mesh().wake(ShardId::new(shard));
+            }
+        }
     }
 
     /// What serving a connection touches, and the plan for it.

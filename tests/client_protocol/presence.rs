@@ -1,7 +1,12 @@
 //! Who is in a room: lists, counts, who is told, and what each level keeps.
 
+use std::sync::Arc;
+
 use fanfare::Config;
 use fanfare::endpoint::CloseKind;
+use fanfare::id::ShardId;
+use fanfare::rooms::RoomName;
+use fanfare::shard::{Mail, RemovalOrder, RemovedFrom};
 use serde_json::{Value, json};
 
 use crate::common::Server;
@@ -303,4 +308,27 @@ fn a_watcher_that_takes_nothing_is_cut_as_slow_and_harms_nobody() {
         assert_eq!((code, server.closes(CloseKind::QueueOverflow)), (3008, 1), "{reason}");
         server.finish();
     }
+}
+
+#[test]
+fn a_leave_late_in_a_turn_wakes_the_watchers_of_other_shards() {
+    let mut server = server(2, &Config::default());
+    let mut watcher = Sdk::connect(&mut server, 1, Framing::Json);
+    watch(&mut server, &mut watcher, "r");
+    let mut ann = Sdk::named(&mut server, 0, Framing::Json, "ann");
+    ann.subscribe(&mut server, "r");
+    watcher.pushes(&mut server);
+    let order = RemovalOrder {
+        user: None,
+        client: Some(ann.id.parse().unwrap()),
+        spared: Vec::new(),
+        from: RemovedFrom::Room(RoomName::new("r").unwrap()),
+    };
+    server.mesh.send(ShardId::new(0), Mail::Removal(Arc::new(order)));
+    assert!(!server.wakers[1].is_set());
+    server.turn(0);
+    assert!(server.wakers[1].is_set(), "it would hear of the leave when something else wakes either shard");
+    server.settle_shards(&[1]);
+    assert_eq!(watcher.pushes(&mut server)[0]["leave"]["info"]["user"], json!("ann"));
+    server.finish();
 }

@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use fanfare::ConnectionId;
-use fanfare::endpoint::{Accept, CloseCause, Effects, Endpoint, OpenRequest, OwnMessages};
+use fanfare::endpoint::{
+    Accept, Ask, CloseCause, Effects, Endpoint, OpenRequest, OwnMessages, Removal, Subscription,
+};
 use fanfare::protocol::{CloseCode, Message, Refusal};
-use fanfare::rooms::RoomName;
+use fanfare::rooms::{Encoding, RoomName};
 
 /// What an endpoint was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,5 +128,33 @@ impl Endpoint for Obedient {
     fn close(&mut self, connection: ConnectionId, cause: &CloseCause) {
         self.record.push(Call::Close(connection, cause.clone()));
         assert!(!self.panic_on_close.contains(&connection), "told to panic in close");
+    }
+}
+
+/// Subscribes to the room `left`, and when it is taken out of it says `removed` in the room `a`.
+#[derive(Debug)]
+pub struct Mourner;
+
+impl Endpoint for Mourner {
+    fn open<'m>(
+        &mut self,
+        _: ConnectionId,
+        _: &OpenRequest<'_>,
+        effects: &mut Effects<'m>,
+    ) -> Result<Accept, Refusal> {
+        let subscription = Subscription {
+            own: OwnMessages::Receive,
+            recover: None,
+            encoding: Encoding::JsonPushes,
+            watches: false,
+        };
+        effects.ask(0, Ask::Subscribe(room("left"), subscription));
+        Ok(Accept::default())
+    }
+
+    fn message<'m>(&mut self, _: ConnectionId, _: Message<'m>, _: &mut Effects<'m>) {}
+
+    fn removed<'m>(&mut self, _: ConnectionId, _: &RoomName, _: Removal, effects: &mut Effects<'m>) {
+        effects.publish_to(room("a"), "removed");
     }
 }

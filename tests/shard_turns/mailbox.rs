@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use fanfare::endpoint::{Endpoint, RouterPlan};
 use fanfare::id::ShardId;
-use fanfare::shard::{Counter, RECEIVE_BYTES};
+use fanfare::rooms::RoomName;
+use fanfare::shard::{Counter, Mail, RECEIVE_BYTES, RemovalOrder, RemovedFrom};
+use fanfare::time::Time;
 
-use crate::common::endpoints::{Obedient, Record};
+use crate::common::endpoints::{Mourner, Obedient, Record};
 use crate::common::{Server, settings, text};
 
 const MAILBOX_BYTES: usize = 64 << 10;
@@ -95,5 +97,22 @@ fn a_publisher_that_is_paused_and_closed_by_its_peer_leaves_nothing_behind() {
     server.settle();
     assert!(server.is_closed(publisher));
     assert_eq!(server.take_texts(member).len(), 300, "what it had sent is read first");
+    server.finish();
+}
+
+#[test]
+fn what_is_said_late_in_a_turn_is_published_without_another_event() {
+    let mut server = Server::with_endpoint(settings(), || Mourner);
+    server.connect(0, "/test");
+    let member = server.connect(0, "/rooms/a");
+    server.settle();
+    let from = RemovedFrom::Room(RoomName::new("left").unwrap());
+    let order = RemovalOrder { user: None, client: None, spared: Vec::new(), from };
+    server.mesh.send(ShardId::new(0), Mail::Removal(Arc::new(order)));
+    server.turn(0);
+    assert!(server.take_texts(member).is_empty(), "mail comes after the publishing of a turn");
+    server.turn(0);
+    assert_eq!(server.shards[0].io_mut().deadline, Some(Time::ZERO), "it does not wait");
+    assert_eq!(server.take_texts(member), ["removed"]);
     server.finish();
 }
