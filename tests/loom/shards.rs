@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use fanfare::id::ConnectionId;
 use fanfare::protocol::CloseCode;
+use fanfare::rooms::RoomName;
 use fanfare::shard::{Mail, RemovalOrder, RemovedFrom};
 use fanfare::sync::model::{Fault, inject};
 use loom::thread;
@@ -60,6 +61,31 @@ fn a_publisher_that_was_paused_goes_on() {
 fn without_the_fences_a_publisher_that_was_paused_does_not_go_on() {
     inject(Fault::NoFence);
     publication_arrives(2, 2);
+}
+
+/// What a shard publishes when its turn is nearly over wakes the others too, though it waits for ever then.
+#[test]
+fn a_publication_late_in_a_turn_reaches_the_member_of_another_shard() {
+    check(|| {
+        let (world, mut shards) = World::new(2, ROOMY);
+        let (mut far, mut near) = (shards.remove(1), shards.remove(0));
+        world.join((0, &mut near), "/mourner");
+        let member = world.join((1, &mut far), "/rooms/a");
+        let from = RemovedFrom::Room(RoomName::new("left").unwrap());
+        let order = RemovalOrder { user: None, client: None, spared: Vec::new(), from };
+        world.mesh.send(shard(0), Mail::Removal(Arc::new(order)));
+        // The member's shard is in the midst of a turn.
+        world.mesh.wake(shard(1));
+        let other = world.clone();
+        let thread = thread::spawn(move || {
+            while other.frames(member).is_empty() {
+                take_turn(&mut far);
+            }
+        });
+        take_turn(&mut near);
+        thread.join().unwrap();
+        assert_eq!(world.frames(member), [Frame::text("removed")]);
+    });
 }
 
 /// One room of a shard goes and another takes its slot at once, while mail for the first is on its way.

@@ -24,15 +24,16 @@ fn acceptor_and_shard_end_while_somebody_connects() {
         let (world, mut shards) = World::new(1, ROOMY);
         let near = shards.remove(0);
         let (door, mut acceptor) = world.acceptor();
-        let threads = [
-            thread::spawn(move || run_to_the_end(near)),
-            thread::spawn(move || while acceptor.turn().unwrap() == Progress::Running {}),
-        ];
-        let socket = world.dial(&door, "/rooms/a");
-        door.stop.ask(&door.poller);
-        for thread in threads {
-            thread.join().unwrap();
-        }
+        let thread = thread::spawn(move || while acceptor.turn().unwrap() == Progress::Running {});
+        let other = world.clone();
+        let peer = thread::spawn(move || {
+            let socket = other.dial(&door, "/rooms/a");
+            door.stop.ask(&door.poller);
+            socket
+        });
+        run_to_the_end(near);
+        thread.join().unwrap();
+        let socket = peer.join().unwrap();
         let output = world.socket(socket).output.clone();
         if !output.is_empty() {
             let (status, frames) = split_response(&output);

@@ -13,10 +13,11 @@ use fanfare::endpoint::{Relay, RouterPlan};
 use fanfare::reactor::{AcceptError, Interest, Io, Listen, PeerAddress, Ready, Stop};
 use fanfare::rooms::Registry;
 use fanfare::server::{Acceptor, AcceptorShared};
-use fanfare::shard::{Admission, Adopt, Mail, Mesh, Progress, Shard, ShardStats, Shared};
+use fanfare::shard::{Admission, Adopt, Departures, Mail, Mesh, Progress, Shard, ShardStats, Shared};
 use fanfare::slab::Key;
 use fanfare::time::Time;
 
+use crate::common::endpoints::Mourner;
 use crate::common::frames::{Frame, frames, request, split_response};
 use crate::common::listener::{Kernel, SimListen, SimListener, SimReserve, acceptor_settings};
 use crate::common::settings;
@@ -123,24 +124,27 @@ pub struct World {
     net: Rc<RefCell<Net>>,
     pub mesh: Arc<Mesh<SocketId>>,
     connections: Arc<AtomicUsize>,
+    departures: Departures,
 }
 
 /// A shard that stands still.
 pub type Resting = Shard<Waiting<SimIo>>;
 
 impl World {
-    /// Shards with rooms under `/rooms/{room}`.
+    /// Shards with rooms under `/rooms/{room}` and a [`Mourner`] under `/mourner`.
     pub fn new(shards: usize, mailbox_bytes: usize) -> (World, Vec<Resting>) {
         let pollers: Vec<Poller> = (0..shards).map(|_| Poller::new()).collect();
         let (mesh, mailboxes) = Mesh::new(pollers.iter().map(Poller::waker).collect(), mailbox_bytes);
-        let (net, connections) = (Rc::default(), Arc::default());
+        let (net, connections, departures) = (Rc::default(), Arc::default(), Departures::default());
         let mut plan = RouterPlan::default();
         plan.add_endpoint("/rooms/{room}", Arc::new(|_| Box::new(Relay { member_publish: true })));
+        plan.add_endpoint("/mourner", Arc::new(|_| Box::new(Mourner)));
         let shared = Shared {
             registry: Arc::new(Registry::new(Config::default().room_settings())),
             plan: Arc::new(plan),
             settings: Arc::new(settings()),
             connections: Arc::clone(&connections),
+            departures: departures.clone(),
         };
         let make = |(mailbox, poller)| {
             let sockets = SimIo::new(Rc::clone(&net), SimWaker::default());
@@ -148,7 +152,7 @@ impl World {
             Shard::new(io, mailbox, shared.clone(), ShardStats::default())
         };
         let shards = mailboxes.into_iter().zip(pollers).map(make).collect();
-        (World { net, mesh, connections }, shards)
+        (World { net, mesh, connections, departures }, shards)
     }
 
     pub fn socket(&self, id: SocketId) -> RefMut<'_, Socket> {
@@ -164,6 +168,7 @@ impl World {
             mesh: Arc::clone(&self.mesh),
             stop: stop.clone(),
             connections: Arc::clone(&self.connections),
+            departures: self.departures.clone(),
         };
         let io = Waiting { net: Rc::clone(&self.net), sockets, poller: poller.clone() };
         let acceptor = Acceptor::new(io, vec![(0, true)], shared, acceptor_settings(usize::MAX))
