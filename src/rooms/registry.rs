@@ -77,12 +77,20 @@ pub enum TooManyRooms {
 #[derive(Debug)]
 struct Idle {
     since: Time,
+    /// Of rooms that have been idle since the same time the one that was put here first is looked at first.
+    number: u64,
     room: Arc<Room>,
+}
+
+impl Idle {
+    fn place(&self) -> (Time, u64) {
+        (self.since, self.number)
+    }
 }
 
 impl PartialEq for Idle {
     fn eq(&self, other: &Idle) -> bool {
-        self.since == other.since
+        self.place() == other.place()
     }
 }
 
@@ -96,7 +104,23 @@ impl PartialOrd for Idle {
 
 impl Ord for Idle {
     fn cmp(&self, other: &Idle) -> std::cmp::Ordering {
-        self.since.cmp(&other.since)
+        self.place().cmp(&other.place())
+    }
+}
+
+/// The queue of the idle.
+#[derive(Debug, Default)]
+struct IdleRooms {
+    queue: BinaryHeap<Reverse<Idle>>,
+    next_number: u64,
+    /// Rooms that were looked at one behind the other and gave nothing.
+    fruitless: usize,
+}
+
+impl IdleRooms {
+    fn push(&mut self, since: Time, room: Arc<Room>) {
+        self.queue.push(Reverse(Idle { since, number: self.next_number, room }));
+        self.next_number += 1;
     }
 }
 
@@ -109,8 +133,11 @@ pub struct Registry {
     stripes: Box<[Stripe]>,
     settings: RoomSettings,
     memory: Arc<AtomicUsize>,
+    /// Memory up to which the rooms are not looked at again, because a look at all of them could not take back
+    /// enough: what pins it is the presence of members. 0 while it could.
+    unyielding: AtomicUsize,
     returning: Returning,
-    idle: Mutex<BinaryHeap<Reverse<Idle>>>,
+    idle: Mutex<IdleRooms>,
     /// When [`Registry::maintain`] next has something to do, in nanoseconds.
     due: AtomicU64,
 }
@@ -124,6 +151,7 @@ impl Registry {
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
             settings,
             memory: Arc::default(),
+            unyielding: AtomicUsize::new(0),
             returning: Returning::default(),
             idle: Mutex::default(),
             due: AtomicU64::new(Time::NEVER.as_nanos()),
@@ -257,6 +285,12 @@ impl Registry {
 
     /// When [`Registry::maintain`] should be called at the latest.
     pub fn due(&self) -> Time {
+        let enough = self.memory_bytes() <= self.settings.memory_max;
+        let until = if enough { 0 } else { self.worth_a_look() };
+        if until < self.unyielding.load(Ordering::Relaxed) {
+            // Somebody has left. Another shard may set it at the same time, which costs one more look.
+            self.unyielding.store(until, Ordering::Relaxed);
+        }
         if self.is_over_memory() { Time::ZERO } else { Time::from_nanos(self.due.load(Ordering::Relaxed)) }
     }
 
@@ -269,19 +303,27 @@ impl Registry {
         // Another shard is at it.
         let Some(mut idle) = self.idle.try_lock() else { return };
         for _ in 0..ROOMS_PER_CALL {
-            let Some(Reverse(oldest)) = idle.peek() else { break };
+            let Some(Reverse(oldest)) = idle.queue.peek() else { break };
             let since = oldest.since;
             if since + self.settings.history.age_max > now && !self.is_over_memory() {
                 break;
             }
-            let Some(Reverse(Idle { room, .. })) = idle.pop() else { break };
+            let Some(Reverse(Idle { room, .. })) = idle.queue.pop() else { break };
+            let before = room.counted_bytes();
             match self.end_idle(&room, since) {
-                Ended::Forgotten => {}
-                Ended::Active(since) => idle.push(Reverse(Idle { since, room })),
-                Ended::History => idle.push(Reverse(Idle { since: now, room })),
+                Ended::Forgotten => idle.fruitless = 0,
+                Ended::Active(since) => idle.push(since, room),
+                Ended::History => {
+                    idle.fruitless = if room.counted_bytes() < before { 0 } else { idle.fruitless + 1 };
+                    idle.push(now, room);
+                }
+            }
+            if idle.fruitless > idle.queue.len() {
+                idle.fruitless = 0;
+                self.unyielding.store(self.worth_a_look(), Ordering::Relaxed);
             }
         }
-        let next = idle.peek().map_or(Time::NEVER, |Reverse(oldest)| self.due_of(oldest.since));
+        let next = idle.queue.peek().map_or(Time::NEVER, |Reverse(oldest)| self.due_of(oldest.since));
         self.due.store(next.as_nanos(), Ordering::Relaxed);
     }
 
@@ -294,8 +336,13 @@ impl Registry {
         ended
     }
 
+    /// The memory from which on looking at all rooms once more costs little beside what has grown since.
+    fn worth_a_look(&self) -> usize {
+        self.memory_bytes() + self.settings.memory_max / 16
+    }
+
     fn is_over_memory(&self) -> bool {
-        self.memory_bytes() > self.settings.memory_max
+        self.memory_bytes() > self.settings.memory_max.max(self.unyielding.load(Ordering::Relaxed))
     }
 
     /// The end of a room's young history, a little later so that many are seen to at once.
@@ -322,7 +369,7 @@ impl Registry {
         };
         if let Some(room) = created {
             let mut idle = self.idle.lock();
-            idle.push(Reverse(Idle { since: now, room }));
+            idle.push(now, room);
             self.due.fetch_min(self.due_of(now).as_nanos(), Ordering::Relaxed);
         }
         result

@@ -286,6 +286,11 @@ impl Room {
         self.settle(&mut state);
     }
 
+    /// What it counts for in the memory of all rooms.
+    pub(super) fn counted_bytes(&self) -> usize {
+        self.state.lock().counted
+    }
+
     pub(super) fn add_route(&self, route: Route) -> u64 {
         let mut state = self.state.lock();
         state.routes.push(route);
