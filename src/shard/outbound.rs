@@ -122,6 +122,8 @@ impl Outbound {
     pub fn push_pong(&mut self, arena: &mut SendArena, blocked: bool, encode: impl FnOnce(&mut Vec<u8>)) {
         if !blocked && self.pongs_this_turn < PONGS_PER_TURN {
             self.pongs_this_turn += 1;
+            // It may still wait since the connection was blocked, and would come behind this one.
+            self.drop_pong(arena);
             let start = arena.scratch.len() as u32;
             encode(&mut arena.scratch);
             let end = arena.scratch.len() as u32;

@@ -130,6 +130,23 @@ fn a_pong_whose_first_bytes_are_out_is_finished_before_the_next() {
 }
 
 #[test]
+fn a_pong_that_waits_does_not_come_behind_the_answer_to_a_newer_ping() {
+    let mut server = Server::new(1, settings());
+    let client = server.connect(0, "/echo");
+    server.socket(client).room = 0;
+    for payload in [b"one", b"two"] {
+        server.feed(client, &ping(payload));
+        server.turn(0);
+    }
+    // It takes bytes again, and has sent another ping meanwhile: both are found in one turn.
+    server.socket(client).room = usize::MAX;
+    server.feed(client, &ping(b"six"));
+    server.settle();
+    assert_eq!(server.take_frames(client), [Frame::pong(b"six")]);
+    server.finish();
+}
+
+#[test]
 fn a_ping_of_ours_waits_for_the_end_of_the_frame_that_is_half_out() {
     let data = "z".repeat(30);
     for cut in 0..=32 {
