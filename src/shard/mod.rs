@@ -249,7 +249,9 @@ impl<I: Io> Shard<I> {
         &mut self.io
     }
 
-    fn wait_deadline(&self) -> Option<Time> {
+    /// Until when the next turn waits if nothing happens: for a simulation, which knows so whether a thread
+    /// would wake.
+    pub fn wait_deadline(&self) -> Option<Time> {
         let Core { mailbox, dirty, resumed, publications, .. } = &self.core;
         let is_idle = self.expired.is_empty()
             && dirty.is_empty()

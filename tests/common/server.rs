@@ -82,6 +82,17 @@ impl Server {
         plan.add_rooms_door();
         plan.add_endpoint("/echo", Arc::new(|_| Box::new(Echo)));
         plan.add_endpoint("/rooms/{room}", Arc::new(|_| Box::new(Relay { member_publish: true })));
+        Server::assemble(shards, settings, mailbox_bytes, plan, rooms)
+    }
+
+    /// With nothing but what the plan has.
+    pub fn assemble(
+        shards: usize,
+        settings: Settings,
+        mailbox_bytes: usize,
+        plan: RouterPlan,
+        rooms: RoomSettings,
+    ) -> Server {
         let net = Rc::new(RefCell::new(Net::default()));
         let wakers: Vec<SimWaker> = (0..shards).map(|_| SimWaker::default()).collect();
         let boxed = wakers.iter().map(|waker| Box::new(waker.clone()) as Box<dyn Wake>).collect();

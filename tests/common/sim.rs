@@ -4,6 +4,7 @@
 //! registration, and keeps the deadline it was given for whoever drives the clock.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -96,7 +97,6 @@ impl Socket {
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.calls.receive += 1;
         if let Some(kind) = self.error {
             return Err(kind.into());
         }
@@ -113,15 +113,15 @@ impl Socket {
         Ok(count)
     }
 
-    fn send(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.calls.send += 1;
+    /// The kernel takes at most `most` bytes.
+    fn send(&mut self, slices: &[IoSlice<'_>], most: usize) -> io::Result<usize> {
         if let Some(kind) = self.error {
             return Err(kind.into());
         }
         assert_eq!(self.calls.shutdown_write, 0, "nothing is sent after the end of the stream");
         let mut taken = 0;
         for slice in slices {
-            let part = &slice[..slice.len().min(self.room)];
+            let part = &slice[..slice.len().min(self.room).min(most - taken)];
             self.room -= part.len();
             self.output.extend_from_slice(part);
             taken += part.len();
@@ -165,6 +165,25 @@ impl PlannedFailure {
     }
 }
 
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Proceed,
+    /// It moves at most so many bytes, one at least.
+    Short(usize),
+    /// It fails. What is not "later" is so for every later call on the socket, too.
+    Fail(ErrorKind),
+}
+
+/// Decides what goes wrong, call by call.
+pub trait Faults: fmt::Debug {
+    /// What becomes of a call on a socket.
+    fn judge(&mut self, call: Call, id: SocketId) -> Verdict;
+
+    /// Changes what the wait of a shard reports.
+    fn report(&mut self, watched: &[(SocketId, Key)], ready: &mut Vec<Ready>);
+}
+
 /// All sockets and the clock.
 #[derive(Debug, Default)]
 pub struct Net {
@@ -173,6 +192,7 @@ pub struct Net {
     /// Calls that moved something, to see when nothing moves any more.
     pub activity: u64,
     pub failure: Option<PlannedFailure>,
+    pub faults: Option<Box<dyn Faults>>,
 }
 
 /// A socket by its place in [`Net::sockets`].
@@ -186,8 +206,24 @@ impl Net {
         SocketId(self.sockets.len() - 1)
     }
 
+    /// What becomes of a call: how many bytes it moves at most, if it does not fail.
+    fn judge(&mut self, call: Call, id: SocketId) -> Result<usize, ErrorKind> {
+        self.may_fail(call, id)?;
+        let Some(faults) = &mut self.faults else { return Ok(usize::MAX) };
+        match faults.judge(call, id) {
+            Verdict::Proceed => Ok(usize::MAX),
+            Verdict::Short(bytes) => Ok(bytes.max(1)),
+            Verdict::Fail(kind) => {
+                let later = matches!(kind, ErrorKind::WouldBlock | ErrorKind::Interrupted);
+                let socket = &mut self.sockets[id.0];
+                socket.error = socket.error.or(Some(kind).filter(|_| !later));
+                Err(kind)
+            }
+        }
+    }
+
     /// Fails if it is this call's turn to do so.
-    fn may_fail(&mut self, call: Call, id: SocketId) -> io::Result<()> {
+    fn may_fail(&mut self, call: Call, id: SocketId) -> Result<(), ErrorKind> {
         let Some(failure) = self.failure.as_mut().filter(|failure| failure.call == call) else {
             return Ok(());
         };
@@ -199,7 +235,7 @@ impl Net {
             return Ok(());
         }
         failure.met = Some(id);
-        Err(failure.error.into())
+        Err(failure.error)
     }
 }
 
@@ -230,11 +266,21 @@ pub struct SimIo {
     pub injected: Vec<Ready>,
     /// What the latest wait was given.
     pub deadline: Option<Time>,
+    /// How far its clock, which is read once per turn, is behind the others' by now.
+    pub lag: Duration,
+    latest: Cell<Time>,
 }
 
 impl SimIo {
     pub fn new(net: Rc<RefCell<Net>>, waker: SimWaker) -> SimIo {
-        SimIo { net, waker, watched: Vec::new(), injected: Vec::new(), deadline: None }
+        let (watched, injected, lag) = (Vec::new(), Vec::new(), Duration::ZERO);
+        SimIo { net, waker, watched, injected, deadline: None, lag, latest: Cell::default() }
+    }
+
+    /// Whether a wait would report something.
+    pub fn is_ready(&self) -> bool {
+        let net = self.net.borrow();
+        self.watched.iter().any(|(id, key)| net.sockets[id.0].ready(*key).is_some())
     }
 
     fn with<R>(&self, id: SocketId, act: impl FnOnce(&mut Socket) -> R) -> R {
@@ -246,17 +292,22 @@ impl SimIo {
         act(socket)
     }
 
-    /// The same for a call that can fail by plan.
+    /// The same for a call that can fail. `act` is told how many bytes it may move.
     fn attempt<R>(
         &self,
         call: Call,
         id: SocketId,
-        act: impl FnOnce(&mut Socket) -> io::Result<R>,
+        act: impl FnOnce(&mut Socket, usize) -> io::Result<R>,
     ) -> io::Result<R> {
-        let planned = self.net.borrow_mut().may_fail(call, id);
+        let judged = self.net.borrow_mut().judge(call, id);
         self.with(id, |socket| {
-            planned.inspect_err(|_| socket.calls.close += usize::from(call == Call::Register))?;
-            act(socket)
+            match call {
+                Call::Register => socket.calls.close += usize::from(judged.is_err()),
+                Call::SetInterest => socket.calls.set_interest += 1,
+                Call::Receive => socket.calls.receive += 1,
+                Call::Send => socket.calls.send += 1,
+            }
+            act(socket, judged?)
         })
     }
 }
@@ -266,7 +317,10 @@ impl Io for SimIo {
     type Stream = SocketId;
 
     fn now(&self) -> Time {
-        self.net.borrow().now
+        let lag = self.lag.as_nanos() as u64;
+        let lagging = Time::from_nanos(self.net.borrow().now.as_nanos().saturating_sub(lag));
+        self.latest.set(self.latest.get().max(lagging));
+        self.latest.get()
     }
 
     /// The simulated clock starts in 2026.
@@ -275,7 +329,7 @@ impl Io for SimIo {
     }
 
     fn register(&mut self, socket: SocketId, key: Key) -> io::Result<SocketId> {
-        self.attempt(Call::Register, socket, |socket| {
+        self.attempt(Call::Register, socket, |socket, _| {
             socket.key = Some(key);
             socket.interest = Interest { readable: true, writable: false };
             Ok(())
@@ -286,20 +340,22 @@ impl Io for SimIo {
     }
 
     fn set_interest(&mut self, stream: &SocketId, key: Key, interest: Interest) -> io::Result<()> {
-        self.attempt(Call::SetInterest, *stream, |socket| {
+        self.attempt(Call::SetInterest, *stream, |socket, _| {
             assert_eq!(socket.key, Some(key));
-            socket.calls.set_interest += 1;
             socket.interest = interest;
             Ok(())
         })
     }
 
     fn receive(&mut self, stream: &SocketId, buffer: &mut [u8]) -> io::Result<usize> {
-        self.attempt(Call::Receive, *stream, |socket| socket.receive(buffer))
+        self.attempt(Call::Receive, *stream, |socket, most| {
+            let end = buffer.len().min(most);
+            socket.receive(&mut buffer[..end])
+        })
     }
 
     fn send(&mut self, stream: &SocketId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.attempt(Call::Send, *stream, |socket| socket.send(slices))
+        self.attempt(Call::Send, *stream, |socket, most| socket.send(slices, most))
     }
 
     fn shutdown_write(&mut self, stream: &SocketId) {
@@ -317,7 +373,7 @@ impl Io for SimIo {
         self.waker.0.store(false, Ordering::SeqCst);
         ready.clear();
         ready.append(&mut self.injected);
-        let net = self.net.borrow();
+        let mut net = self.net.borrow_mut();
         let mut looked_at = 0;
         for (id, key) in &self.watched {
             if ready.len() >= READY_PER_WAIT {
@@ -328,6 +384,9 @@ impl Io for SimIo {
         }
         // Who was left out is first the next time.
         self.watched.rotate_left(looked_at);
+        if let Some(faults) = &mut net.faults {
+            faults.report(&self.watched, ready);
+        }
         Ok(())
     }
 }

@@ -1,0 +1,162 @@
+//! How a run ends: nothing goes wrong any more, everybody reads, and within a bound of turns all that was
+//! under way has come, everybody has left, and nothing is left behind.
+
+use std::io::ErrorKind;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use fanfare::endpoint::CloseKind;
+use fanfare::id::ShardId;
+use fanfare::shard::{Counter, Mail};
+
+use crate::client::Deed;
+use crate::trace::NOBODY;
+use crate::world::World;
+
+/// Rounds, each a turn of every shard that wants one, in which what is under way has to come.
+const ROUNDS_MAX: usize = 20_000;
+/// Deadlines that may pass until nobody waits for anything.
+const JUMPS_MAX: usize = 2_000;
+
+impl World {
+    /// From the storm to the end.
+    pub fn end(&mut self) {
+        self.calm_down();
+        if self.plan.drains_early {
+            self.settle();
+            self.drain();
+        } else {
+            self.settle();
+            self.check_rest();
+            self.everybody_leaves();
+            self.run_out();
+            self.check_nothing_left();
+            self.drain();
+        }
+        self.run_out();
+        self.check_finished();
+        self.truth.conclude();
+        self.ledger.conclude();
+    }
+
+    fn calm_down(&mut self) {
+        self.trace.borrow_mut().note(NOBODY, "calm", self.step as u64);
+        self.calm.set(true);
+        self.ledger.calm.store(true, Ordering::Relaxed);
+        self.step = usize::MAX;
+        for shard in &mut self.server.shards {
+            shard.io_mut().lag = Duration::ZERO;
+        }
+    }
+
+    /// Delivers, turns and reads until nothing moves, while time stands still.
+    fn settle(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            let before = self.server.net.borrow().activity;
+            for at in 0..self.lines.len() {
+                if self.lines[at].is_live() {
+                    self.deliver(at, usize::MAX);
+                    self.listen(at, usize::MAX);
+                }
+            }
+            let mut turned = false;
+            for shard in 0..self.plan.shards {
+                if self.is_runnable(shard) {
+                    turned = true;
+                    self.turn(shard);
+                }
+            }
+            if !turned && self.server.net.borrow().activity == before {
+                return;
+            }
+        }
+        panic!("after {ROUNDS_MAX} rounds something still moves");
+    }
+
+    /// Everything that was said has arrived.
+    fn check_rest(&mut self) {
+        let in_flight = |shard| self.server.mesh.bytes_in_flight(ShardId::new(shard));
+        let left: Vec<usize> = (0..self.plan.shards).map(in_flight).collect();
+        assert!(left.iter().all(|bytes| *bytes == 0), "at rest {left:?} bytes are in flight");
+        for at in 0..self.lines.len() {
+            if self.lines[at].is_live() {
+                self.with_actor(at, |actor, hand| {
+                    actor.rest(hand);
+                    Deed::GoOn
+                });
+            }
+        }
+    }
+
+    fn everybody_leaves(&mut self) {
+        for at in 0..self.lines.len() {
+            if self.lines[at].is_live() && !self.lines[at].half_closed {
+                self.with_actor(at, |actor, hand| actor.leave(hand));
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        self.trace.borrow_mut().note(NOBODY, "drain", 0);
+        // Without time to drain nobody is waited for.
+        self.ledger.calm.store(!self.plan.config.drain.is_zero(), Ordering::Relaxed);
+        self.truth.drain_ordered();
+        let deadline = self.server.now() + self.plan.config.drain;
+        for shard in (0..self.plan.shards).map(ShardId::new) {
+            self.server.mesh.send(shard, Mail::Drain { deadline });
+            self.server.mesh.wake(shard);
+        }
+    }
+
+    /// Lets one deadline after the other pass, until nobody waits for any.
+    fn run_out(&mut self) {
+        for _ in 0..JUMPS_MAX {
+            self.settle();
+            let Some(next) = self.next_deadline() else { return };
+            let now = self.server.now();
+            assert!(next > now, "a shard that has nothing to do waits for the past");
+            self.move_clock(next - now);
+            self.give_up_on_vanished();
+        }
+        panic!("after {JUMPS_MAX} deadlines somebody still waits for one");
+    }
+
+    /// The kernel does so with what is not acknowledged for long (TCP_USER_TIMEOUT).
+    fn give_up_on_vanished(&mut self) {
+        for line in self.lines.iter().filter(|line| line.vanished) {
+            let mut socket = self.server.socket(line.at);
+            if socket.calls.close == 0 && !socket.output.is_empty() {
+                socket.error = Some(ErrorKind::TimedOut);
+            }
+        }
+    }
+
+    /// Nobody is there, and no room is remembered.
+    fn check_nothing_left(&self) {
+        let server = &self.server;
+        assert_eq!(server.connections.load(Ordering::Relaxed), 0, "connections that are counted");
+        for counter in [Counter::Connections, Counter::Memberships, Counter::Rooms] {
+            assert_eq!(server.counter(counter), 0, "{}", counter.name());
+        }
+        assert!(server.registry.is_empty(), "rooms are remembered");
+        assert_eq!(server.registry.memory_bytes(), 0, "bytes of rooms");
+        assert!(server.registry.returning().is_empty(), "somebody is awaited");
+        self.check_closes();
+    }
+
+    /// Every socket that was taken over has ended, once, for one cause.
+    fn check_closes(&self) {
+        let closes: u64 = CloseKind::ALL.iter().map(|kind| self.server.closes(*kind)).sum();
+        assert_eq!(closes, self.server.counter(Counter::Accepted), "closes and sockets taken over");
+        for (number, socket) in self.server.net.borrow().sockets.iter().enumerate() {
+            assert_eq!(socket.calls.close, 1, "closes of the socket of line {number}");
+        }
+    }
+
+    /// All shards have ended; each has checked its own queues and rooms then.
+    fn check_finished(&self) {
+        assert_eq!(self.server.finished.len(), self.plan.shards, "shards that have finished");
+        assert_eq!(self.server.connections.load(Ordering::Relaxed), 0, "connections that are counted");
+        self.check_closes();
+    }
+}

@@ -1,0 +1,148 @@
+//! What a seed decides before the first step: the limits, the rooms, who comes, and how long it goes on.
+
+use std::time::Duration;
+
+use fanfare::config::Config;
+use fanfare::rooms::{LagPolicy, RoomName};
+
+use crate::chance::{Chance, Odds};
+use crate::faults::FaultOdds;
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub shards: usize,
+    pub config: Config,
+    pub rooms: Vec<RoomName>,
+    /// Steps before everything calms down.
+    pub steps: usize,
+    /// Connections at a time.
+    pub lines_max: usize,
+    /// The longest message that is sent on purpose, and so about what a room's traffic is.
+    pub payload_max: usize,
+    /// What the kernel holds for a peer that does not read.
+    pub send_room: usize,
+    pub faults: FaultOdds,
+    pub habits: Habits,
+    /// The shards are told to drain while clients are still there.
+    pub drains_early: bool,
+}
+
+/// What clients tend to do, and what happens to them, in each step that is theirs.
+#[derive(Clone, Debug)]
+pub struct Habits {
+    pub talk: Odds,
+    pub leave: Odds,
+    pub half_close: Odds,
+    pub reset: Odds,
+    pub vanish: Odds,
+    pub stall: Odds,
+    pub burst: Odds,
+    pub freeze: Odds,
+    pub jump: Odds,
+    pub far_jump: Odds,
+    pub hostile: Odds,
+    pub tiny_reads: Odds,
+}
+
+impl Habits {
+    fn draw(chance: &mut Chance) -> Habits {
+        let mut often = |most: usize| if chance.one_in(2) { 0 } else { chance.magnitude(64..=most) as Odds };
+        Habits {
+            leave: often(3_000),
+            half_close: often(1_000),
+            reset: often(1_500),
+            vanish: often(1_000),
+            stall: often(3_000),
+            burst: often(6_000),
+            freeze: often(3_000),
+            jump: often(6_000),
+            far_jump: often(200),
+            hostile: often(30_000),
+            tiny_reads: often(20_000),
+            talk: chance.magnitude(2_000..=40_000) as Odds,
+        }
+    }
+}
+
+/// The policy of a room is in its name.
+pub fn policy_of(room: &str) -> LagPolicy {
+    match room.as_bytes().first() {
+        Some(b's') => LagPolicy::Skip,
+        Some(b'l') => LagPolicy::Latest,
+        _ => LagPolicy::Disconnect,
+    }
+}
+
+impl Plan {
+    /// Whether all rooms together may hold no more than one of them.
+    pub fn is_forgetful(&self) -> bool {
+        self.config.history_memory == self.config.history_bytes
+    }
+
+    pub fn draw(seed: u64) -> Plan {
+        let chance = &mut Chance::new(seed);
+        let large = chance.one_in(8);
+        let config = draw_config(chance);
+        config.validate().expect("a plan is what a server may be told");
+        let names = ["d0", "s0", "l0", "d1", "d ü/?", "s1"];
+        let rooms = 1 + chance.below(names.len());
+        let mut rooms: Vec<RoomName> =
+            names[..rooms].iter().map(|name| RoomName::new(name).expect("a name")).collect();
+        chance.shuffle(&mut rooms);
+        let payload_max = chance.magnitude(1..=if large { 80_000 } else { 3_000 });
+        Plan {
+            seed,
+            shards: 1 + if large { chance.below(8) } else { chance.magnitude(0..=3) },
+            rooms,
+            steps: chance.within(100..=if large { 1200 } else { 500 }),
+            lines_max: chance.within(2..=if large { 28 } else { 12 }),
+            payload_max: payload_max.min(config.max_message),
+            send_room: chance.magnitude(16..=64 << 10),
+            faults: FaultOdds::draw(chance),
+            habits: Habits::draw(chance),
+            drains_early: chance.one_in(2),
+            config,
+        }
+    }
+}
+
+fn draw_config(chance: &mut Chance) -> Config {
+    let mut time = |most_ms: usize| Duration::from_millis(chance.magnitude(100..=most_ms) as u64);
+    let (handshake_timeout, http_idle_timeout, message_timeout) = (time(5_000), time(75_000), time(30_000));
+    let (ping_interval, pong_timeout, close_timeout) = (time(30_000), time(10_000), time(2_000));
+    let (write_timeout, presence_grace, history_age) = (time(10_000), time(5_000), time(300_000));
+    let history_bytes = chance.magnitude(4 << 10..=256 << 10);
+    let rule = |text: &str| text.parse().expect("a rule");
+    let rules = |text: &str| text.parse().expect("a rule");
+    Config {
+        max_message: *chance.pick(&[64, 1000, 4096, 70_000, 1 << 20]),
+        max_fragments: *chance.pick(&[1, 2, 16, 1024]),
+        max_memberships: *chance.pick(&[1, 2, 128]),
+        max_connections: Some(chance.magnitude(4..=64)),
+        handshake_timeout,
+        http_idle_timeout,
+        message_timeout,
+        ping_interval,
+        pong_timeout,
+        close_timeout,
+        write_timeout,
+        presence_grace,
+        history_bytes,
+        history_messages: chance.magnitude(1..=1024) as u64,
+        history_age,
+        history_memory: if chance.one_in(3) { history_bytes } else { 256 << 20 },
+        lag_policy: vec![rule("s*=skip"), rule("l*=latest")],
+        presence: vec![rules("*1=count"), rules("l*=off")],
+        presence_members: *chance.pick(&[1, 3, 1000]),
+        command_rate: *chance.pick(&[5, 100, 1000]),
+        queue_bytes: chance.magnitude(4 << 10..=64 << 10),
+        reply_bytes: chance.magnitude(4 << 10..=32 << 10),
+        http_bytes: chance.magnitude(64 << 10..=1 << 20),
+        mailbox_bytes: chance.magnitude(64 << 10..=256 << 10),
+        linger_bytes: chance.magnitude(0..=64 << 10),
+        drain: Duration::from_millis(chance.magnitude(0..=10_000) as u64),
+        ..Config::default()
+    }
+}

@@ -1,0 +1,374 @@
+//! What the oracle knows: every message that was sent, by whom, and the log of every room as it grew.
+//!
+//! The logs are read from the rooms after each turn. They are not believed: each entry must be a message
+//! that somebody has sent, in the sender's order, and all that members, streams, histories and answers
+//! say must agree with them. Messages that a small window has lost again within one turn are holes, which
+//! agree with everything; so is what a room that was forgotten within a turn had been told in it.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use fanfare::rooms::{Extent, LagPolicy, ReadLimits, Registry, RoomName, Sender, Start};
+use fanfare::time::Time;
+
+use crate::chance::Chance;
+
+/// What a message says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Content {
+    pub text: bool,
+    pub bytes: Rc<[u8]>,
+}
+
+impl Content {
+    pub fn new(text: bool, bytes: &[u8]) -> Content {
+        Content { text, bytes: bytes.into() }
+    }
+}
+
+/// A message of a room.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub content: Content,
+    /// The member that sent it.
+    pub sender: Option<String>,
+    /// The member that a back end spared it.
+    pub spared: Option<String>,
+}
+
+/// One life of a room: its messages from offset 1 on; none where a hole is.
+#[derive(Debug, Default)]
+pub struct RoomLog(Vec<Option<Entry>>);
+
+impl RoomLog {
+    pub fn last(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    /// The message at an offset, from 1 on; none for a hole.
+    pub fn entry(&self, offset: u64) -> Option<&Entry> {
+        self.0.get(offset as usize - 1)?.as_ref()
+    }
+
+    fn holes(&self) -> usize {
+        self.0.iter().filter(|entry| entry.is_none()).count()
+    }
+}
+
+/// A room and one life of it.
+type Life = (String, String);
+
+#[derive(Debug)]
+pub struct Truth {
+    registry: Arc<Registry>,
+    rooms: Vec<RoomName>,
+    logs: BTreeMap<Life, RoomLog>,
+    /// What each member has sent, by room and client id; those with the same id one behind the other.
+    sent: BTreeMap<(String, String), Vec<Vec<Content>>>,
+    /// Members whose messages must all have entered.
+    whole: BTreeSet<(String, String)>,
+    /// What back ends have sent, and how often at most each message may stand in a room.
+    api: BTreeMap<(String, Content), usize>,
+    /// What was acknowledged before the log was known so far.
+    acknowledged: Vec<(Life, u64, Content)>,
+    composed: u64,
+    /// Where each room was when the order to drain was given.
+    drained_at: BTreeMap<Life, u64>,
+    pub now: Time,
+    /// Rooms are forgotten for want of memory, at any time that nobody is in them.
+    forgetful: bool,
+}
+
+impl Truth {
+    pub fn new(registry: Arc<Registry>, rooms: Vec<RoomName>, forgetful: bool) -> Truth {
+        Truth {
+            registry,
+            rooms,
+            logs: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            whole: BTreeSet::new(),
+            api: BTreeMap::new(),
+            acknowledged: Vec::new(),
+            composed: 0,
+            drained_at: BTreeMap::new(),
+            now: Time::ZERO,
+            forgetful,
+        }
+    }
+
+    /// A message that nobody has sent before, unless it is too short to be told from others.
+    pub fn compose(&mut self, chance: &mut Chance, bytes_max: usize) -> Content {
+        const PATTERN: &str = "the quick \"brown\" fox \\ jumps over\nthe lazy dog, grüßt und läuft davon; ";
+        self.composed += 1;
+        let text = chance.one_in(2);
+        let size = chance.magnitude(0..=bytes_max);
+        let json = text && chance.one_in(3);
+        let mut composed = if json { format!("[{}", self.composed) } else { format!("#{} ", self.composed) };
+        if json {
+            composed.push_str(&",7".repeat(size.saturating_sub(composed.len() + 1) / 2));
+            composed.push(']');
+        }
+        while composed.len() < size {
+            composed.push_str(PATTERN);
+        }
+        let mut bytes = composed.into_bytes();
+        bytes.truncate(size);
+        while text && std::str::from_utf8(&bytes).is_err() {
+            bytes.pop();
+        }
+        Content::new(text, &bytes)
+    }
+
+    /// A member is there, and has sent nothing.
+    pub fn member_opened(&mut self, room: &str, client: &str) {
+        self.sent.entry((room.to_owned(), client.to_owned())).or_default().push(Vec::new());
+    }
+
+    pub fn member_sent(&mut self, room: &str, client: &str, content: Content) {
+        let lives = self.sent.get_mut(&(room.to_owned(), client.to_owned()));
+        lives.and_then(|lives| lives.last_mut()).expect("it has opened before").push(content);
+    }
+
+    /// All that a member has sent must be in the room by now.
+    pub fn all_entered(&mut self, room: &str, client: &str) {
+        self.whole.insert((room.to_owned(), client.to_owned()));
+    }
+
+    /// A back end sends a message, perhaps once more.
+    pub fn api_sent(&mut self, room: &str, content: Content) {
+        *self.api.entry((room.to_owned(), content)).or_default() += 1;
+    }
+
+    pub fn acknowledge(&mut self, room: &str, epoch: &str, offset: u64, content: Content) {
+        self.acknowledged.push(((room.to_owned(), epoch.to_owned()), offset, content));
+    }
+
+    /// Reads on in all logs.
+    pub fn poll(&mut self, now: Time) {
+        for name in &self.rooms {
+            let Some(room) = self.registry.find(name) else { continue };
+            let life = (name.as_str().to_owned(), room.epoch().to_string());
+            let log = self.logs.entry(life).or_default();
+            let mut pieces = Vec::new();
+            let from = Start::After(log.last());
+            if room.read_from(from, now, ReadLimits::NONE, &mut pieces).is_err() {
+                let all = room.read_from(Start::Last(u64::MAX), now, ReadLimits::NONE, &mut pieces);
+                let (start, _) = all.expect("what is held can be read");
+                assert!(start > log.last(), "the log of {name} goes back from {} to {start}", log.last());
+                log.0.resize(start as usize, None);
+            }
+            for piece in pieces {
+                assert_eq!(piece.offset_before, log.last(), "offsets of {name} follow each other");
+                for index in piece.first..piece.end {
+                    let entry = &piece.batch.entries()[index as usize];
+                    log.0.push(Some(Entry {
+                        content: Content::new(entry.text, piece.batch.payload(index)),
+                        sender: entry.sender.member().map(|id| id.to_string()),
+                        spared: match entry.sender {
+                            Sender::Api { exclude } => exclude.map(|id| id.to_string()),
+                            Sender::Member(_) => None,
+                        },
+                    }));
+                }
+            }
+        }
+    }
+
+    /// What a room holds now, and in which life.
+    pub fn extent(&self, room: &str, now: Time) -> Option<Extent> {
+        Some(self.registry.find(&RoomName::new(room).ok()?)?.extent(now))
+    }
+
+    pub fn log(&self, room: &str, epoch: &str) -> Option<&RoomLog> {
+        self.logs.get(&(room.to_owned(), epoch.to_owned()))
+    }
+
+    /// Whether a room may have been forgotten within the turn in which it was told something: then it is not
+    /// there any more, or in another life.
+    fn lacks_an_end(&self, room: &str, epoch: &str) -> bool {
+        let is_over = || self.extent(room, self.now).is_none_or(|extent| extent.epoch.to_string() != epoch);
+        self.forgetful && is_over()
+    }
+
+    /// Somebody says that this is the message at an offset.
+    pub fn confirm(
+        &self,
+        (room, epoch): (&str, &str),
+        offset: u64,
+        who: &str,
+        same: impl Fn(&Content) -> bool,
+    ) {
+        let log = self.log(room, epoch).unwrap_or_else(|| panic!("{who} names {epoch} of room {room}"));
+        let known = offset <= log.last() || self.lacks_an_end(room, epoch);
+        assert!(offset > 0 && known, "{who} has {offset} of {room}, which is at {}", log.last());
+        if let Some(entry) = log.entry(offset) {
+            assert!(same(&entry.content), "{who} has another message at {offset} of {room}: {entry:?}");
+        }
+    }
+
+    /// The order to drain is given: what is in the rooms now still reaches everybody.
+    pub fn drain_ordered(&mut self) {
+        self.drained_at = self.logs.iter().map(|(life, log)| (life.clone(), log.last())).collect();
+    }
+
+    /// Where a room was when the order to drain was given.
+    pub fn drained_at(&self, room: &str, epoch: &str) -> Option<u64> {
+        self.drained_at.get(&(room.to_owned(), epoch.to_owned())).copied()
+    }
+
+    /// At the end: every entry was sent by who it says, in order; what was acknowledged is there.
+    pub fn conclude(&self) {
+        for ((room, epoch), offset, content) in &self.acknowledged {
+            self.confirm((room, epoch), *offset, "an acknowledgement", |found| found == content);
+        }
+        for ((room, client), lives) in &self.sent {
+            self.conclude_member(room, client, lives);
+        }
+        let mut entered: BTreeMap<(&str, &Content), usize> = BTreeMap::new();
+        for ((room, _), log) in &self.logs {
+            for entry in log.0.iter().flatten().filter(|entry| entry.sender.is_none()) {
+                *entered.entry((room, &entry.content)).or_default() += 1;
+            }
+        }
+        for ((room, content), count) in entered {
+            let sent = self.api.get(&(room.to_owned(), content.clone()));
+            let from_elsewhere = sent.is_none() && !content.bytes.starts_with(b"#");
+            assert!(
+                from_elsewhere || sent.is_some_and(|sent| count <= *sent),
+                "{content:?} is {count} times in {room}, and was sent {sent:?} times by a back end"
+            );
+        }
+    }
+
+    /// The messages of a member stand in its room in the order in which it has sent them, from the first on.
+    fn conclude_member(&self, room: &str, client: &str, lives: &[Vec<Content>]) {
+        let of_room = self.logs.iter().filter(|((name, _), _)| name == room).map(|(_, log)| log);
+        let holes: usize = of_room.clone().map(RoomLog::holes).sum();
+        let entries = of_room.flat_map(|log| log.0.iter().flatten());
+        let entered = entries.filter(|entry| entry.sender.as_deref() == Some(client));
+        let entered: Vec<&Content> = entered.map(|entry| &entry.content).collect();
+        // The logs are in no order of time, and a room's next life begins when nobody is in it.
+        let all: Vec<&Content> = lives.iter().flatten().collect();
+        if holes > 0 || lives.len() > 1 {
+            for content in entered {
+                assert!(all.contains(&content), "{content:?} is in {room}, but {client} has not sent it");
+            }
+            return;
+        }
+        let same = entered.len() <= all.len() && entered == all[..entered.len()];
+        assert!(same, "{client} has sent {all:?} to {room}, and there stand {entered:?}");
+        if !self.forgetful && self.whole.contains(&(room.to_owned(), client.to_owned())) {
+            assert_eq!(entered.len(), all.len(), "{client} has sent more to {room} than entered: {all:?}");
+        }
+    }
+}
+
+/// What one member has got of one life of a room.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub room: String,
+    pub epoch: String,
+    pub client: String,
+    /// Whether it gets what it sends itself.
+    pub own: bool,
+    pub policy: LagPolicy,
+    pub from: u64,
+    pub seen: Vec<Content>,
+}
+
+impl Record {
+    fn is_spared(&self, entry: &Entry) -> bool {
+        let client = Some(self.client.as_str());
+        (!self.own && entry.sender.as_deref() == client) || entry.spared.as_deref() == client
+    }
+
+    /// The offsets up to which it may have been served, given all that it has seen: consecutive from where
+    /// it began, but for what it is spared and for what the policy lets it miss.
+    pub fn positions(&self, truth: &Truth) -> Vec<u64> {
+        let log = truth.log(&self.room, &self.epoch);
+        let log = log.unwrap_or_else(|| panic!("nobody knows epoch {} of {}", self.epoch, self.room));
+        assert!(self.from <= log.last(), "it begins at {} and the room is at {}", self.from, log.last());
+        let last = log.last() + u64::from(truth.lacks_an_end(&self.room, &self.epoch));
+        let mut positions = BTreeSet::from([self.from]);
+        for (at, content) in self.seen.iter().enumerate() {
+            let mut next = BTreeSet::new();
+            for position in &positions {
+                self.follow((log, last.max(*position + last - log.last())), *position, content, &mut next);
+            }
+            assert!(
+                !next.is_empty(),
+                "message {at} of {} for {} is {content:?}, which does not follow {positions:?} in {}: {:?}",
+                self.seen.len(),
+                self.client,
+                self.room,
+                positions.iter().map(|position| log.0.get(*position as usize)).collect::<Vec<_>>(),
+            );
+            if self.policy != LagPolicy::Disconnect {
+                // The earliest leaves most for what follows.
+                next = next.first().copied().into_iter().collect();
+            }
+            positions = next;
+        }
+        positions.into_iter().collect()
+    }
+
+    fn follow(
+        &self,
+        (log, last): (&RoomLog, u64),
+        position: u64,
+        content: &Content,
+        next: &mut BTreeSet<u64>,
+    ) {
+        for offset in position + 1..=last {
+            let (here, may_pass) = match log.entry(offset) {
+                None => (true, true),
+                Some(entry) => {
+                    let spared = self.is_spared(entry);
+                    (!spared && entry.content == *content, spared)
+                }
+            };
+            if here {
+                next.insert(offset);
+            }
+            if !may_pass && (self.policy == LagPolicy::Disconnect || here) {
+                return;
+            }
+        }
+    }
+
+    /// Whether nothing of the offsets behind `from` up to `until` was for it.
+    pub fn nothing_between(&self, truth: &Truth, from: u64, until: u64) -> bool {
+        let Some(log) = truth.log(&self.room, &self.epoch) else { return true };
+        (from + 1..=until).all(|offset| log.entry(offset).is_none_or(|entry| self.is_spared(entry)))
+    }
+
+    /// It has been sent all up to an offset.
+    pub fn assert_complete(&self, truth: &Truth, until: u64, why: &str) {
+        let positions = self.positions(truth);
+        let complete = match self.policy {
+            LagPolicy::Disconnect => {
+                positions.iter().any(|position| self.nothing_between(truth, *position, until))
+            }
+            LagPolicy::Skip | LagPolicy::Latest => self.has_newest(truth, until),
+        };
+        assert!(
+            complete,
+            "{why}: {} is at {positions:?} of {}, and something up to {until} is for it: {self:?}",
+            self.client, self.room
+        );
+    }
+
+    /// Whether it has seen the newest message, if that was for it. Of others it may have missed any.
+    fn has_newest(&self, truth: &Truth, until: u64) -> bool {
+        let Some(log) = truth.log(&self.room, &self.epoch) else { return true };
+        // What the window does not hold any more it does not get.
+        let held = truth.extent(&self.room, truth.now).is_some_and(|extent| extent.start < until);
+        if until <= self.from || until < log.last() || !held {
+            return true;
+        }
+        let newest = log.entry(until).filter(|newest| !self.is_spared(newest));
+        newest.is_none_or(|newest| self.seen.last() == Some(&newest.content))
+    }
+}

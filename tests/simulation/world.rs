@@ -1,0 +1,411 @@
+//! One run: shards on one thread, lines to their clients, and a generator that decides whose turn it is.
+
+use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use fanfare::endpoint::client_protocol::{ClientProtocol, ClientProtocolSettings};
+use fanfare::endpoint::{Echo, Relay, Resource, RouterPlan};
+use fanfare::id::ShardId;
+use fanfare::shard::{Admission, Counter, RECEIVE_BYTES};
+use fanfare::time::Time;
+
+use crate::chance::Chance;
+use crate::client::{Actor, Deed, EchoClient, End, Hand, Hostile, Member};
+use crate::common::server::{Client, Server};
+use crate::faults;
+use crate::ledger::Ledger;
+use crate::plan::Plan;
+use crate::trace::{NOBODY, Trace};
+use crate::truth::Truth;
+
+/// What a kernel holds that nobody has read, of what a client sends.
+const UNREAD_MAX: usize = 64 << 10;
+
+/// A connection, seen from the client.
+pub struct Line {
+    pub at: Client,
+    pub actor: Box<dyn Actor>,
+    /// Said, and not on its way yet.
+    outgoing: Vec<u8>,
+    /// It reads nothing until this step.
+    stalled_until: usize,
+    pub half_closed: bool,
+    /// It neither reads nor sends nor says goodbye.
+    pub vanished: bool,
+    pub over: bool,
+}
+
+impl Line {
+    /// Whether its client does something.
+    pub fn is_live(&self) -> bool {
+        !self.over && !self.vanished
+    }
+}
+
+pub struct World {
+    pub plan: Plan,
+    pub chance: Chance,
+    pub server: Server,
+    pub lines: Vec<Line>,
+    pub truth: Truth,
+    pub ledger: Ledger,
+    pub trace: Rc<RefCell<Trace>>,
+    pub calm: Rc<Cell<bool>>,
+    pub step: usize,
+    /// Until which step a shard gets no turn.
+    frozen_until: Vec<usize>,
+    /// When each shard wants to be called again at the latest, as it said behind its latest turn.
+    deadlines: Vec<Option<Time>>,
+    /// Who comes back when there is place.
+    returning: Vec<Box<dyn Actor>>,
+    next_shard: usize,
+    /// Messages that have entered rooms, and members: when they change, the rooms are looked at.
+    entered: u64,
+}
+
+impl World {
+    pub fn new(plan: Plan, trace: Rc<RefCell<Trace>>) -> World {
+        let mut chance = Chance::new(plan.seed ^ 0x5eed);
+        let ledger = Ledger::default();
+        let config = &plan.config;
+        let (settings, rooms) = (config.settings(), config.room_settings());
+        let server =
+            Server::assemble(plan.shards, settings, config.mailbox_bytes, router_plan(&plan, &ledger), rooms);
+        let os = faults::World::new(chance.fork(), plan.faults.clone(), Rc::clone(&trace));
+        let calm = Rc::clone(&os.calm);
+        server.net.borrow_mut().faults = Some(Box::new(os));
+        let truth = Truth::new(Arc::clone(&server.registry), plan.rooms.clone(), plan.is_forgetful());
+        World {
+            frozen_until: vec![0; plan.shards],
+            deadlines: vec![Some(Time::ZERO); plan.shards],
+            plan,
+            chance,
+            server,
+            lines: Vec::new(),
+            truth,
+            ledger,
+            trace,
+            calm,
+            step: 0,
+            returning: Vec::new(),
+            next_shard: 0,
+            entered: 0,
+        }
+    }
+
+    /// Everything at random, for as many steps as the plan has.
+    pub fn storm(&mut self) {
+        while self.step < self.plan.steps {
+            self.step += 1;
+            match self.chance.below(20) {
+                0..=8 => self.some_turn(),
+                9..=17 => self.some_line(),
+                18 => self.arrivals(),
+                _ => self.time_passes(),
+            }
+        }
+    }
+
+    fn some_turn(&mut self) {
+        let shard = self.chance.below(self.plan.shards);
+        if self.chance.odds(self.plan.habits.freeze) {
+            self.frozen_until[shard] = self.step + self.chance.magnitude(5..=200);
+        }
+        if self.frozen_until[shard] > self.step {
+            return;
+        }
+        let lag = if self.chance.one_in(8) { self.chance.magnitude(0..=50) } else { 0 };
+        self.server.shards[shard].io_mut().lag = Duration::from_millis(lag as u64);
+        let spurious = self.chance.one_in(16);
+        if spurious || self.is_runnable(shard) {
+            self.turn(shard);
+        }
+    }
+
+    /// Whether a thread that waits as the shard does would go on.
+    pub fn is_runnable(&mut self, shard: usize) -> bool {
+        let now = self.server.now();
+        !self.server.finished.contains(&shard)
+            && (self.server.wakers[shard].is_set()
+                || self.deadlines[shard].is_some_and(|deadline| deadline <= now)
+                || self.server.shards[shard].io_mut().is_ready())
+    }
+
+    /// When the next shard has to be called, if nothing else happens.
+    pub fn next_deadline(&self) -> Option<Time> {
+        let waits = |shard: &usize| !self.server.finished.contains(shard);
+        (0..self.plan.shards).filter(waits).filter_map(|shard| self.deadlines[shard]).min()
+    }
+
+    pub fn turn(&mut self, shard: usize) {
+        self.trace.borrow_mut().note(NOBODY, "turn", shard as u64);
+        self.server.turn(shard);
+        self.deadlines[shard] = self.server.shards[shard].wait_deadline();
+        let entered = self.server.counter(Counter::Publications) + self.server.counter(Counter::Opened);
+        if entered != self.entered {
+            self.entered = entered;
+            self.truth.poll(self.server.now());
+        }
+        self.check_bounds();
+    }
+
+    /// No queue is above its limit.
+    fn check_bounds(&self) {
+        let config = &self.plan.config;
+        // A publisher is stopped behind the read that has filled an inbox, and each connection can publish
+        // once so. What is in it takes more there than on the wire: mail has its overhead.
+        let mail = config.mailbox_bytes + self.lines.len() * 2 * (RECEIVE_BYTES.min(UNREAD_MAX) + 4096);
+        for shard in 0..self.plan.shards {
+            let in_flight = self.server.mesh.bytes_in_flight(ShardId::new(shard));
+            assert!(
+                in_flight <= mail,
+                "{in_flight} bytes are in flight to shard {shard}, allowed are {mail}"
+            );
+        }
+    }
+
+    fn some_line(&mut self) {
+        let live: Vec<usize> = (0..self.lines.len()).filter(|at| self.lines[*at].is_live()).collect();
+        if live.is_empty() {
+            return self.arrivals();
+        }
+        let at = *self.chance.pick(&live);
+        self.misfortune(at);
+        if self.chance.one_in(2) {
+            let most = if self.chance.one_in(3) { self.chance.magnitude(1..=2000) } else { usize::MAX };
+            self.deliver(at, most);
+        }
+        if self.lines[at].stalled_until <= self.step && !self.lines[at].vanished {
+            let tiny = self.chance.odds(self.plan.habits.tiny_reads);
+            let most = if tiny { self.chance.within(1..=20) } else { usize::MAX };
+            self.listen(at, most);
+        }
+        let line = &self.lines[at];
+        if line.is_live() && !line.half_closed && self.chance.odds(self.plan.habits.talk) {
+            self.with_actor(at, |actor, hand| actor.act(hand));
+        }
+        let line = &self.lines[at];
+        if line.is_live() && !line.half_closed && self.chance.odds(self.plan.habits.leave) {
+            self.with_actor(at, |actor, hand| actor.leave(hand));
+        }
+    }
+
+    fn misfortune(&mut self, at: usize) {
+        let habits = self.plan.habits.clone();
+        if self.chance.odds(habits.stall) {
+            self.lines[at].stalled_until = self.step + self.chance.magnitude(10..=400);
+        }
+        if self.chance.odds(habits.half_close) {
+            self.half_close(at);
+        }
+        if self.chance.odds(habits.vanish) {
+            self.lines[at].vanished = true;
+        }
+        if self.chance.odds(habits.reset) {
+            let mut socket = self.server.socket(self.lines[at].at);
+            socket.error = Some(ErrorKind::ConnectionReset);
+            socket.hung_up = true;
+        }
+    }
+
+    pub fn half_close(&mut self, at: usize) {
+        self.deliver(at, usize::MAX);
+        let line = &mut self.lines[at];
+        // What could not be sent before the end of the stream is never sent.
+        line.outgoing.clear();
+        line.half_closed = true;
+        self.server.socket(line.at).eof = true;
+        self.trace.borrow_mut().note(at, "half close", 0);
+    }
+
+    /// What a client has said goes on its way.
+    pub fn deliver(&mut self, at: usize, most: usize) {
+        let line = &mut self.lines[at];
+        if line.outgoing.is_empty() || line.vanished {
+            return;
+        }
+        let mut socket = self.server.socket(line.at);
+        let count = line.outgoing.len().min(most).min(UNREAD_MAX.saturating_sub(socket.unread()));
+        if socket.calls.close > 0 || socket.error.is_some() {
+            line.outgoing.clear();
+            return;
+        }
+        socket.feed(&line.outgoing[..count]);
+        drop(socket);
+        line.outgoing.drain(..count);
+        self.trace.borrow_mut().note(at, "deliver", count as u64);
+    }
+
+    /// A client reads what has come.
+    pub fn listen(&mut self, at: usize, most: usize) {
+        let mut socket = self.server.socket(self.lines[at].at);
+        let broken = socket.error.is_some();
+        let count = socket.output.len().min(most);
+        // What a broken connection had on its way comes in part, or not at all.
+        let count = if broken && count > 0 { self.chance.within(0..=count) } else { count };
+        let bytes: Vec<u8> = socket.output.drain(..count).collect();
+        socket.room = socket.room.saturating_add(count);
+        let ended =
+            broken || (socket.output.is_empty() && socket.calls.shutdown_write + socket.calls.close > 0);
+        drop(socket);
+        if !bytes.is_empty() {
+            self.trace.borrow_mut().bytes(at, "hear", &bytes);
+            self.with_actor(at, |actor, hand| {
+                actor.hear(&bytes, hand);
+                Deed::GoOn
+            });
+        }
+        if ended && !self.lines[at].over {
+            self.ended(at, if broken { End::Broken } else { End::Finished });
+        }
+    }
+
+    fn ended(&mut self, at: usize, end: End) {
+        self.trace.borrow_mut().tell(at, "end", end as u64, || format!("{end:?}"));
+        self.lines[at].over = true;
+        let mut again = None;
+        self.with_actor(at, |actor, hand| {
+            again = actor.end(end, hand);
+            Deed::GoOn
+        });
+        self.returning.extend(again);
+        let line = &mut self.lines[at];
+        line.outgoing.clear();
+        let mut socket = self.server.socket(line.at);
+        if socket.calls.close == 0 {
+            socket.eof = true;
+        }
+    }
+
+    /// Lets an actor do something, and does what it decides.
+    pub fn with_actor(&mut self, at: usize, act: impl FnOnce(&mut dyn Actor, &mut Hand<'_>) -> Deed) {
+        let line = &mut self.lines[at];
+        self.trace.borrow_mut().at = at;
+        let mut hand = Hand {
+            chance: &mut self.chance,
+            truth: &mut self.truth,
+            plan: &self.plan,
+            ledger: &self.ledger,
+            now: self.server.net.borrow().now,
+            out: &mut line.outgoing,
+            half_closed: line.half_closed,
+        };
+        let deed = act(&mut *line.actor, &mut hand);
+        if line.half_closed {
+            line.outgoing.clear();
+        } else if deed == Deed::HalfClose {
+            self.half_close(at);
+        }
+    }
+
+    /// New connections, one or many at once.
+    fn arrivals(&mut self) {
+        let count = if self.chance.odds(self.plan.habits.burst) { self.chance.within(2..=8) } else { 1 };
+        for _ in 0..count {
+            let live = self.lines.iter().filter(|line| line.is_live()).count();
+            if live >= self.plan.lines_max {
+                return;
+            }
+            let actor = if self.returning.is_empty() || self.chance.one_in(3) {
+                self.somebody()
+            } else {
+                let at = self.chance.below(self.returning.len());
+                self.returning.swap_remove(at)
+            };
+            self.connect(actor);
+        }
+    }
+
+    fn somebody(&mut self) -> Box<dyn Actor> {
+        if self.chance.odds(self.plan.habits.hostile) {
+            return Box::new(Hostile::default());
+        }
+        if self.chance.one_in(6) {
+            return Box::new(EchoClient::default());
+        }
+        let mut out = Vec::new();
+        let mut hand = Hand {
+            chance: &mut self.chance,
+            truth: &mut self.truth,
+            plan: &self.plan,
+            ledger: &self.ledger,
+            now: Time::ZERO,
+            out: &mut out,
+            half_closed: false,
+        };
+        Box::new(Member::new(&mut hand))
+    }
+
+    /// As the acceptor does.
+    fn connect(&mut self, actor: Box<dyn Actor>) {
+        let socket = self.server.net.borrow_mut().open();
+        self.server.net.borrow_mut().sockets[socket.0].room = self.plan.send_room;
+        let limit = self.plan.config.max_connections.unwrap_or(usize::MAX);
+        let full = self.server.connections.load(Ordering::Relaxed) >= limit;
+        let admission = if full { Admission::Full { limit } } else { Admission::Welcome };
+        let shard = self.next_shard;
+        self.next_shard = (shard + 1) % self.plan.shards;
+        let at = self.server.adopt_socket(shard, socket, admission);
+        let number = self.lines.len();
+        assert_eq!(number, socket.0, "every line has its socket");
+        self.trace.borrow_mut().tell(number, "connect", shard as u64, || actor.name().to_owned());
+        self.lines.push(Line {
+            at,
+            actor,
+            outgoing: Vec::new(),
+            stalled_until: 0,
+            half_closed: false,
+            vanished: false,
+            over: false,
+        });
+        self.with_actor(number, |actor, hand| {
+            actor.greet(hand);
+            Deed::GoOn
+        });
+    }
+
+    fn time_passes(&mut self) {
+        let by = if self.chance.odds(self.plan.habits.far_jump) {
+            Duration::from_secs(self.chance.magnitude(60..=100_000) as u64)
+        } else if self.chance.odds(self.plan.habits.jump) {
+            Duration::from_millis(self.chance.magnitude(50..=20_000) as u64)
+        } else {
+            Duration::from_micros(self.chance.magnitude(1..=20_000) as u64)
+        };
+        self.move_clock(by);
+    }
+
+    pub fn move_clock(&mut self, by: Duration) {
+        let mut net = self.server.net.borrow_mut();
+        net.now = net.now + by;
+        self.truth.now = net.now;
+        drop(net);
+        self.trace.borrow_mut().note(NOBODY, "time", by.as_nanos() as u64);
+    }
+}
+
+fn router_plan(plan: &Plan, ledger: &Ledger) -> RouterPlan {
+    let config = &plan.config;
+    let mut router = RouterPlan::default();
+    router.add_rooms_door();
+    let healthz = Resource { content_type: "text/plain", body: b"ok\n".into(), ..Resource::default() };
+    router.add_resource("/healthz", healthz);
+    let watch = ledger.clone();
+    router.add_endpoint("/echo", Arc::new(move |_| watch.watch(Echo)));
+    let watch = ledger.clone();
+    let relay = Relay { member_publish: true };
+    router.add_endpoint("/rooms/{room}", Arc::new(move |_| watch.watch(relay)));
+    let watch = ledger.clone();
+    let settings = ClientProtocolSettings {
+        member_publish: true,
+        ping_interval: config.ping_interval,
+        command_rate: config.command_rate,
+    };
+    router
+        .add_endpoint("/connection/websocket", Arc::new(move |_| watch.watch(ClientProtocol::new(settings))));
+    router
+}
