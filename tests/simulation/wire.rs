@@ -94,11 +94,20 @@ pub struct Ear {
     /// Whether the answers to the next requests have no body.
     heads_only: VecDeque<bool>,
     event: Event,
+    /// The body that may come behind the end: a server that has no place answers before it knows that the
+    /// request is HEAD.
+    unasked_body: usize,
 }
 
 impl Default for Ear {
     fn default() -> Ear {
-        Ear { buffer: Vec::new(), mode: Mode::Http, heads_only: VecDeque::new(), event: Event::default() }
+        Ear {
+            buffer: Vec::new(),
+            mode: Mode::Http,
+            heads_only: VecDeque::new(),
+            event: Event::default(),
+            unasked_body: 0,
+        }
     }
 }
 
@@ -124,10 +133,26 @@ impl Ear {
                 break;
             }
             let used = match self.mode {
-                Mode::Http => take_response(rest, &mut self.heads_only, &mut self.mode, &mut heard),
+                Mode::Http => {
+                    let head_only = self.heads_only.front().copied().unwrap_or(false);
+                    let taken = take_response(rest, head_only, &mut self.mode, &mut heard);
+                    if let (Some(_), Some(Heard::Response(response))) = (taken, heard.last()) {
+                        if response.status != 100 {
+                            self.heads_only.pop_front();
+                        }
+                        if head_only && self.mode == Mode::Over && matches!(response.status, 408 | 503) {
+                            self.unasked_body = response.number("content-length") as usize;
+                        }
+                    }
+                    taken
+                }
                 Mode::Frames => take_frame(rest, &mut self.mode, &mut heard),
                 Mode::Events => take_line(rest, &mut self.event, &mut self.mode, &mut heard),
-                Mode::Over => panic!("behind the end came {}", rest.escape_ascii()),
+                Mode::Over => {
+                    assert!(rest.len() <= self.unasked_body, "behind the end came {}", rest.escape_ascii());
+                    self.unasked_body -= rest.len();
+                    Some(rest.len())
+                }
             };
             let Some(used) = used else { break };
             at += used;
@@ -140,12 +165,7 @@ impl Ear {
 /// The most bytes of a head that a server of ours sends.
 const HEAD_BYTES_MAX: usize = 4096;
 
-fn take_response(
-    rest: &[u8],
-    heads_only: &mut VecDeque<bool>,
-    mode: &mut Mode,
-    heard: &mut Vec<Heard>,
-) -> Option<usize> {
+fn take_response(rest: &[u8], head_only: bool, mode: &mut Mode, heard: &mut Vec<Heard>) -> Option<usize> {
     let end = rest.windows(4).position(|window| window == b"\r\n\r\n");
     assert!(end.unwrap_or(rest.len()) <= HEAD_BYTES_MAX, "no end of a head: {}", rest.escape_ascii());
     let end = end?;
@@ -155,7 +175,6 @@ fn take_response(
         heard.push(Heard::Response(response));
         return Some(used);
     }
-    let head_only = heads_only.front().copied().unwrap_or(false);
     if response.status == 101 {
         *mode = Mode::Frames;
     } else if response.header("content-type") == Some("text/event-stream") {
@@ -176,7 +195,6 @@ fn take_response(
             *mode = Mode::Over;
         }
     }
-    heads_only.pop_front();
     heard.push(Heard::Response(response));
     Some(used)
 }

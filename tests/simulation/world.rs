@@ -14,7 +14,7 @@ use fanfare::shard::{Admission, Counter, RECEIVE_BYTES};
 use fanfare::time::Time;
 
 use crate::chance::Chance;
-use crate::client::{Actor, Deed, EchoClient, End, Hand, Hostile, Member};
+use crate::client::{Actor, Deed, EchoClient, End, Hand, Hostile, HttpClient, Member};
 use crate::common::server::{Client, Server};
 use crate::faults;
 use crate::ledger::Ledger;
@@ -253,7 +253,8 @@ impl World {
             broken || (socket.output.is_empty() && socket.calls.shutdown_write + socket.calls.close > 0);
         drop(socket);
         if !bytes.is_empty() {
-            self.trace.borrow_mut().bytes(at, "hear", &bytes);
+            let order_is_random = self.lines[at].actor.name() == "http";
+            self.trace.borrow_mut().bytes(at, "hear", &bytes, order_is_random);
             self.with_actor(at, |actor, hand| {
                 actor.hear(&bytes, hand);
                 Deed::GoOn
@@ -290,7 +291,6 @@ impl World {
             truth: &mut self.truth,
             plan: &self.plan,
             ledger: &self.ledger,
-            now: self.server.net.borrow().now,
             out: &mut line.outgoing,
             half_closed: line.half_closed,
         };
@@ -324,8 +324,10 @@ impl World {
         if self.chance.odds(self.plan.habits.hostile) {
             return Box::new(Hostile::default());
         }
-        if self.chance.one_in(6) {
-            return Box::new(EchoClient::default());
+        match self.chance.below(12) {
+            0 | 1 => return Box::new(EchoClient::default()),
+            2..=4 => return Box::new(HttpClient::default()),
+            _ => {}
         }
         let mut out = Vec::new();
         let mut hand = Hand {
@@ -333,7 +335,6 @@ impl World {
             truth: &mut self.truth,
             plan: &self.plan,
             ledger: &self.ledger,
-            now: Time::ZERO,
             out: &mut out,
             half_closed: false,
         };

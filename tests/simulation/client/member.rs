@@ -89,10 +89,7 @@ impl Member {
         if policy_of(&self.room) == LagPolicy::Latest {
             return;
         }
-        // What is held now was held then.
-        let Some(extent) = hand.truth.extent(&self.room, hand.now) else { return };
-        let held = extent.epoch.to_string() == *epoch && extent.start <= *offset;
-        assert!(!held, "410 for {epoch}:{offset} of {}, which holds {extent:?}", self.room);
+        hand.truth.assert_not_held(&self.room, epoch, *offset);
     }
 
     fn frame(&mut self, frame: Frame, hand: &mut Hand<'_>) {

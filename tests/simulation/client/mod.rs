@@ -1,18 +1,20 @@
 //! Who talks to the server: each kind of client says its own and checks what it is told.
 
-use fanfare::time::Time;
-
 use crate::chance::Chance;
 use crate::ledger::Ledger;
 use crate::plan::Plan;
 use crate::truth::Truth;
 
+mod api;
 mod echo;
+mod forms;
 mod hostile;
+mod http;
 mod member;
 
 pub use echo::EchoClient;
 pub use hostile::Hostile;
+pub use http::HttpClient;
 pub use member::Member;
 
 /// What a client has at hand when it is its turn.
@@ -21,7 +23,6 @@ pub struct Hand<'a> {
     pub truth: &'a mut Truth,
     pub plan: &'a Plan,
     pub ledger: &'a Ledger,
-    pub now: Time,
     /// What it sends goes here.
     pub out: &'a mut Vec<u8>,
     /// It has said that it sends no more.
