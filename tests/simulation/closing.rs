@@ -1,6 +1,7 @@
 //! How a run ends: nothing goes wrong any more, everybody reads, and within a bound of turns all that was
 //! under way has come, everybody has left, and nothing is left behind.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,6 +18,23 @@ use crate::world::World;
 const ROUNDS_MAX: usize = 20_000;
 /// Deadlines that may pass until nobody waits for anything.
 const JUMPS_MAX: usize = 2_000;
+
+/// Causes that no client here brings about: no endpoint panics or closes of its own accord.
+const NEVER: [CloseKind; 1] = [CloseKind::EndpointPanic];
+/// What clients note that they have met.
+const SEEN_BY_CLIENTS: [&str; 11] = [
+    "a client known as before",
+    "a join or leave told",
+    "a recovery of the protocol",
+    "a publication repeated under its key",
+    "a position refused to a member",
+    "a position refused to a stream",
+    "a position refused to a back end",
+    "a return to a position",
+    "a return of a stream",
+    "a gap told",
+    "a Close with a position",
+];
 
 impl World {
     /// From the storm to the end.
@@ -37,6 +55,18 @@ impl World {
         self.check_finished();
         self.truth.conclude();
         self.ledger.conclude();
+    }
+
+    /// What the run has met: all that the shards count, why connections were closed, and what clients saw.
+    pub fn met(&self) -> BTreeMap<&'static str, u64> {
+        let mut met = self.truth.met.clone();
+        met.extend(Counter::ALL.iter().map(|counter| (counter.name(), self.server.counter(*counter))));
+        let closes = CloseKind::ALL.iter().filter(|kind| !NEVER.contains(kind));
+        met.extend(closes.map(|kind| (kind.name(), self.server.closes(*kind))));
+        for what in SEEN_BY_CLIENTS {
+            met.entry(what).or_default();
+        }
+        met
     }
 
     fn calm_down(&mut self) {

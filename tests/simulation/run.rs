@@ -1,6 +1,7 @@
 //! Runs seeds on all cores, and says how a failing one is run again.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -15,13 +16,15 @@ use crate::world::World;
 /// Seeds that `cargo test` runs.
 const SEEDS: u64 = 1_000;
 
-/// Runs one seed to its end, and returns the hash of what happened.
-pub fn run(plan: Plan, trace: &Rc<RefCell<Trace>>) -> u64 {
+/// How often something was met.
+type Met = BTreeMap<&'static str, u64>;
+
+/// Runs one seed to its end, and says what it has met; the trace has the rest.
+pub fn run(plan: Plan, trace: &Rc<RefCell<Trace>>) -> Met {
     let mut world = World::new(plan, Rc::clone(trace));
     world.storm();
     world.end();
-    let hash = trace.borrow().hash();
-    hash
+    world.met()
 }
 
 /// What failed and how, for whoever has to mend it. The same seed runs once more, with its trace.
@@ -52,10 +55,10 @@ fn wanted() -> std::ops::Range<u64> {
     first..first + number("SIM_SEEDS").unwrap_or(SEEDS)
 }
 
-/// The first seed that fails, if one does.
-fn first_failure(seeds: std::ops::Range<u64>) -> Option<u64> {
+/// What all seeds have met, or the first that fails.
+fn run_all(seeds: std::ops::Range<u64>) -> Result<Met, u64> {
     let next = AtomicU64::new(seeds.start);
-    let failed = Mutex::new(None);
+    let (failed, met) = (Mutex::new(None), Mutex::new(Met::new()));
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
     thread::scope(|scope| {
         for _ in 0..cores {
@@ -66,23 +69,41 @@ fn first_failure(seeds: std::ops::Range<u64>) -> Option<u64> {
                         return;
                     }
                     let trace = Rc::new(RefCell::new(Trace::new(false)));
-                    if catch_unwind(AssertUnwindSafe(|| run(Plan::draw(seed), &trace))).is_err() {
-                        failed.lock().expect("no holder panics").get_or_insert(seed);
+                    match catch_unwind(AssertUnwindSafe(|| run(Plan::draw(seed), &trace))) {
+                        Ok(more) => add(&mut met.lock().expect("no holder panics"), more),
+                        Err(_) => drop(failed.lock().expect("no holder panics").get_or_insert(seed)),
                     }
                 }
             });
         }
     });
-    failed.into_inner().expect("no holder panics")
+    let met = met.into_inner().expect("no holder panics");
+    failed.into_inner().expect("no holder panics").map_or(Ok(met), Err)
+}
+
+fn add(all: &mut Met, more: Met) {
+    for (what, count) in more {
+        *all.entry(what).or_default() += count;
+    }
 }
 
 #[test]
 fn every_seed_is_clean() {
-    if let Some(seed) = first_failure(wanted()) {
-        panic!(
-            "{}",
-            explain(seed).unwrap_or_else(|| format!("seed {seed} failed, and did not when run again"))
-        );
+    let seeds = wanted();
+    let count = seeds.end - seeds.start;
+    let met = match run_all(seeds) {
+        Ok(met) => met,
+        Err(seed) => {
+            let again = format!("seed {seed} failed, and did not when it was run again");
+            panic!("{}", explain(seed).unwrap_or(again))
+        }
+    };
+    if env::var("SIM_MET").is_ok() {
+        met.iter().for_each(|(what, count)| println!("{count:>12} {what}"));
+    }
+    if count >= SEEDS {
+        let never: Vec<&&str> = met.iter().filter(|(_, count)| **count == 0).map(|(what, _)| what).collect();
+        assert!(never.is_empty(), "no seed of {count} has met {never:?}");
     }
 }
 
@@ -91,7 +112,8 @@ fn the_same_seed_is_the_same_run() {
     for seed in 0..40 {
         let hash = || {
             let trace = Rc::new(RefCell::new(Trace::new(false)));
-            run(Plan::draw(seed), &trace)
+            run(Plan::draw(seed), &trace);
+            trace.borrow().hash()
         };
         assert_eq!(hash(), hash(), "seed {seed}");
     }

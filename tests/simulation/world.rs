@@ -14,7 +14,7 @@ use fanfare::shard::{Admission, Counter, RECEIVE_BYTES};
 use fanfare::time::Time;
 
 use crate::chance::Chance;
-use crate::client::{Actor, Deed, EchoClient, End, Hand, Hostile, HttpClient, Member};
+use crate::client::{Actor, Deed, EchoClient, End, EventsClient, Hand, Hostile, HttpClient, Member, Sdk};
 use crate::common::server::{Client, Server};
 use crate::faults;
 use crate::ledger::Ledger;
@@ -324,11 +324,6 @@ impl World {
         if self.chance.odds(self.plan.habits.hostile) {
             return Box::new(Hostile::default());
         }
-        match self.chance.below(12) {
-            0 | 1 => return Box::new(EchoClient::default()),
-            2..=4 => return Box::new(HttpClient::default()),
-            _ => {}
-        }
         let mut out = Vec::new();
         let mut hand = Hand {
             chance: &mut self.chance,
@@ -338,7 +333,13 @@ impl World {
             out: &mut out,
             half_closed: false,
         };
-        Box::new(Member::new(&mut hand))
+        match hand.chance.below(16) {
+            0 | 1 => Box::new(EchoClient::default()),
+            2..=4 => Box::new(HttpClient::default()),
+            5 | 6 => Box::new(EventsClient::new(&mut hand)),
+            7 | 8 => Box::new(Sdk::new(&mut hand)),
+            _ => Box::new(Member::new(&mut hand)),
+        }
     }
 
     /// As the acceptor does.

@@ -267,7 +267,10 @@ impl HttpClient {
         match (response.status, &since) {
             (200, _) => {}
             (404, None) => return,
-            (410, Some((epoch, offset))) => return hand.truth.assert_not_held(room, epoch, *offset),
+            (410, Some((epoch, offset))) => {
+                hand.truth.meet("a position refused to a back end");
+                return hand.truth.assert_not_held(room, epoch, *offset);
+            }
             _ => panic!("{response:?} to a history since {since:?}"),
         }
         let answer = response.json();

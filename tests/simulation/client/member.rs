@@ -58,7 +58,10 @@ impl Member {
         match response.status {
             101 => self.opened(response, hand),
             408 | 503 => {}
-            410 => self.refused_position(response, hand),
+            410 => {
+                hand.truth.meet("a position refused to a member");
+                self.refused_position(response, hand);
+            }
             other => panic!("{other} to the handshake of a member: {response:?}"),
         }
     }
@@ -76,6 +79,9 @@ impl Member {
             Start::Since(wanted, offset) => (&epoch, from) == (wanted, *offset),
         };
         assert!(right, "{:?} began at {from} of {last} in {epoch}", self.start);
+        if matches!(self.start, Start::Since(..)) {
+            hand.truth.meet("a return to a position");
+        }
         hand.truth.member_opened(&self.room, &client);
         let (room, own) = (self.room.clone(), self.echo);
         self.record = Some(Record { room, epoch, client, own, policy, from, seen: Vec::new() });
@@ -186,6 +192,7 @@ impl Member {
                 record.assert_complete(hand.truth, until.unwrap_or_default(), "shutdown");
             }
             CloseCause::OutOfWindow { behind } => {
+                hand.truth.meet("a Close with a position");
                 let at = behind.position.offset;
                 let positions = record.positions(hand.truth);
                 let agree =

@@ -7,15 +7,19 @@ use crate::truth::Truth;
 
 mod api;
 mod echo;
+mod events;
 mod forms;
 mod hostile;
 mod http;
 mod member;
+mod sdk;
 
 pub use echo::EchoClient;
+pub use events::EventsClient;
 pub use hostile::Hostile;
 pub use http::HttpClient;
 pub use member::Member;
+pub use sdk::Sdk;
 
 /// What a client has at hand when it is its turn.
 pub struct Hand<'a> {
