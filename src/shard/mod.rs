@@ -27,6 +27,7 @@ mod deliver;
 mod departed;
 mod encode;
 mod ending;
+mod held;
 mod http;
 mod in_flight;
 mod mailbox;
@@ -60,6 +61,7 @@ use crate::slab::{Key, Slab};
 use crate::time::Time;
 
 pub use departed::{Departed, Departures};
+pub use held::Held;
 pub use mailbox::{
     Admission, Adopt, Mail, Mailbox, Mesh, PresenceChange, Publication, RemovalOrder, RemovedFrom,
 };

@@ -265,6 +265,11 @@ impl Gate {
         self.kernel.borrow().queues[listener].waiting.len()
     }
 
+    /// Whether a wait of the acceptor would find somebody.
+    pub fn is_ready(&self) -> bool {
+        self.kernel.borrow().queues.iter().any(|queue| queue.watched && !queue.waiting.is_empty())
+    }
+
     /// Calls of accept so far.
     pub fn accepts(&self) -> usize {
         self.kernel.borrow().accepts

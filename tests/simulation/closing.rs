@@ -2,25 +2,31 @@
 //! under way has come, everybody has left, and nothing is left behind.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fanfare::endpoint::CloseKind;
 use fanfare::id::ShardId;
-use fanfare::shard::{Counter, Mail};
+use fanfare::server::ACCEPT_REST;
+use fanfare::shard::{Counter, Progress};
 
 use crate::client::Deed;
+use crate::common::listener::Gate;
 use crate::trace::NOBODY;
-use crate::world::World;
+use crate::world::{LISTENERS, World};
 
 /// Rounds, each a turn of every shard that wants one, in which what is under way has to come.
 const ROUNDS_MAX: usize = 20_000;
 /// Deadlines that may pass until nobody waits for anything.
 const JUMPS_MAX: usize = 2_000;
 
-/// Causes that no client here brings about: no endpoint panics or closes of its own accord.
-const NEVER: [CloseKind; 1] = [CloseKind::EndpointPanic];
+/// Causes that nothing here brings about: no endpoint panics or wants more rooms than it may have, and who
+/// takes no answers is not read from long before they are too many.
+const NEVER: [CloseKind; 3] =
+    [CloseKind::EndpointPanic, CloseKind::TooManyMemberships, CloseKind::QueueOverflow];
+/// Numbers that are 0 at the end, or no sum.
+const LEVELS: [Counter; 4] =
+    [Counter::Connections, Counter::Memberships, Counter::Rooms, Counter::QueuePinnedMax];
 /// What clients note that they have met.
 const SEEN_BY_CLIENTS: [&str; 11] = [
     "a client known as before",
@@ -45,6 +51,10 @@ impl World {
             self.drain();
         } else {
             self.settle();
+            // Whoever waited for the acceptor to look again is let in.
+            self.move_clock(ACCEPT_REST);
+            self.accept();
+            self.settle();
             self.check_rest();
             self.everybody_leaves();
             self.run_out();
@@ -59,13 +69,12 @@ impl World {
 
     /// What the run has met: all that the shards count, why connections were closed, and what clients saw.
     pub fn met(&self) -> BTreeMap<&'static str, u64> {
-        let mut met = self.truth.met.clone();
-        met.extend(Counter::ALL.iter().map(|counter| (counter.name(), self.server.counter(*counter))));
+        let mut met: BTreeMap<&'static str, u64> = SEEN_BY_CLIENTS.iter().map(|what| (*what, 0)).collect();
+        met.extend(&self.truth.met);
+        let counters = Counter::ALL.iter().filter(|counter| !LEVELS.contains(counter));
+        met.extend(counters.map(|counter| (counter.name(), self.server.counter(*counter))));
         let closes = CloseKind::ALL.iter().filter(|kind| !NEVER.contains(kind));
         met.extend(closes.map(|kind| (kind.name(), self.server.closes(*kind))));
-        for what in SEEN_BY_CLIENTS {
-            met.entry(what).or_default();
-        }
         met
     }
 
@@ -74,6 +83,11 @@ impl World {
         self.calm.set(true);
         self.ledger.calm.store(true, Ordering::Relaxed);
         self.step = usize::MAX;
+        if let Some(gate) = &self.gate {
+            let mut kernel = gate.kernel();
+            (kernel.descriptors_max, kernel.thief) = (usize::MAX, false);
+            kernel.failing.clear();
+        }
         for shard in &mut self.server.shards {
             shard.io_mut().lag = Duration::ZERO;
         }
@@ -82,21 +96,23 @@ impl World {
     /// Delivers, turns and reads until nothing moves, while time stands still.
     fn settle(&mut self) {
         for _ in 0..ROUNDS_MAX {
-            let before = self.server.net.borrow().activity;
+            let mut moved = 0;
             for at in 0..self.lines.len() {
                 if self.lines[at].is_live() {
-                    self.deliver(at, usize::MAX);
-                    self.listen(at, usize::MAX);
+                    moved += self.deliver(at, usize::MAX) + self.listen(at, usize::MAX);
                 }
             }
-            let mut turned = false;
+            let mut turned = self.gate.as_ref().is_some_and(Gate::is_ready);
+            if turned {
+                self.accept();
+            }
             for shard in 0..self.plan.shards {
                 if self.is_runnable(shard) {
                     turned = true;
                     self.turn(shard);
                 }
             }
-            if !turned && self.server.net.borrow().activity == before {
+            if !turned && moved == 0 {
                 return;
             }
         }
@@ -131,34 +147,25 @@ impl World {
         // Without time to drain nobody is waited for.
         self.ledger.calm.store(!self.plan.config.drain.is_zero(), Ordering::Relaxed);
         self.truth.drain_ordered();
-        let deadline = self.server.now() + self.plan.config.drain;
-        for shard in (0..self.plan.shards).map(ShardId::new) {
-            self.server.mesh.send(shard, Mail::Drain { deadline });
-            self.server.mesh.wake(shard);
-        }
+        let mut gate = self.gate.take().expect("it has not stopped before");
+        gate.stop();
+        assert_eq!(gate.turn(), Progress::Finished, "the acceptor stops in one turn");
     }
 
     /// Lets one deadline after the other pass, until nobody waits for any.
     fn run_out(&mut self) {
         for _ in 0..JUMPS_MAX {
             self.settle();
-            let Some(next) = self.next_deadline() else { return };
             let now = self.server.now();
+            let resting =
+                self.gate.as_ref().is_some_and(|gate| (0..LISTENERS).any(|at| gate.waiting(at) > 0));
+            let rested = resting.then_some(now + ACCEPT_REST);
+            let Some(next) = [self.next_deadline(), rested].into_iter().flatten().min() else { return };
             assert!(next > now, "a shard that has nothing to do waits for the past");
             self.move_clock(next - now);
-            self.give_up_on_vanished();
+            self.accept();
         }
         panic!("after {JUMPS_MAX} deadlines somebody still waits for one");
-    }
-
-    /// The kernel does so with what is not acknowledged for long (TCP_USER_TIMEOUT).
-    fn give_up_on_vanished(&mut self) {
-        for line in self.lines.iter().filter(|line| line.vanished) {
-            let mut socket = self.server.socket(line.at);
-            if socket.calls.close == 0 && !socket.output.is_empty() {
-                socket.error = Some(ErrorKind::TimedOut);
-            }
-        }
     }
 
     /// Nobody is there, and no room is remembered.

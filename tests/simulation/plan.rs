@@ -14,6 +14,8 @@ pub struct Plan {
     pub seed: u64,
     pub shards: usize,
     pub config: Config,
+    /// As `--mailbox-bytes`, but smaller than that may be: a run says less than a server hears in a moment.
+    pub mailbox_bytes: usize,
     pub rooms: Vec<RoomName>,
     /// Steps before everything calms down.
     pub steps: usize,
@@ -27,6 +29,8 @@ pub struct Plan {
     pub habits: Habits,
     /// The shards are told to drain while clients are still there.
     pub drains_early: bool,
+    /// It is checked that the memory of all messages is free in the end.
+    pub watches_memory: bool,
 }
 
 /// What clients tend to do, and what happens to them, in each step that is theirs.
@@ -44,6 +48,9 @@ pub struct Habits {
     pub far_jump: Odds,
     pub hostile: Odds,
     pub tiny_reads: Odds,
+    pub accept_errors: Odds,
+    /// Descriptors run out, or are there again.
+    pub shortage: Odds,
 }
 
 impl Habits {
@@ -61,6 +68,8 @@ impl Habits {
             far_jump: often(200),
             hostile: often(30_000),
             tiny_reads: often(20_000),
+            accept_errors: often(8_000),
+            shortage: often(4_000),
             talk: chance.magnitude(2_000..=40_000) as Odds,
         }
     }
@@ -96,13 +105,15 @@ impl Plan {
             seed,
             shards: 1 + if large { chance.below(8) } else { chance.magnitude(0..=3) },
             rooms,
-            steps: chance.within(100..=if large { 1200 } else { 500 }),
-            lines_max: chance.within(2..=if large { 28 } else { 12 }),
+            mailbox_bytes: chance.magnitude(256..=64 << 10),
+            steps: chance.magnitude(300..=if large { 12_000 } else { 5_000 }),
+            lines_max: chance.within(2..=if large { 30 } else { 12 }),
             payload_max: payload_max.min(config.max_message),
             send_room: chance.magnitude(16..=64 << 10),
             faults: FaultOdds::draw(chance),
             habits: Habits::draw(chance),
             drains_early: chance.one_in(2),
+            watches_memory: chance.one_in(8),
             config,
         }
     }
@@ -120,7 +131,7 @@ fn draw_config(chance: &mut Chance) -> Config {
         max_message: *chance.pick(&[64, 1000, 4096, 70_000, 1 << 20]),
         max_fragments: *chance.pick(&[1, 2, 16, 1024]),
         max_memberships: *chance.pick(&[1, 2, 128]),
-        max_connections: Some(chance.magnitude(4..=64)),
+        max_connections: Some(chance.magnitude(6..=200)),
         handshake_timeout,
         http_idle_timeout,
         message_timeout,
@@ -140,7 +151,6 @@ fn draw_config(chance: &mut Chance) -> Config {
         queue_bytes: chance.magnitude(4 << 10..=64 << 10),
         reply_bytes: chance.magnitude(4 << 10..=32 << 10),
         http_bytes: chance.magnitude(64 << 10..=1 << 20),
-        mailbox_bytes: chance.magnitude(64 << 10..=256 << 10),
         linger_bytes: chance.magnitude(0..=64 << 10),
         drain: Duration::from_millis(chance.magnitude(0..=10_000) as u64),
         ..Config::default()

@@ -24,7 +24,11 @@ pub fn run(plan: Plan, trace: &Rc<RefCell<Trace>>) -> Met {
     let mut world = World::new(plan, Rc::clone(trace));
     world.storm();
     world.end();
-    world.met()
+    let (met, batches) = (world.met(), world.truth.take_batches());
+    drop(world);
+    let held = batches.iter().filter(|batch| batch.strong_count() > 0).count();
+    assert_eq!(held, 0, "batches of {} that are never freed", batches.len());
+    met
 }
 
 /// What failed and how, for whoever has to mend it. The same seed runs once more, with its trace.

@@ -5,21 +5,29 @@
 //! say must agree with them. Messages that a small window has lost again within one turn are holes, which
 //! agree with everything; so is what a room that was forgotten within a turn had been told in it.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use fanfare::rooms::{Extent, LagPolicy, ReadLimits, Registry, RoomName, Sender, Start};
+use fanfare::rooms::{Batch, Extent, LagPolicy, ReadLimits, Registry, RoomName, Sender, Start};
 use fanfare::time::Time;
 
 use crate::chance::Chance;
+use crate::plan::Plan;
 
 /// What a message says.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Content {
     pub text: bool,
     pub bytes: Rc<[u8]>,
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.bytes[..self.bytes.len().min(24)];
+        write!(f, "{}{}\"{}\"", if self.text { "t" } else { "b" }, self.bytes.len(), shown.escape_ascii())
+    }
 }
 
 impl Content {
@@ -57,6 +65,9 @@ impl RoomLog {
     }
 }
 
+/// What one member has sent; none stands for what was refused.
+type Sent = Vec<Option<Content>>;
+
 /// A room and one life of it.
 type Life = (String, String);
 
@@ -66,7 +77,7 @@ pub struct Truth {
     rooms: Vec<RoomName>,
     logs: BTreeMap<Life, RoomLog>,
     /// What each member has sent, by room and client id; those with the same id one behind the other.
-    sent: BTreeMap<(String, String), Vec<Vec<Content>>>,
+    sent: BTreeMap<(String, String), Vec<Sent>>,
     /// Members whose messages must all have entered.
     whole: BTreeSet<(String, String)>,
     /// How many messages of a member were acknowledged.
@@ -83,15 +94,19 @@ pub struct Truth {
     pub now: Time,
     /// How often clients have met what a run should not always miss.
     pub met: BTreeMap<&'static str, u64>,
+    /// Messages whose memory has to be free in the end. To look at it keeps it from being used again, so
+    /// only some runs do.
+    batches: Vec<Weak<Batch>>,
+    watches_memory: bool,
     /// Rooms are forgotten for want of memory, at any time that nobody is in them.
     forgetful: bool,
 }
 
 impl Truth {
-    pub fn new(registry: Arc<Registry>, rooms: Vec<RoomName>, forgetful: bool) -> Truth {
+    pub fn new(registry: Arc<Registry>, plan: &Plan) -> Truth {
         Truth {
             registry,
-            rooms,
+            rooms: plan.rooms.clone(),
             logs: BTreeMap::new(),
             sent: BTreeMap::new(),
             whole: BTreeSet::new(),
@@ -103,7 +118,9 @@ impl Truth {
             drained_at: BTreeMap::new(),
             now: Time::ZERO,
             met: BTreeMap::new(),
-            forgetful,
+            batches: Vec::new(),
+            watches_memory: plan.watches_memory,
+            forgetful: plan.is_forgetful(),
         }
     }
 
@@ -135,17 +152,21 @@ impl Truth {
         self.sent.entry((room.to_owned(), client.to_owned())).or_default().push(Vec::new());
     }
 
-    pub fn member_sent(&mut self, room: &str, client: &str, content: Content) {
-        let lives = self.sent.get_mut(&(room.to_owned(), client.to_owned()));
-        lives.and_then(|lives| lives.last_mut()).expect("it has opened before").push(content);
+    /// A member sends a message. Returns which of its messages that is.
+    pub fn member_sent(&mut self, room: &str, client: &str, content: Content) -> usize {
+        let sent = self.latest_sent(room, client);
+        sent.push(Some(content));
+        sent.len() - 1
     }
 
-    /// What a member has sent was refused.
-    pub fn member_did_not_send(&mut self, room: &str, client: &str, content: &Content) {
+    /// One of the messages that a member has sent was refused.
+    pub fn member_was_refused(&mut self, room: &str, client: &str, which: usize) {
+        self.latest_sent(room, client)[which] = None;
+    }
+
+    fn latest_sent(&mut self, room: &str, client: &str) -> &mut Sent {
         let lives = self.sent.get_mut(&(room.to_owned(), client.to_owned()));
-        let sent = lives.and_then(|lives| lives.last_mut()).expect("it has opened before");
-        let at = sent.iter().position(|sent| sent == content);
-        sent.remove(at.expect("it was sent before"));
+        lives.and_then(|lives| lives.last_mut()).expect("it has opened before")
     }
 
     /// A message that a member has sent was taken.
@@ -180,6 +201,11 @@ impl Truth {
         assert!(!held, "what entered at {first} of {room} under a key entered again at {offset}");
     }
 
+    /// Messages that were looked at, to see whether somebody still holds them.
+    pub fn take_batches(&mut self) -> Vec<Weak<Batch>> {
+        std::mem::take(&mut self.batches)
+    }
+
     pub fn meet(&mut self, what: &'static str) {
         *self.met.entry(what).or_default() += 1;
     }
@@ -197,6 +223,9 @@ impl Truth {
                 let (start, _) = all.expect("what is held can be read");
                 assert!(start > log.last(), "the log of {name} goes back from {} to {start}", log.last());
                 log.0.resize(start as usize, None);
+            }
+            if self.watches_memory {
+                self.batches.extend(pieces.iter().map(|piece| Arc::downgrade(&piece.batch)));
             }
             for piece in pieces {
                 assert_eq!(piece.offset_before, log.last(), "offsets of {name} follow each other");
@@ -294,10 +323,10 @@ impl Truth {
 
     /// The messages of a member stand in each life of its room in the order in which it has sent them, and
     /// none is left out, as far as that is known.
-    fn conclude_member(&self, room: &str, client: &str, lives: &[Vec<Content>]) {
+    fn conclude_member(&self, room: &str, client: &str, lives: &[Sent]) {
         let logs: Vec<&RoomLog> =
             self.logs.iter().filter(|((name, _), _)| name == room).map(|(_, log)| log).collect();
-        let sent: Vec<&Content> = lives.iter().flatten().collect();
+        let sent: Vec<&Content> = lives.iter().flatten().flatten().collect();
         let mut count = 0;
         for log in &logs {
             let entries = log.0.iter().flatten();

@@ -4,17 +4,18 @@ use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fanfare::endpoint::client_protocol::{ClientProtocol, ClientProtocolSettings};
 use fanfare::endpoint::{Echo, Relay, Resource, RouterPlan};
-use fanfare::id::ShardId;
-use fanfare::shard::{Admission, Counter, RECEIVE_BYTES};
+use fanfare::reactor::AcceptError;
+use fanfare::server::AcceptorSettings;
+use fanfare::shard::Counter;
 use fanfare::time::Time;
 
 use crate::chance::Chance;
 use crate::client::{Actor, Deed, EchoClient, End, EventsClient, Hand, Hostile, HttpClient, Member, Sdk};
+use crate::common::listener::{Gate, acceptor_settings};
 use crate::common::server::{Client, Server};
 use crate::faults;
 use crate::ledger::Ledger;
@@ -23,7 +24,10 @@ use crate::trace::{NOBODY, Trace};
 use crate::truth::Truth;
 
 /// What a kernel holds that nobody has read, of what a client sends.
-const UNREAD_MAX: usize = 64 << 10;
+pub const UNREAD_MAX: usize = 64 << 10;
+
+/// Where the acceptor listens.
+pub const LISTENERS: usize = 2;
 
 /// A connection, seen from the client.
 pub struct Line {
@@ -36,6 +40,8 @@ pub struct Line {
     pub half_closed: bool,
     /// It neither reads nor sends nor says goodbye.
     pub vanished: bool,
+    /// Since when something waits for it that nobody acknowledges.
+    unread_since: Option<Time>,
     pub over: bool,
 }
 
@@ -50,6 +56,8 @@ pub struct World {
     pub plan: Plan,
     pub chance: Chance,
     pub server: Server,
+    /// The acceptor, until it has stopped.
+    pub gate: Option<Gate>,
     pub lines: Vec<Line>,
     pub truth: Truth,
     pub ledger: Ledger,
@@ -62,7 +70,6 @@ pub struct World {
     deadlines: Vec<Option<Time>>,
     /// Who comes back when there is place.
     returning: Vec<Box<dyn Actor>>,
-    next_shard: usize,
     /// Messages that have entered rooms, and members: when they change, the rooms are looked at.
     entered: u64,
 }
@@ -73,18 +80,25 @@ impl World {
         let ledger = Ledger::default();
         let config = &plan.config;
         let (settings, rooms) = (config.settings(), config.room_settings());
-        let server =
-            Server::assemble(plan.shards, settings, config.mailbox_bytes, router_plan(&plan, &ledger), rooms);
+        let router = router_plan(&plan, &ledger);
+        let server = Server::assemble(plan.shards, settings, plan.mailbox_bytes, router, rooms);
+        let most = config.max_connections.unwrap_or(usize::MAX);
+        let gate = Gate::new(
+            &server,
+            LISTENERS,
+            AcceptorSettings { drain: config.drain, ..acceptor_settings(most) },
+        );
         let os = faults::World::new(chance.fork(), plan.faults.clone(), Rc::clone(&trace));
         let calm = Rc::clone(&os.calm);
         server.net.borrow_mut().faults = Some(Box::new(os));
-        let truth = Truth::new(Arc::clone(&server.registry), plan.rooms.clone(), plan.is_forgetful());
+        let truth = Truth::new(Arc::clone(&server.registry), &plan);
         World {
             frozen_until: vec![0; plan.shards],
             deadlines: vec![Some(Time::ZERO); plan.shards],
             plan,
             chance,
             server,
+            gate: Some(gate),
             lines: Vec::new(),
             truth,
             ledger,
@@ -92,7 +106,6 @@ impl World {
             calm,
             step: 0,
             returning: Vec::new(),
-            next_shard: 0,
             entered: 0,
         }
     }
@@ -103,8 +116,9 @@ impl World {
             self.step += 1;
             match self.chance.below(20) {
                 0..=8 => self.some_turn(),
-                9..=17 => self.some_line(),
-                18 => self.arrivals(),
+                9..=16 => self.some_line(),
+                17 => self.arrivals(),
+                18 => self.some_accepts(),
                 _ => self.time_passes(),
             }
         }
@@ -124,6 +138,36 @@ impl World {
         if spurious || self.is_runnable(shard) {
             self.turn(shard);
         }
+    }
+
+    /// A turn of the acceptor, to whom the kernel may have said no.
+    fn some_accepts(&mut self) {
+        const ERRORS: [AcceptError; 5] = [
+            AcceptError::NobodyWaits,
+            AcceptError::OutOfDescriptors,
+            AcceptError::OutOfMemory,
+            AcceptError::Aborted,
+            AcceptError::Failed,
+        ];
+        let World { gate: Some(gate), chance, plan, .. } = self else { return };
+        let mut kernel = gate.kernel();
+        if chance.odds(plan.habits.accept_errors) {
+            kernel.failing.push_back(*chance.pick(&ERRORS));
+        }
+        if chance.odds(plan.habits.shortage) {
+            let enough = kernel.descriptors_max < usize::MAX;
+            kernel.descriptors_max = if enough { usize::MAX } else { chance.below(8) };
+            kernel.thief = !enough && chance.one_in(2);
+            kernel.others = 0;
+        }
+        drop(kernel);
+        self.accept();
+    }
+
+    pub fn accept(&mut self) {
+        let Some(gate) = &mut self.gate else { return };
+        self.trace.borrow_mut().note(NOBODY, "accept", gate.accepts() as u64);
+        gate.turn();
     }
 
     /// Whether a thread that waits as the shard does would go on.
@@ -150,22 +194,7 @@ impl World {
             self.entered = entered;
             self.truth.poll(self.server.now());
         }
-        self.check_bounds();
-    }
-
-    /// No queue is above its limit.
-    fn check_bounds(&self) {
-        let config = &self.plan.config;
-        // A publisher is stopped behind the read that has filled an inbox, and each connection can publish
-        // once so. What is in it takes more there than on the wire: mail has its overhead.
-        let mail = config.mailbox_bytes + self.lines.len() * 2 * (RECEIVE_BYTES.min(UNREAD_MAX) + 4096);
-        for shard in 0..self.plan.shards {
-            let in_flight = self.server.mesh.bytes_in_flight(ShardId::new(shard));
-            assert!(
-                in_flight <= mail,
-                "{in_flight} bytes are in flight to shard {shard}, allowed are {mail}"
-            );
-        }
+        self.check_bounds(shard);
     }
 
     fn some_line(&mut self) {
@@ -222,26 +251,27 @@ impl World {
         self.trace.borrow_mut().note(at, "half close", 0);
     }
 
-    /// What a client has said goes on its way.
-    pub fn deliver(&mut self, at: usize, most: usize) {
+    /// What a client has said goes on its way. Returns how many bytes do.
+    pub fn deliver(&mut self, at: usize, most: usize) -> usize {
         let line = &mut self.lines[at];
         if line.outgoing.is_empty() || line.vanished {
-            return;
+            return 0;
         }
         let mut socket = self.server.socket(line.at);
         let count = line.outgoing.len().min(most).min(UNREAD_MAX.saturating_sub(socket.unread()));
         if socket.calls.close > 0 || socket.error.is_some() {
             line.outgoing.clear();
-            return;
+            return 0;
         }
         socket.feed(&line.outgoing[..count]);
         drop(socket);
         line.outgoing.drain(..count);
         self.trace.borrow_mut().note(at, "deliver", count as u64);
+        count
     }
 
-    /// A client reads what has come.
-    pub fn listen(&mut self, at: usize, most: usize) {
+    /// A client reads what has come. Returns how many bytes that are.
+    pub fn listen(&mut self, at: usize, most: usize) -> usize {
         let mut socket = self.server.socket(self.lines[at].at);
         let broken = socket.error.is_some();
         let count = socket.output.len().min(most);
@@ -263,6 +293,7 @@ impl World {
         if ended && !self.lines[at].over {
             self.ended(at, if broken { End::Broken } else { End::Finished });
         }
+        count
     }
 
     fn ended(&mut self, at: usize, end: End) {
@@ -342,19 +373,16 @@ impl World {
         }
     }
 
-    /// As the acceptor does.
+    /// Somebody connects, and waits to be accepted.
     fn connect(&mut self, actor: Box<dyn Actor>) {
-        let socket = self.server.net.borrow_mut().open();
+        let listener = self.chance.below(LISTENERS);
+        let gate = self.gate.as_mut().expect("nobody comes behind the end");
+        let socket = gate.dial(listener);
         self.server.net.borrow_mut().sockets[socket.0].room = self.plan.send_room;
-        let limit = self.plan.config.max_connections.unwrap_or(usize::MAX);
-        let full = self.server.connections.load(Ordering::Relaxed) >= limit;
-        let admission = if full { Admission::Full { limit } } else { Admission::Welcome };
-        let shard = self.next_shard;
-        self.next_shard = (shard + 1) % self.plan.shards;
-        let at = self.server.adopt_socket(shard, socket, admission);
+        let at = Client { socket, shard: usize::MAX };
         let number = self.lines.len();
         assert_eq!(number, socket.0, "every line has its socket");
-        self.trace.borrow_mut().tell(number, "connect", shard as u64, || actor.name().to_owned());
+        self.trace.borrow_mut().tell(number, "connect", listener as u64, || actor.name().to_owned());
         self.lines.push(Line {
             at,
             actor,
@@ -362,6 +390,7 @@ impl World {
             stalled_until: 0,
             half_closed: false,
             vanished: false,
+            unread_since: None,
             over: false,
         });
         self.with_actor(number, |actor, hand| {
@@ -387,6 +416,22 @@ impl World {
         self.truth.now = net.now;
         drop(net);
         self.trace.borrow_mut().note(NOBODY, "time", by.as_nanos() as u64);
+        self.give_up_on_vanished();
+    }
+
+    /// The kernel does so with what nobody acknowledges for long (TCP_USER_TIMEOUT).
+    fn give_up_on_vanished(&mut self) {
+        let now = self.server.now();
+        let patience = self.plan.config.write_timeout + self.plan.config.close_timeout;
+        for line in self.lines.iter_mut().filter(|line| line.vanished) {
+            let mut socket = self.server.socket(line.at);
+            if socket.calls.close > 0 || socket.output.is_empty() {
+                continue;
+            }
+            if *line.unread_since.get_or_insert(now) + patience <= now {
+                socket.error = socket.error.or(Some(ErrorKind::TimedOut));
+            }
+        }
     }
 }
 

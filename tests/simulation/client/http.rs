@@ -190,8 +190,7 @@ impl HttpClient {
                 What::PublishMany { .. } | What::Api(_) => hand.plan.rooms.len(),
                 _ => 0,
             };
-            let too_much =
-                asked.body_bytes > limit || asked.body_bytes * copies > hand.plan.config.mailbox_bytes;
+            let too_much = asked.body_bytes > limit || asked.body_bytes * copies > hand.plan.mailbox_bytes;
             assert!(too_much, "413 for {} bytes of {limit}: {:?}", asked.body_bytes, asked.what);
             return;
         }

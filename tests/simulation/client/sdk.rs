@@ -23,7 +23,8 @@ enum What {
     /// To a room, and whether it wants to hear who joins and leaves.
     Subscribe(String, bool),
     Unsubscribe(String),
-    Publish(String, Content),
+    /// To a room; which of its messages there it is.
+    Publish(String, usize),
     History(String),
     Presence,
     Ping,
@@ -129,9 +130,9 @@ impl Sdk {
         if self.publishes_to.insert(room.clone()) {
             hand.truth.member_opened(&room, &client);
         }
-        hand.truth.member_sent(&room, &client, content.clone());
+        let which = hand.truth.member_sent(&room, &client, content);
         let params = json!({"channel": room, "data": data});
-        self.command(What::Publish(room, content), "publish", params)
+        self.command(What::Publish(room, which), "publish", params)
     }
 
     fn frame(&mut self, frame: Frame, hand: &mut Hand<'_>) {
@@ -205,9 +206,9 @@ impl Sdk {
             _ => &[],
         };
         assert!(code == 111 || expected.contains(&code), "error {code} to {what:?}");
-        if let What::Publish(room, content) = what {
+        if let What::Publish(room, which) = what {
             let client = self.client.as_ref().expect("it is connected");
-            hand.truth.member_did_not_send(room, client, content);
+            hand.truth.member_was_refused(room, client, *which);
         }
     }
 
