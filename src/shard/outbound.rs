@@ -222,7 +222,7 @@ impl Outbound {
             self.pending_pong = NONE;
             let end = arena.buffer(buffer).bytes().len() as u32;
             // The hold moves from `pending_pong` to the node.
-            let node = Node { buffer, start: 0, end, next: NONE, purpose: Purpose::Pong };
+            let node = arena.node(buffer, 0..end, Purpose::Pong);
             let after = self.last_pong(arena).unwrap_or(self.fixed(arena));
             self.insert_after(arena, after, node);
         }
@@ -231,7 +231,7 @@ impl Outbound {
             let start = arena.scratch.len() as u32;
             push_server_frame(&mut arena.scratch, Opcode::Ping, &[]);
             let end = arena.scratch.len() as u32;
-            let node = Node { buffer: SCRATCH, start, end, next: NONE, purpose: Purpose::Ping };
+            let node = arena.node(SCRATCH, start..end, Purpose::Ping);
             let after = self.fixed(arena);
             self.insert_after(arena, after, node);
         }
@@ -284,13 +284,12 @@ impl Outbound {
             let node = arena.nodes[at as usize];
             if node.buffer == SCRATCH {
                 let sent = if at == self.head { std::mem::take(&mut self.head_sent) } else { 0 };
-                let before = arena.cost(&node);
                 let bytes = arena.bytes(&node)[sent as usize..].to_vec();
                 let end = bytes.len() as u32;
                 let buffer = arena.hold(Buffer::Own(bytes));
-                let settled = Node { buffer, start: 0, end, ..node };
+                let settled = Node { next: node.next, ..arena.node(buffer, 0..end, node.purpose) };
                 arena.nodes[at as usize] = settled;
-                self.account(node.purpose, arena.cost(&settled) as i64 - before as i64);
+                self.account(node.purpose, i64::from(settled.cost) - i64::from(node.cost));
             }
             at = node.next;
         }
@@ -303,9 +302,8 @@ impl Outbound {
 
     fn push_buffer(&mut self, arena: &mut SendArena, buffer: Buffer, range: Range<u32>, purpose: Purpose) {
         let buffer = arena.hold(buffer);
-        let node = Node { buffer, start: range.start, end: range.end, next: NONE, purpose };
-        let cost = arena.cost(&node);
-        self.append(arena, node, cost);
+        let node = arena.node(buffer, range, purpose);
+        self.append(arena, node);
     }
 
     fn push_scratch(&mut self, arena: &mut SendArena, start: u32, end: u32, purpose: Purpose) {
@@ -313,17 +311,17 @@ impl Outbound {
             let tail = &mut arena.nodes[self.tail as usize];
             if tail.buffer == SCRATCH && tail.end == start && tail.purpose == purpose {
                 tail.end = end;
+                tail.cost += end - start;
                 self.account(purpose, i64::from(end - start));
                 return;
             }
         }
-        let node = Node { buffer: SCRATCH, start, end, next: NONE, purpose };
-        let cost = arena.cost(&node);
-        self.append(arena, node, cost);
+        let node = arena.node(SCRATCH, start..end, purpose);
+        self.append(arena, node);
     }
 
-    fn append(&mut self, arena: &mut SendArena, node: Node, cost: usize) {
-        self.account(node.purpose, cost as i64);
+    fn append(&mut self, arena: &mut SendArena, node: Node) {
+        self.account(node.purpose, i64::from(node.cost));
         let index = arena.new_node(node);
         if self.tail == NONE {
             self.head = index;
@@ -364,7 +362,7 @@ impl Outbound {
 
     /// Inserts a node behind the node `after`, or first if that is [`NONE`].
     fn insert_after(&mut self, arena: &mut SendArena, after: u32, node: Node) {
-        self.account(node.purpose, arena.cost(&node) as i64);
+        self.account(node.purpose, i64::from(node.cost));
         let next = if after == NONE { self.head } else { arena.nodes[after as usize].next };
         let index = arena.new_node(Node { next, ..node });
         if after == NONE {
@@ -425,12 +423,12 @@ impl Outbound {
     }
 
     fn account_freed(&mut self, arena: &mut SendArena, index: u32) {
-        let cost = arena.cost(&arena.nodes[index as usize]);
         let node = arena.free_node(index);
-        self.account(node.purpose, -(cost as i64));
+        self.account(node.purpose, -i64::from(node.cost));
     }
 
     fn account(&mut self, purpose: Purpose, change: i64) {
+        debug_assert!(i64::from(self.pinned) + change >= 0, "no more is freed than was counted");
         self.pinned = (i64::from(self.pinned) + change) as u32;
         if purpose.is_own() {
             self.pinned_replies = (i64::from(self.pinned_replies) + change) as u32;

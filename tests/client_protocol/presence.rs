@@ -6,7 +6,7 @@ use fanfare::Config;
 use fanfare::endpoint::CloseKind;
 use fanfare::id::ShardId;
 use fanfare::rooms::RoomName;
-use fanfare::shard::{Mail, RemovalOrder, RemovedFrom};
+use fanfare::shard::{Counter, Mail, RemovalOrder, RemovedFrom};
 use serde_json::{Value, json};
 
 use crate::common::Server;
@@ -199,6 +199,28 @@ fn only_who_asks_is_told_who_joins_and_leaves() {
         }
         server.finish();
     }
+}
+
+#[test]
+fn what_is_told_in_both_framings_counts_for_each_watcher_as_it_was_queued() {
+    let mut server = server(1, &Config::default());
+    let mut watchers = FRAMINGS.map(|framing| Sdk::connect(&mut server, 0, framing));
+    for sdk in &mut watchers {
+        watch(&mut server, sdk, "r");
+    }
+    for _ in 0..3 {
+        let mut guest = Sdk::connect(&mut server, 0, Framing::Json);
+        guest.subscribe(&mut server, "r");
+        unsubscribe(&mut server, &mut guest, "r");
+    }
+    for sdk in &mut watchers {
+        sdk.inbox(&mut server);
+        let history = sdk.ask(&mut server, "history", json!({"channel": "r", "limit": 1}));
+        assert!(history.is_ok(), "{history:?}");
+    }
+    assert!(server.counter(Counter::QueuePinnedMax) < 10_000);
+    assert_eq!(server.closes(CloseKind::QueueOverflow), 0);
+    server.finish();
 }
 
 #[test]

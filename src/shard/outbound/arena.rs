@@ -42,6 +42,8 @@ pub(super) struct Node {
     pub(super) start: u32,
     pub(super) end: u32,
     pub(super) next: u32,
+    /// What it was counted for when it was queued: a batch pins more once others read it in their encoding.
+    pub(super) cost: u32,
     pub(super) purpose: Purpose,
 }
 
@@ -199,13 +201,10 @@ impl SendArena {
         &source[node.start as usize..node.end as usize]
     }
 
-    /// What a node pins. A range pins its whole buffer: a peer must not pin much by small ranges.
-    pub(super) fn cost(&self, node: &Node) -> usize {
-        let bytes = if node.buffer == SCRATCH {
-            (node.end - node.start) as usize
-        } else {
-            self.buffer(node.buffer).pinned_bytes()
-        };
-        bytes + NODE_BYTES
+    /// A node and what it pins. A range pins its whole buffer: a peer must not pin much by small ranges.
+    pub(super) fn node(&self, buffer: u32, range: Range<u32>, purpose: Purpose) -> Node {
+        let bytes = if buffer == SCRATCH { range.len() } else { self.buffer(buffer).pinned_bytes() };
+        let cost = u32::try_from(bytes + NODE_BYTES).unwrap_or(u32::MAX);
+        Node { buffer, start: range.start, end: range.end, next: NONE, cost, purpose }
     }
 }

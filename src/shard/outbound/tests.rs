@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::protocol::push_close_frame;
-use crate::rooms::Sender;
+use crate::rooms::{Encoded, Sender};
 
 /// One node of the naive queue: bytes that nothing may interrupt once some are out.
 #[derive(Debug)]
@@ -364,7 +364,26 @@ fn a_response_stays_and_nothing_overtakes_it() {
 }
 
 #[test]
+fn a_batch_that_others_read_in_their_encoding_meanwhile_is_freed_for_what_it_was_counted() {
+    let mut batch = Batch::default();
+    batch.push(true, (Sender::Api { exclude: None }, None), 0, |out| out.extend_from_slice(b"notice"));
+    let batch = Arc::new(batch);
+    let (mut arena, mut queue) = (SendArena::default(), Outbound::default());
+    queue.push_messages(&mut arena, (&batch, Encoding::Frames), 0..3);
+    queue.push_notice(&mut arena, &batch, Encoding::Frames);
+    let counted = (queue.pinned_bytes(), queue.pinned_reply_bytes());
+    batch.make(Encoding::Events, |_| {
+        let mut encoded = Encoded::default();
+        encoded.push(|out| out.extend_from_slice(&[b'x'; 1000]));
+        encoded
+    });
+    assert_eq!((queue.pinned_bytes(), queue.pinned_reply_bytes()), counted);
+    assert_eq!(send(&mut queue, &mut arena, usize::MAX), b"notnotice");
+    assert_eq!((queue.pinned_bytes(), queue.pinned_reply_bytes()), (0, 0));
+}
+
+#[test]
 fn nodes_stay_small() {
-    assert!(size_of::<Node>() <= 20);
+    assert!(size_of::<Node>() <= 24);
     assert!(size_of::<Outbound>() <= 32);
 }
