@@ -20,14 +20,23 @@ const PIPELINED: usize = 6;
 #[derive(Debug)]
 enum What {
     Connect,
-    /// To a room, and whether it wants to hear who joins and leaves.
-    Subscribe(String, bool),
+    Subscribe(Wish),
     Unsubscribe(String),
     /// To a room; which of its messages there it is.
     Publish(String, usize),
     History(String),
     Presence,
     Ping,
+}
+
+/// What it wants of a room.
+#[derive(Debug)]
+struct Wish {
+    room: String,
+    /// Whether it is told who joins and leaves.
+    watches: bool,
+    /// Where it was, if it comes back.
+    recover: Option<(String, u64)>,
 }
 
 /// A room that it is subscribed to.
@@ -111,14 +120,14 @@ impl Sdk {
     }
 
     fn subscribe(&mut self, room: String, hand: &mut Hand<'_>) -> Value {
-        let watches = hand.chance.one_in(2);
+        let (watches, recover) = (hand.chance.one_in(2), self.left_at.get(&room).cloned());
         let mut params = json!({"channel": room, "flag": 1, "join_leave": watches});
-        if let Some((epoch, offset)) = self.left_at.get(&room) {
+        if let Some((epoch, offset)) = &recover {
             params["recover"] = true.into();
             params["epoch"] = epoch.as_str().into();
             params["offset"] = (*offset).into();
         }
-        self.command(What::Subscribe(room, watches), "subscribe", params)
+        self.command(What::Subscribe(Wish { room, watches, recover }), "subscribe", params)
     }
 
     /// Publishes JSON, as that is what this protocol carries.
@@ -173,7 +182,7 @@ impl Sdk {
         }
         match what {
             What::Connect => self.connected(&reply["connect"], hand),
-            What::Subscribe(room, watches) => self.subscribed((room, watches), &reply["subscribe"], hand),
+            What::Subscribe(wish) => self.subscribed(wish, &reply["subscribe"], hand),
             What::Unsubscribe(room) => {
                 assert!(reply["unsubscribe"].is_object(), "{reply}");
                 self.leave_room(&room);
@@ -226,12 +235,13 @@ impl Sdk {
         }
     }
 
-    fn subscribed(&mut self, (room, watches): (String, bool), result: &Value, hand: &mut Hand<'_>) {
+    fn subscribed(&mut self, wish: Wish, result: &Value, hand: &mut Hand<'_>) {
+        let Wish { room, watches, recover } = wish;
         let epoch = text(result, "epoch").to_owned();
         let recovered = result["recovered"].as_bool().unwrap_or_default();
         let publications = list(result, "publications");
         let mut at = number(result, "offset");
-        if let Some((wanted, offset)) = self.left_at.get(&room) {
+        if let Some((wanted, offset)) = &recover {
             match recovered {
                 true => {
                     hand.truth.meet("a recovery of the protocol");
@@ -270,7 +280,7 @@ impl Sdk {
             confirm((&room, &subscription.epoch), publication, "a push", hand);
         } else if let Some(gone) = push.get("unsubscribe") {
             let code = number(gone, "code");
-            assert!(code == 2000 || (code == 2500 && policy_of(&room) == LagPolicy::Skip), "{push}");
+            assert!(code == 2000 || (code == 2500 && policy_of(&room) != LagPolicy::Disconnect), "{push}");
             self.leave_room(&room);
         } else {
             let change = push.get("join").or_else(|| push.get("leave"));
