@@ -80,6 +80,8 @@ pub struct Truth {
     sent: BTreeMap<(String, String), Vec<Sent>>,
     /// Members whose messages must all have entered.
     whole: BTreeSet<(String, String)>,
+    /// Members whose messages may have been refused.
+    refusable: BTreeSet<(String, String)>,
     /// How many messages of a member were acknowledged.
     taken: BTreeMap<(String, String), usize>,
     /// What back ends have sent, and how often at most each message may stand in a room.
@@ -110,6 +112,7 @@ impl Truth {
             logs: BTreeMap::new(),
             sent: BTreeMap::new(),
             whole: BTreeSet::new(),
+            refusable: BTreeSet::new(),
             taken: BTreeMap::new(),
             api: BTreeMap::new(),
             acknowledged: Vec::new(),
@@ -145,6 +148,12 @@ impl Truth {
             bytes.pop();
         }
         Content::new(text, &bytes)
+    }
+
+    /// A member is there, and has sent nothing. What it sends may be refused, and it may not hear of that.
+    pub fn refusable_member_opened(&mut self, room: &str, client: &str) {
+        self.refusable.insert((room.to_owned(), client.to_owned()));
+        self.member_opened(room, client);
     }
 
     /// A member is there, and has sent nothing.
@@ -346,7 +355,7 @@ impl Truth {
         if self.whole.contains(&key) {
             assert_eq!(count, sent.len(), "{client} has sent to {room}: {sent:?}");
         }
-        if let ([log], 1) = (logs.as_slice(), lives.len()) {
+        if let ([log], 1, false) = (logs.as_slice(), lives.len(), self.refusable.contains(&key)) {
             let entries = log.0.iter().flatten();
             let entered = entries.filter(|entry| entry.sender.as_deref() == Some(client));
             let first = entered.zip(&sent).all(|(entry, sent)| entry.content == **sent);

@@ -137,7 +137,7 @@ impl Sdk {
         let content = Content::new(true, data.to_string().as_bytes());
         let client = self.client.clone().expect("it is connected");
         if self.publishes_to.insert(room.clone()) {
-            hand.truth.member_opened(&room, &client);
+            hand.truth.refusable_member_opened(&room, &client);
         }
         let which = hand.truth.member_sent(&room, &client, content);
         let params = json!({"channel": room, "data": data});
