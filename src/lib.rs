@@ -64,7 +64,7 @@
 //!
 //! | layer | module | knows | never names |
 //! |---|---|---|---|
-//! | 0 base | [`time`], [`rate`], [`flood`], [`slab`], [`id`], `sync` | – | everything else |
+//! | 0 base | [`time`], [`rate`], [`flood`], [`slab`], [`id`], `sync`, `mutant` (faults for a test) | – | everything else |
 //! | 1 protocol | [`protocol`] | RFC 6455 over byte slices, both roles | sockets, `std::io`, threads, clocks, rooms |
 //! | 2 reactor | [`reactor`] | sockets, readiness, timers, wake-ups: [`reactor::Io`], [`reactor::Listen`] | frames, rooms, endpoints |
 //! | 2 rooms | [`rooms`] | a room's log, its window, who is there, and where it goes | sockets, pollers, frames |
@@ -99,6 +99,10 @@ pub mod config;
 pub mod endpoint;
 pub mod flood;
 pub mod id;
+#[cfg(feature = "mutants")]
+pub mod mutant;
+#[cfg(not(feature = "mutants"))]
+mod mutant;
 pub mod protocol;
 pub mod rate;
 pub mod reactor;

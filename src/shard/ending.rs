@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::endpoint::events::push_close;
 use crate::endpoint::{CloseCause, CloseKind};
+use crate::mutant::{Mutant, strikes};
 use crate::protocol::{CloseCode, Failure, Persistence, State, push_close_frame};
 use crate::slab::Key;
 
@@ -48,7 +49,7 @@ impl<S> Core<S> {
         }
         self.arm(key.index(), slot);
         self.mark_dirty(key.index(), &mut slot.session);
-        if slot.session.opened {
+        if slot.session.opened && !strikes(Mutant::ForgottenClose) {
             self.tell_endpoint(key, slot, &cause);
         }
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::endpoint::OwnMessages;
 use crate::id::ShardId;
+use crate::mutant::{Mutant, strikes};
 use crate::rooms::{Batch, Encoding, Extent, OutOfWindow, Piece, Registry, Room, RoomName, Route, Start};
 use crate::slab::{Key, NONE, Slab};
 use crate::time::Time;
@@ -284,6 +285,11 @@ impl LocalRooms {
             self.arrived_in.push(room);
         }
         local.arrived.push(arrived);
+        if let [.., before, last] = local.arrived.as_mut_slice()
+            && strikes(Mutant::SwappedDeliveries)
+        {
+            std::mem::swap(&mut before.batch, &mut last.batch);
+        }
         Some(local)
     }
 

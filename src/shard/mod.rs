@@ -55,6 +55,7 @@ use std::time::Duration;
 use crate::endpoint::{CloseCause, Effects, Router, RouterPlan};
 use crate::flood::Flood;
 use crate::id::{ConnectionId, ShardId};
+use crate::mutant::{Mutant, strikes};
 use crate::reactor::{Io, PeerAddress, Ready, TimerWheel};
 use crate::rooms::Registry;
 use crate::slab::{Key, Slab};
@@ -306,7 +307,7 @@ impl<I: Io> Shard<I> {
         let mut paused = std::mem::take(&mut core.paused_publishers);
         for key in paused.drain(..) {
             let Some(slot) = connections.get_mut(key) else { continue };
-            slot.session.paused_publisher = false;
+            slot.session.paused_publisher = strikes(Mutant::ForgottenResume);
             core.reading_resumed(key.index(), slot);
             core.mark_dirty(key.index(), &mut slot.session);
         }
@@ -377,7 +378,7 @@ impl<S> Core<S> {
     /// Wakes the other shards that have got mail from this one. It finds its own before it waits.
     fn wake_reached(&mut self) {
         for (shard, was_reached) in self.reached.iter_mut().enumerate() {
-            if std::mem::take(was_reached) && shard != self.id.index() {
+            if std::mem::take(was_reached) && shard != self.id.index() && !strikes(Mutant::ForgottenWake) {
                 self.mailbox.mesh().wake(ShardId::new(shard));
             }
         }

@@ -14,6 +14,7 @@ use std::io::IoSlice;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::mutant::{Mutant, strikes};
 use crate::protocol::{CONTROL_FRAME_BYTES_MAX, Opcode, push_server_frame};
 use crate::rooms::{Batch, Encoding};
 use crate::slab::NONE;
@@ -334,7 +335,8 @@ impl Outbound {
     /// The node that nothing may come before the end of, or [`NONE`]: the one that has begun, or the last
     /// response to an HTTP request.
     fn fixed(&self, arena: &SendArena) -> u32 {
-        let mut fixed = if self.head_begun { self.head } else { NONE };
+        let begun = self.head_begun && !strikes(Mutant::ControlInFrame);
+        let mut fixed = if begun { self.head } else { NONE };
         let mut at = self.head;
         while at != NONE {
             let node = &arena.nodes[at as usize];

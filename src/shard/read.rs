@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use crate::endpoint::CloseCause;
+use crate::mutant::{Mutant, strikes};
 use crate::protocol::{Event, Input, Message, Opcode, push_server_frame};
 use crate::reactor::{Io, Ready};
 use crate::slab::Key;
@@ -35,7 +36,10 @@ impl<I: Io> Shard<I> {
 
     fn stream_ready(&mut self, ready: Ready) {
         let Shard { io, connections, core, receive_buffer, .. } = self;
-        let key = ready.key;
+        let mut key = ready.key;
+        if strikes(Mutant::StaleEvent) {
+            key = connections.key_at(key.index()).unwrap_or(key);
+        }
         let Some(slot) = connections.get_mut(key) else { return };
         if slot.session.dead {
             return;

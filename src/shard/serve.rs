@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::endpoint::events::push_gap;
 use crate::endpoint::{Behind, OwnMessages};
 use crate::id::ConnectionId;
+use crate::mutant::{Mutant, strikes};
 use crate::rooms::{
     Batch, Encoding, Entry, LagPolicy, OutOfWindow, Piece, Position, ReadLimits, Room, Sender,
 };
@@ -128,7 +129,9 @@ impl Plan {
                 serving.tally.add(Counter::Deliveries, part.messages.len() as u64);
                 served = Some(part.membership);
             }
-            set_cursor(serving.rooms, part.membership, part.offset_after);
+            if !strikes(Mutant::RepeatedDelivery) {
+                set_cursor(serving.rooms, part.membership, part.offset_after);
+            }
         }
         None
     }
@@ -250,7 +253,7 @@ impl Plan {
         let offset_before = offset_after - messages.len() as u64;
         let some_own = membership.own == OwnMessages::Skip && offset_before < membership.own_until;
         if !some_own && !batch.excludes() {
-            self.parts.push(part(messages, false, offset_after));
+            self.parts.push(part(messages, strikes(Mutant::LostDelivery), offset_after));
             return;
         }
         let entries = &batch.entries()[messages.start as usize..messages.end as usize];
@@ -302,7 +305,8 @@ fn read_window(
             return Ok(Some(room));
         };
         if room.policy() == LagPolicy::Disconnect || membership.encoding.tells_removal() {
-            let position = Position { epoch: extent.epoch, offset: cursor };
+            let offset = cursor + u64::from(strikes(Mutant::WrongPosition));
+            let position = Position { epoch: extent.epoch, offset };
             return Err(Behind { room: room.name().clone(), position });
         }
         let newest = extent.last.saturating_sub(1).max(extent.start);

@@ -43,6 +43,23 @@ const SEEN_BY_CLIENTS: [&str; 11] = [
 ];
 
 impl World {
+    /// In the middle of the storm: everything that is under way comes, and then it goes on.
+    pub fn breathe(&mut self) {
+        self.calm_down();
+        self.rest();
+        self.calm.set(false);
+        self.ledger.calm.store(false, Ordering::Relaxed);
+        self.make_room(self.plan.send_room);
+    }
+
+    /// What the kernel takes for those who read, of which all is read.
+    fn make_room(&mut self, bytes: usize) {
+        for line in self.lines.iter().filter(|line| line.is_live()) {
+            let mut socket = self.server.socket(line.at);
+            socket.room = bytes.saturating_sub(socket.output.len());
+        }
+    }
+
     /// From the storm to the end.
     pub fn end(&mut self) {
         self.calm_down();
@@ -50,12 +67,7 @@ impl World {
             self.settle();
             self.drain();
         } else {
-            self.settle();
-            // Whoever waited for the acceptor to look again is let in.
-            self.move_clock(ACCEPT_REST);
-            self.accept();
-            self.settle();
-            self.check_rest();
+            self.rest();
             self.everybody_leaves();
             self.run_out();
             self.check_nothing_left();
@@ -65,6 +77,15 @@ impl World {
         self.check_finished();
         self.truth.conclude();
         self.ledger.conclude();
+    }
+
+    fn rest(&mut self) {
+        self.settle();
+        // Whoever waited for the acceptor to look again is let in.
+        self.move_clock(ACCEPT_REST);
+        self.accept();
+        self.settle();
+        self.check_rest();
     }
 
     /// What the run has met: all that the shards count, why connections were closed, and what clients saw.
@@ -81,8 +102,9 @@ impl World {
     fn calm_down(&mut self) {
         self.trace.borrow_mut().note(NOBODY, "calm", self.step as u64);
         self.calm.set(true);
+        // However little the kernels hold, they hold it again and again.
+        self.make_room(usize::MAX);
         self.ledger.calm.store(true, Ordering::Relaxed);
-        self.step = usize::MAX;
         if let Some(gate) = &self.gate {
             let mut kernel = gate.kernel();
             (kernel.descriptors_max, kernel.thief) = (usize::MAX, false);

@@ -16,6 +16,8 @@ mod client;
 mod closing;
 mod faults;
 mod ledger;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod plan;
 mod run;
 mod trace;

@@ -48,6 +48,8 @@ pub struct Habits {
     pub far_jump: Odds,
     pub hostile: Odds,
     pub tiny_reads: Odds,
+    /// Everything calms down for a moment.
+    pub rest: Odds,
     pub accept_errors: Odds,
     /// Descriptors run out, or are there again.
     pub shortage: Odds,
@@ -68,6 +70,7 @@ impl Habits {
             far_jump: often(200),
             hostile: often(30_000),
             tiny_reads: often(20_000),
+            rest: often(500),
             accept_errors: often(8_000),
             shortage: often(4_000),
             talk: chance.magnitude(2_000..=40_000) as Odds,

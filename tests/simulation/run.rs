@@ -1,5 +1,6 @@
 //! Runs seeds on all cores, and says how a failing one is run again.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::env;
@@ -35,14 +36,19 @@ pub fn run(plan: Plan, trace: &Rc<RefCell<Trace>>) -> Met {
 fn explain(seed: u64) -> Option<String> {
     let trace = Rc::new(RefCell::new(Trace::new(true)));
     let failed = catch_unwind(AssertUnwindSafe(|| run(Plan::draw(seed), &trace))).err()?;
-    let text = failed.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| failed.downcast_ref::<&str>().copied()).unwrap_or("no text").to_owned();
+    let text = text_of(&*failed);
     let shown = trace.borrow().show();
     let plan = Plan::draw(seed);
     Some(format!(
         "{shown}-- the plan: {plan:?}\n-- seed {seed}: {text}\nrun it again: SIM_SEED={seed} cargo test --test \
          simulation every_seed"
     ))
+}
+
+/// What a panic said.
+pub fn text_of(failed: &(dyn Any + Send)) -> &str {
+    let text = failed.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| failed.downcast_ref::<&str>().copied()).unwrap_or("no text")
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare::endpoint::client_protocol::{ClientProtocol, ClientProtocolSettings};
-use fanfare::endpoint::{Echo, Relay, Resource, RouterPlan};
+use fanfare::endpoint::{CloseCause, Echo, Relay, Resource, RouterPlan};
 use fanfare::reactor::AcceptError;
 use fanfare::server::AcceptorSettings;
 use fanfare::shard::Counter;
@@ -114,6 +114,9 @@ impl World {
     pub fn storm(&mut self) {
         while self.step < self.plan.steps {
             self.step += 1;
+            if self.chance.odds(self.plan.habits.rest) {
+                self.breathe();
+            }
             match self.chance.below(20) {
                 0..=8 => self.some_turn(),
                 9..=16 => self.some_line(),
@@ -298,6 +301,7 @@ impl World {
 
     fn ended(&mut self, at: usize, end: End) {
         self.trace.borrow_mut().tell(at, "end", end as u64, || format!("{end:?}"));
+        self.check_cause(at);
         self.lines[at].over = true;
         let mut again = None;
         self.with_actor(at, |actor, hand| {
@@ -310,6 +314,21 @@ impl World {
         let mut socket = self.server.socket(line.at);
         if socket.calls.close == 0 {
             socket.eof = true;
+        }
+    }
+
+    /// A transport that did not fail is not said to have failed, and who keeps to the protocol is not said to
+    /// have broken it.
+    fn check_cause(&self, at: usize) {
+        let line = &self.lines[at];
+        let Some(connection) = line.actor.connection() else { return };
+        let broken = self.server.socket(line.at).error.is_some();
+        match self.ledger.cause_of(connection) {
+            Some(CloseCause::TransportFailed(kind)) => {
+                assert!(broken, "the transport has not failed: {kind}")
+            }
+            Some(CloseCause::Failed(failure)) => assert!(line.actor.is_doomed(), "{failure}"),
+            _ => {}
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::mutant::{Mutant, strikes};
 use crate::rooms::{Batch, Encoding};
 use crate::slab::NONE;
 
@@ -190,7 +191,7 @@ impl SendArena {
         let node = self.nodes[index as usize];
         self.nodes[index as usize].next = self.free_node;
         self.free_node = index;
-        if node.buffer != SCRATCH {
+        if node.buffer != SCRATCH && !strikes(Mutant::LeakedBuffer) {
             self.release(node.buffer);
         }
         node

@@ -51,6 +51,10 @@ impl Actor for EchoClient {
         "echo"
     }
 
+    fn connection(&self) -> Option<&str> {
+        self.client.as_deref()
+    }
+
     fn greet(&mut self, hand: &mut Hand<'_>) {
         self.ear.asked(false);
         hand.out.extend(upgrade_request("/echo"));

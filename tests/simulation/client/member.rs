@@ -220,6 +220,14 @@ impl Actor for Member {
         "member"
     }
 
+    fn connection(&self) -> Option<&str> {
+        self.record.as_ref().map(|record| record.client.as_str())
+    }
+
+    fn is_doomed(&self) -> bool {
+        self.doomed
+    }
+
     fn greet(&mut self, hand: &mut Hand<'_>) {
         let mut target = format!("/rooms/{}?", percent(&self.room));
         if self.echo {

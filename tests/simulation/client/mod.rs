@@ -54,6 +54,16 @@ pub enum Deed {
 pub trait Actor {
     fn name(&self) -> &'static str;
 
+    /// The id of its connection as its endpoint knows it, once it is open.
+    fn connection(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether it has broken the protocol on purpose.
+    fn is_doomed(&self) -> bool {
+        false
+    }
+
     /// Says the first it has to say.
     fn greet(&mut self, hand: &mut Hand<'_>);
 

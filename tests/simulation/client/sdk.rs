@@ -62,6 +62,8 @@ pub struct Sdk {
     rooms: BTreeMap<String, Subscription>,
     /// Rooms of which the truth knows that this connection may publish there.
     publishes_to: BTreeSet<String>,
+    /// It has sent more commands in a frame than a message may have.
+    doomed: bool,
     close_sent: bool,
     close_heard: Option<u16>,
 }
@@ -72,7 +74,8 @@ impl Sdk {
         Sdk { name, ..Sdk::default() }
     }
 
-    fn send(&self, opcode: u8, payload: &[u8], hand: &mut Hand<'_>) {
+    fn send(&mut self, opcode: u8, payload: &[u8], hand: &mut Hand<'_>) {
+        self.doomed |= payload.len() > hand.plan.config.max_message;
         let mask = (hand.chance.bits() as u32).to_be_bytes();
         push_frame(hand.out, 0x80 | opcode, payload, mask);
     }
@@ -350,6 +353,14 @@ fn confirm((room, epoch): (&str, &str), publication: &Value, who: &str, hand: &H
 impl Actor for Sdk {
     fn name(&self) -> &'static str {
         "sdk"
+    }
+
+    fn connection(&self) -> Option<&str> {
+        self.connection.as_deref()
+    }
+
+    fn is_doomed(&self) -> bool {
+        self.doomed
     }
 
     fn greet(&mut self, hand: &mut Hand<'_>) {
