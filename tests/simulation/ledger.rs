@@ -6,7 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fanfare::ConnectionId;
-use fanfare::endpoint::{Accept, Answer, CloseCause, Effects, Endpoint, OpenRequest, Removal};
+use fanfare::config::Config;
+use fanfare::endpoint::client_protocol::{ClientProtocol, ClientProtocolSettings};
+use fanfare::endpoint::{
+    Accept, Answer, CloseCause, Echo, Effects, Endpoint, OpenRequest, Relay, Removal, Resource, RouterPlan,
+};
 use fanfare::protocol::{CloseCode, Message, Refusal};
 use fanfare::rooms::RoomName;
 
@@ -30,6 +34,30 @@ impl Ledger {
     /// An endpoint whose calls are noted here.
     pub fn watch(&self, endpoint: impl Endpoint + 'static) -> Box<dyn Endpoint> {
         Box::new(Watched { endpoint, ledger: self.clone() })
+    }
+
+    /// The paths of a server, with endpoints that are watched.
+    pub fn router_plan(&self, config: &Config) -> RouterPlan {
+        let mut router = RouterPlan::default();
+        router.add_rooms_door();
+        let healthz = Resource { content_type: "text/plain", body: b"ok\n".into(), ..Resource::default() };
+        router.add_resource("/healthz", healthz);
+        let watch = self.clone();
+        router.add_endpoint("/echo", Arc::new(move |_| watch.watch(Echo)));
+        let watch = self.clone();
+        let relay = Relay { member_publish: true };
+        router.add_endpoint("/rooms/{room}", Arc::new(move |_| watch.watch(relay)));
+        let watch = self.clone();
+        let settings = ClientProtocolSettings {
+            member_publish: true,
+            ping_interval: config.ping_interval,
+            command_rate: config.command_rate,
+        };
+        router.add_endpoint(
+            "/connection/websocket",
+            Arc::new(move |_| watch.watch(ClientProtocol::new(settings))),
+        );
+        router
     }
 
     fn with<R>(&self, connection: ConnectionId, act: impl FnOnce(&mut Told) -> R) -> R {

@@ -127,6 +127,7 @@ fn draw_config(chance: &mut Chance) -> Config {
     let (handshake_timeout, http_idle_timeout, message_timeout) = (time(5_000), time(75_000), time(30_000));
     let (ping_interval, pong_timeout, close_timeout) = (time(30_000), time(10_000), time(2_000));
     let (write_timeout, presence_grace, history_age) = (time(10_000), time(5_000), time(300_000));
+    let rate_grace = time(10_000);
     let history_bytes = chance.magnitude(4 << 10..=256 << 10);
     let rule = |text: &str| text.parse().expect("a rule");
     let rules = |text: &str| text.parse().expect("a rule");
@@ -151,6 +152,12 @@ fn draw_config(chance: &mut Chance) -> Config {
         presence: vec![rules("*1=count"), rules("l*=off")],
         presence_members: *chance.pick(&[1, 3, 1000]),
         command_rate: *chance.pick(&[5, 100, 1000]),
+        connections_per_address: *chance.pick(&[2, 5, 1000]),
+        handshakes_per_address: *chance.pick(&[1, 5, 100]),
+        message_rate: *chance.pick(&[3, 30, 20_000]),
+        byte_rate: *chance.pick(&[64 << 10, 64 << 20]),
+        ping_rate: *chance.pick(&[2, 50]),
+        rate_grace,
         queue_bytes: chance.magnitude(4 << 10..=64 << 10),
         reply_bytes: chance.magnitude(4 << 10..=32 << 10),
         http_bytes: chance.magnitude(64 << 10..=1 << 20),

@@ -140,7 +140,8 @@ impl Ear {
                         if response.status != 100 {
                             self.heads_only.pop_front();
                         }
-                        if head_only && self.mode == Mode::Over && matches!(response.status, 408 | 503) {
+                        if head_only && self.mode == Mode::Over && matches!(response.status, 408 | 429 | 503)
+                        {
                             self.unasked_body = response.number("content-length") as usize;
                         }
                     }

@@ -1,21 +1,19 @@
 //! One run: shards on one thread, lines to their clients, and a generator that decides whose turn it is.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare::endpoint::client_protocol::{ClientProtocol, ClientProtocolSettings};
-use fanfare::endpoint::{CloseCause, Echo, Relay, Resource, RouterPlan};
-use fanfare::reactor::AcceptError;
-use fanfare::server::AcceptorSettings;
+use fanfare::endpoint::{CloseCause, CloseKind};
 use fanfare::shard::Counter;
 use fanfare::time::Time;
 
 use crate::chance::Chance;
-use crate::client::{Actor, Deed, EchoClient, End, EventsClient, Hand, Hostile, HttpClient, Member, Sdk};
-use crate::common::listener::{Gate, acceptor_settings};
+use crate::client::{Actor, Deed, End, Hand};
+use crate::common::listener::Gate;
 use crate::common::server::{Client, Server};
 use crate::faults;
 use crate::ledger::Ledger;
@@ -34,7 +32,7 @@ pub struct Line {
     pub at: Client,
     pub actor: Box<dyn Actor>,
     /// Said, and not on its way yet.
-    outgoing: Vec<u8>,
+    pub outgoing: Vec<u8>,
     /// It reads nothing until this step.
     stalled_until: usize,
     pub half_closed: bool,
@@ -46,6 +44,19 @@ pub struct Line {
 }
 
 impl Line {
+    pub fn new(at: Client, actor: Box<dyn Actor>) -> Line {
+        Line {
+            at,
+            actor,
+            outgoing: Vec::new(),
+            stalled_until: 0,
+            half_closed: false,
+            vanished: false,
+            unread_since: None,
+            over: false,
+        }
+    }
+
     /// Whether its client does something.
     pub fn is_live(&self) -> bool {
         !self.over && !self.vanished
@@ -58,6 +69,9 @@ pub struct World {
     pub server: Server,
     /// The acceptor, until it has stopped.
     pub gate: Option<Gate>,
+    /// Whom it had refused then, and how many it had not looked at.
+    pub refused_at_once: BTreeMap<CloseKind, u64>,
+    pub left_waiting: usize,
     pub lines: Vec<Line>,
     pub truth: Truth,
     pub ledger: Ledger,
@@ -69,7 +83,7 @@ pub struct World {
     /// When each shard wants to be called again at the latest, as it said behind its latest turn.
     deadlines: Vec<Option<Time>>,
     /// Who comes back when there is place.
-    returning: Vec<Box<dyn Actor>>,
+    pub returning: Vec<Box<dyn Actor>>,
     /// Messages that have entered rooms, and members: when they change, the rooms are looked at.
     entered: u64,
 }
@@ -80,14 +94,10 @@ impl World {
         let ledger = Ledger::default();
         let config = &plan.config;
         let (settings, rooms) = (config.settings(), config.room_settings());
-        let router = router_plan(&plan, &ledger);
+        let router = ledger.router_plan(config);
         let server = Server::assemble(plan.shards, settings, plan.mailbox_bytes, router, rooms);
         let most = config.max_connections.unwrap_or(usize::MAX);
-        let gate = Gate::new(
-            &server,
-            LISTENERS,
-            AcceptorSettings { drain: config.drain, ..acceptor_settings(most) },
-        );
+        let gate = Gate::new(&server, LISTENERS, config.acceptor_settings(most));
         let os = faults::World::new(chance.fork(), plan.faults.clone(), Rc::clone(&trace));
         let calm = Rc::clone(&os.calm);
         server.net.borrow_mut().faults = Some(Box::new(os));
@@ -99,6 +109,8 @@ impl World {
             chance,
             server,
             gate: Some(gate),
+            refused_at_once: BTreeMap::new(),
+            left_waiting: 0,
             lines: Vec::new(),
             truth,
             ledger,
@@ -141,36 +153,6 @@ impl World {
         if spurious || self.is_runnable(shard) {
             self.turn(shard);
         }
-    }
-
-    /// A turn of the acceptor, to whom the kernel may have said no.
-    fn some_accepts(&mut self) {
-        const ERRORS: [AcceptError; 5] = [
-            AcceptError::NobodyWaits,
-            AcceptError::OutOfDescriptors,
-            AcceptError::OutOfMemory,
-            AcceptError::Aborted,
-            AcceptError::Failed,
-        ];
-        let World { gate: Some(gate), chance, plan, .. } = self else { return };
-        let mut kernel = gate.kernel();
-        if chance.odds(plan.habits.accept_errors) {
-            kernel.failing.push_back(*chance.pick(&ERRORS));
-        }
-        if chance.odds(plan.habits.shortage) {
-            let enough = kernel.descriptors_max < usize::MAX;
-            kernel.descriptors_max = if enough { usize::MAX } else { chance.below(8) };
-            kernel.thief = !enough && chance.one_in(2);
-            kernel.others = 0;
-        }
-        drop(kernel);
-        self.accept();
-    }
-
-    pub fn accept(&mut self) {
-        let Some(gate) = &mut self.gate else { return };
-        self.trace.borrow_mut().note(NOBODY, "accept", gate.accepts() as u64);
-        gate.turn();
     }
 
     /// Whether a thread that waits as the shard does would go on.
@@ -352,72 +334,6 @@ impl World {
         }
     }
 
-    /// New connections, one or many at once.
-    fn arrivals(&mut self) {
-        let count = if self.chance.odds(self.plan.habits.burst) { self.chance.within(2..=8) } else { 1 };
-        for _ in 0..count {
-            let live = self.lines.iter().filter(|line| line.is_live()).count();
-            if live >= self.plan.lines_max {
-                return;
-            }
-            let actor = if self.returning.is_empty() || self.chance.one_in(3) {
-                self.somebody()
-            } else {
-                let at = self.chance.below(self.returning.len());
-                self.returning.swap_remove(at)
-            };
-            self.connect(actor);
-        }
-    }
-
-    fn somebody(&mut self) -> Box<dyn Actor> {
-        if self.chance.odds(self.plan.habits.hostile) {
-            return Box::new(Hostile::default());
-        }
-        let mut out = Vec::new();
-        let mut hand = Hand {
-            chance: &mut self.chance,
-            truth: &mut self.truth,
-            plan: &self.plan,
-            ledger: &self.ledger,
-            out: &mut out,
-            half_closed: false,
-        };
-        match hand.chance.below(16) {
-            0 | 1 => Box::new(EchoClient::default()),
-            2..=4 => Box::new(HttpClient::default()),
-            5 | 6 => Box::new(EventsClient::new(&mut hand)),
-            7 | 8 => Box::new(Sdk::new(&mut hand)),
-            _ => Box::new(Member::new(&mut hand)),
-        }
-    }
-
-    /// Somebody connects, and waits to be accepted.
-    fn connect(&mut self, actor: Box<dyn Actor>) {
-        let listener = self.chance.below(LISTENERS);
-        let gate = self.gate.as_mut().expect("nobody comes behind the end");
-        let socket = gate.dial(listener);
-        self.server.net.borrow_mut().sockets[socket.0].room = self.plan.send_room;
-        let at = Client { socket, shard: usize::MAX };
-        let number = self.lines.len();
-        assert_eq!(number, socket.0, "every line has its socket");
-        self.trace.borrow_mut().tell(number, "connect", listener as u64, || actor.name().to_owned());
-        self.lines.push(Line {
-            at,
-            actor,
-            outgoing: Vec::new(),
-            stalled_until: 0,
-            half_closed: false,
-            vanished: false,
-            unread_since: None,
-            over: false,
-        });
-        self.with_actor(number, |actor, hand| {
-            actor.greet(hand);
-            Deed::GoOn
-        });
-    }
-
     fn time_passes(&mut self) {
         let by = if self.chance.odds(self.plan.habits.far_jump) {
             Duration::from_secs(self.chance.magnitude(60..=100_000) as u64)
@@ -452,26 +368,4 @@ impl World {
             }
         }
     }
-}
-
-fn router_plan(plan: &Plan, ledger: &Ledger) -> RouterPlan {
-    let config = &plan.config;
-    let mut router = RouterPlan::default();
-    router.add_rooms_door();
-    let healthz = Resource { content_type: "text/plain", body: b"ok\n".into(), ..Resource::default() };
-    router.add_resource("/healthz", healthz);
-    let watch = ledger.clone();
-    router.add_endpoint("/echo", Arc::new(move |_| watch.watch(Echo)));
-    let watch = ledger.clone();
-    let relay = Relay { member_publish: true };
-    router.add_endpoint("/rooms/{room}", Arc::new(move |_| watch.watch(relay)));
-    let watch = ledger.clone();
-    let settings = ClientProtocolSettings {
-        member_publish: true,
-        ping_interval: config.ping_interval,
-        command_rate: config.command_rate,
-    };
-    router
-        .add_endpoint("/connection/websocket", Arc::new(move |_| watch.watch(ClientProtocol::new(settings))));
-    router
 }

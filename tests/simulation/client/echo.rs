@@ -75,7 +75,7 @@ impl Actor for EchoClient {
         for heard in self.ear.hear(bytes) {
             match heard {
                 Heard::Response(response) => {
-                    assert!(matches!(response.status, 101 | 408 | 503), "{response:?}");
+                    assert!(matches!(response.status, 101 | 408 | 429 | 503), "{response:?}");
                     self.client = response.header("fanfare-client").map(str::to_owned);
                     assert_eq!(self.client.is_some(), response.status == 101);
                 }

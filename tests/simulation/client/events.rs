@@ -40,7 +40,7 @@ impl EventsClient {
     fn response(&mut self, response: &Response, hand: &mut Hand<'_>) {
         match response.status {
             200 => {}
-            408 | 503 => return,
+            408 | 429 | 503 => return,
             410 => {
                 hand.truth.meet("a position refused to a stream");
                 let position = self.last_id.take().expect("410 is for a position");

@@ -173,7 +173,7 @@ impl HttpClient {
     }
 
     fn answered(&mut self, response: &Response, hand: &mut Hand<'_>) {
-        if matches!(response.status, 408 | 503) {
+        if matches!(response.status, 408 | 429 | 503) {
             // Too slow, too many, or too much that waits: none of it is for a particular request.
             self.asked.pop_front();
             return;

@@ -57,7 +57,7 @@ impl Member {
     fn response(&mut self, response: &Response, hand: &mut Hand<'_>) {
         match response.status {
             101 => self.opened(response, hand),
-            408 | 503 => {}
+            408 | 429 | 503 => {}
             410 => {
                 hand.truth.meet("a position refused to a member");
                 self.refused_position(response, hand);

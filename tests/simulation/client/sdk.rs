@@ -314,6 +314,7 @@ impl Sdk {
             CloseCause::HeartbeatTimeout { .. } => 3012,
             CloseCause::IntroductionTimeout { .. } => 3502,
             CloseCause::MessageTimeout { .. } => 3000,
+            CloseCause::RateExceeded { .. } => 3013,
             other => other.close_code().map_or(1005, |code| code.as_u16()),
         };
         assert_eq!(code, expected, "the Close of {cause:?}, {reason}");
@@ -329,7 +330,7 @@ impl Sdk {
 
     fn response(&mut self, response: &Response, hand: &mut Hand<'_>) {
         if response.status != 101 {
-            return assert!(matches!(response.status, 408 | 503), "{response:?}");
+            return assert!(matches!(response.status, 408 | 429 | 503), "{response:?}");
         }
         self.connection = response.header("fanfare-client").map(str::to_owned);
         let mut params = json!({"name": "js"});
