@@ -1,0 +1,4 @@
+//! See `fanfare_fuzz::commands_protobuf`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fanfare_fuzz::commands_protobuf::run(data));
