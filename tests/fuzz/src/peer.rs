@@ -108,7 +108,8 @@ impl Peer {
             _ => {}
         }
         if let Some(Asked::Wrong(status)) = asked.get(self.responses.len()) {
-            assert_eq!(response.status, *status, "{response:?}");
+            // Before it was read, its time or that of the server may have been over.
+            assert!([*status, 408, 503].contains(&response.status), "{status} is due: {response:?}");
         }
         self.responses.push(response);
     }
