@@ -181,6 +181,7 @@ impl Connection {
                 Step::Head(scanner, range) => return Some(self.deliver_head(now, scanner, range, input)),
                 Step::PendingRequest => return self.deliver_pending(input),
                 Step::Refused(refusal) => {
+                    let refusal = if self.answers_head() { refusal.for_head() } else { refusal };
                     self.end(Cause::Refused);
                     input.discard_rest();
                     return Some(Event::BadRequest(refusal));

@@ -112,8 +112,9 @@ impl<S> Core<S> {
                 // Who has sent nothing at all is not told that it took too long.
                 let told = some_bytes_came || !matches!(cause, CloseCause::HandshakeTimeout { .. });
                 if let Some(refusal) = cause.refusal().filter(|_| asked && told) {
+                    let head_only = slot.protocol.answers_head();
                     session.outbound.push_response(&mut self.arena, 0, |out| {
-                        refusal.push_response(out, false, Persistence::Close);
+                        refusal.push_response(out, head_only, Persistence::Close);
                     });
                 }
                 slot.protocol.refuse();

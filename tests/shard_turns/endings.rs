@@ -331,3 +331,18 @@ fn a_peer_that_ends_its_stream_still_gets_what_was_queued_for_it() {
     assert_eq!(server.counter(Counter::Connections), 0);
     server.finish();
 }
+
+#[test]
+fn a_head_request_that_is_refused_for_its_body_gets_no_content() {
+    let head = b"HEAD /rooms/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (body, status) in [(&b"x"[..], 400), (b"5\r\n", 408)] {
+        let mut server = Server::new(1, settings());
+        let client = server.adopt(0);
+        feed(&mut server, client, &[head, body].concat());
+        server.advance(settings().message_timeout + TICK);
+        let output = server.take_output(client);
+        assert_eq!(split_response(&output), (status, &[][..]), "{}", output.escape_ascii());
+        assert!(output.windows(17).any(|window| window == b"Connection: close"));
+        server.finish();
+    }
+}

@@ -61,6 +61,14 @@ impl Connection {
         !self.undecided && self.has_read_body()
     }
 
+    /// Whether the request whose body is awaited is HEAD: its answer has no content (RFC 9110 §9.3.2).
+    pub fn answers_head(&self) -> bool {
+        match self.request.as_deref() {
+            Some(PendingRequest::Body(body)) => body.head.starts_with(b"HEAD "),
+            _ => false,
+        }
+    }
+
     /// Keeps the rest of the input for [`Connection::take_held`], because its requests cannot be
     /// answered yet; the input is used up.
     ///

@@ -30,12 +30,14 @@ pub struct Refusal {
     pub body: String,
     /// More members of the JSON object, each with a comma before it; empty for most.
     detail: String,
+    /// The request is known to be HEAD.
+    answers_head: bool,
 }
 
 impl Refusal {
     /// A refusal without further header fields.
     pub fn new(status: u16, body: impl Into<String>) -> Refusal {
-        Refusal { status, headers: Vec::new(), body: body.into(), detail: String::new() }
+        Refusal { status, headers: Vec::new(), body: body.into(), detail: String::new(), answers_head: false }
     }
 
     /// The same with one more header field.
@@ -54,6 +56,11 @@ impl Refusal {
         self
     }
 
+    /// The same to a HEAD request: it has no content, whoever pushes it (RFC 9110 §9.3.2).
+    pub(crate) fn for_head(self) -> Refusal {
+        Refusal { answers_head: true, ..self }
+    }
+
     /// Appends the whole response to `out`; its content is one line of JSON (RFC 8259):
     /// `{"error":{"status":400,"message":"..."}}`.
     ///
@@ -64,6 +71,7 @@ impl Refusal {
         let (status, message, detail) = (self.status, Value::from(self.body.as_str()), &self.detail);
         let body = format!("{{\"error\":{{\"status\":{status},\"message\":{message}{detail}}}}}\n");
         let body = body.as_bytes();
+        let head_only = head_only || self.answers_head;
         push_http_response(out, status, &headers, "application/json", body, head_only, persistence);
     }
 }
