@@ -201,9 +201,28 @@ mod tests {
         assert_eq!(out, [0x88, 0]);
     }
 
+    /// As IANA's registry of WebSocket close code numbers has them.
     #[test]
     fn codes_are_shown_with_their_names() {
-        assert_eq!(CloseCode(1008).to_string(), "1008 (Policy Violation)");
+        for (code, shown) in [
+            (CloseCode::NORMAL_CLOSURE, "1000 (Normal Closure)"),
+            (CloseCode::GOING_AWAY, "1001 (Going Away)"),
+            (CloseCode::PROTOCOL_ERROR, "1002 (Protocol error)"),
+            (CloseCode::UNSUPPORTED_DATA, "1003 (Unsupported Data)"),
+            (CloseCode::NO_STATUS_RCVD, "1005 (No Status Rcvd)"),
+            (CloseCode::ABNORMAL_CLOSURE, "1006 (Abnormal Closure)"),
+            (CloseCode::INVALID_FRAME_PAYLOAD_DATA, "1007 (Invalid frame payload data)"),
+            (CloseCode::POLICY_VIOLATION, "1008 (Policy Violation)"),
+            (CloseCode::MESSAGE_TOO_BIG, "1009 (Message Too Big)"),
+            (CloseCode::MANDATORY_EXTENSION, "1010 (Mandatory Ext.)"),
+            (CloseCode::INTERNAL_ERROR, "1011 (Internal Error)"),
+            (CloseCode::SERVICE_RESTART, "1012 (Service Restart)"),
+            (CloseCode::TRY_AGAIN_LATER, "1013 (Try Again Later)"),
+            (CloseCode::BAD_GATEWAY, "1014 (Bad Gateway)"),
+            (CloseCode::TLS_HANDSHAKE, "1015 (TLS handshake)"),
+        ] {
+            assert_eq!(code.to_string(), shown);
+        }
         assert_eq!(CloseCode(3999).to_string(), "3999 (registered)");
         assert_eq!(CloseCode(4000).to_string(), "4000 (private use)");
     }

@@ -162,4 +162,9 @@ mod tests {
         let eight = |keys: &mut MaskKeys| -> Vec<_> { (0..8).map(|_| keys.next()).collect() };
         assert_ne!(eight(&mut MaskKeys::from_os()), eight(&mut MaskKeys::from_os()));
     }
+
+    #[test]
+    fn no_log_shows_what_the_next_keys_will_be() {
+        assert_eq!(format!("{:?}", MaskKeys::seeded(7)), "MaskKeys(..)");
+    }
 }

@@ -130,3 +130,47 @@ fn the_interim_response_is_a_head_alone() {
 fn an_unknown_status_still_makes_a_valid_status_line() {
     assert!(response(599, &[], Close).starts_with("HTTP/1.1 599 \r\n"));
 }
+
+/// As IANA's registry of HTTP status codes has them.
+#[test]
+fn statuses_have_their_phrases() {
+    for (status, phrase) in [
+        (101, "Switching Protocols"),
+        (200, "OK"),
+        (201, "Created"),
+        (202, "Accepted"),
+        (204, "No Content"),
+        (206, "Partial Content"),
+        (301, "Moved Permanently"),
+        (302, "Found"),
+        (304, "Not Modified"),
+        (307, "Temporary Redirect"),
+        (308, "Permanent Redirect"),
+        (400, "Bad Request"),
+        (401, "Unauthorized"),
+        (403, "Forbidden"),
+        (404, "Not Found"),
+        (408, "Request Timeout"),
+        (409, "Conflict"),
+        (410, "Gone"),
+        (413, "Content Too Large"),
+        (414, "URI Too Long"),
+        (415, "Unsupported Media Type"),
+        (417, "Expectation Failed"),
+        (421, "Misdirected Request"),
+        (422, "Unprocessable Content"),
+        (426, "Upgrade Required"),
+        (429, "Too Many Requests"),
+        (431, "Request Header Fields Too Large"),
+        (500, "Internal Server Error"),
+        (501, "Not Implemented"),
+        (502, "Bad Gateway"),
+        (503, "Service Unavailable"),
+        (504, "Gateway Timeout"),
+        (505, "HTTP Version Not Supported"),
+        (299, ""),
+    ] {
+        let line = format!("HTTP/1.1 {status} {phrase}\r\n");
+        assert!(response(status, &[], Close).starts_with(&line), "{line}");
+    }
+}
