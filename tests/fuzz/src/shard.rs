@@ -67,7 +67,8 @@ pub fn run(data: &[u8]) {
     let mut choices = Choices::new(data);
     let first = choices.byte();
     let shards = 1 + usize::from(first & 1);
-    let config = if first & 2 == 0 { small() } else { Config::default() };
+    let rates = Config { message_rate: 10, ping_rate: 3, rate_grace: Duration::from_secs(1), ..small() };
+    let config = if first & 2 == 0 { rates } else { Config::default() };
     let mut world = World::new(shards, config);
     for honest in 0..HONEST {
         open(&mut world, honest % shards, PATHS[0]);
