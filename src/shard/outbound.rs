@@ -213,6 +213,7 @@ impl Outbound {
         self.head_sent = 0;
         self.head_begun = false;
         self.drop_behind(arena, NONE);
+        debug_assert_eq!((self.pinned, self.pinned_replies), (0, 0), "what is counted is freed");
     }
 
     /// Puts the control frames that wait where the next send finds them: behind the frame that is

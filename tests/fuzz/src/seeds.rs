@@ -42,6 +42,7 @@ fn heads() -> Vec<Vec<u8>> {
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc".to_owned(),
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n".to_owned(),
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n".to_owned(),
+        format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n28\r\n{:40}\r\n15\r\n{:21}\r\n", 1, 2),
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n".to_owned(),
         "GET / HTTP/1.1\r\nHost: a\r\n folded: x\r\n\r\n".to_owned(),
         "GET / HTTP/1.1\nHost: a\n\n".to_owned(),
@@ -209,6 +210,7 @@ fn http_requests() -> Vec<Vec<u8>> {
         "GET /rooms/a/events?last=1 HTTP/1.1\r\nHost: a\r\nLast-Event-ID: 0000000000000001:2\r\n\r\n".to_owned(),
         "GET /rooms/a HTTP/1.0\r\n\r\n".to_owned(),
         "DELETE /rooms/a HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+        "HEAD /rooms/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx".to_owned(),
         post("/rooms/a", "Content-Encoding: gzip\r\n", "x"),
     ];
     let seeds = streams.iter().enumerate();
@@ -232,6 +234,10 @@ fn shards() -> Vec<Vec<u8>> {
     let slow = [ROOM, 0, TEXT | 16, 1, b'x', SETTLE, 0, ADVANCE, 255, ADVANCE, 255, SETTLE, 0];
     let ends = [12, 0, 13 | 16, 0, 14 | 32, 1, SETTLE, 0, 9, 0, 9, 0];
     let bytewise: Vec<u8> = (0..20).flat_map(|_| [TURN, 0]).collect();
+    // Watchers of both framings, one of whom is told in a turn of its own.
+    let told = [0, OPEN, 5, OPEN, 6, OPEN, 5, SETTLE, 0, SAY, 0, SAY, 2, 1 | 16, 11, 0x82, 0x85, 0, 0, 0, 0];
+    let join = [4, 8, 1, 34, 0, 1 | 16, 16, 0x82, 0x8a, 0, 0, 0, 0, 9, 8, 2, 42, 5, 10, 1, b'a', 88, 1];
+    let third = [SETTLE, 0, SAY | 32, 0, SAY | 32, 2, SETTLE, 0, SAY, 6, SETTLE, 0];
     let slow_reader: Vec<u8> = (0..9).flat_map(|at| [TEXT | 16, 1, b'0' + at, TURN, 1, TURN, 0]).collect();
     vec![
         [&members[..], &publish, &publish, &[SETTLE, 0]].concat(),
@@ -242,6 +248,7 @@ fn shards() -> Vec<Vec<u8>> {
         [&members[..], &publish, &[15, 10, SETTLE, 0, ADVANCE, 20]].concat(),
         [&members[..], &[11, 0, 11 | 16, 2, ROOM, 3], &publish, &bytewise, &[ROOM, 255, SETTLE, 0]].concat(),
         [&members[..], &[ROOM, 1], &slow_reader, &[ROOM, 255, SETTLE, 0]].concat(),
+        [&told[..], &join, &third].concat(),
         [&[2, OPEN, 3, OPEN, 4, SETTLE, 0][..], &publish, &[1, 4, 0x81, 0x00, 0xff, 0xff, SETTLE, 0]]
             .concat(),
     ]
