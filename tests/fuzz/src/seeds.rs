@@ -235,7 +235,7 @@ fn shards() -> Vec<Vec<u8>> {
     let ends = [12, 0, 13 | 16, 0, 14 | 32, 1, SETTLE, 0, 9, 0, 9, 0];
     let bytewise: Vec<u8> = (0..20).flat_map(|_| [TURN, 0]).collect();
     // Watchers of both framings, one of whom is told in a turn of its own.
-    let told = [0, OPEN, 5, OPEN, 6, OPEN, 5, SETTLE, 0, SAY, 0, SAY, 2, 1 | 16, 11, 0x82, 0x85, 0, 0, 0, 0];
+    let told = [2, OPEN, 5, OPEN, 6, OPEN, 5, SETTLE, 0, SAY, 0, SAY, 2, 1 | 16, 11, 0x82, 0x85, 0, 0, 0, 0];
     let join = [4, 8, 1, 34, 0, 1 | 16, 16, 0x82, 0x8a, 0, 0, 0, 0, 9, 8, 2, 42, 5, 10, 1, b'a', 88, 1];
     let third = [SETTLE, 0, SAY | 32, 0, SAY | 32, 2, SETTLE, 0, SAY, 6, SETTLE, 0];
     let slow_reader: Vec<u8> = (0..9).flat_map(|at| [TEXT | 16, 1, b'0' + at, TURN, 1, TURN, 0]).collect();
