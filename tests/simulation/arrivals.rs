@@ -54,6 +54,9 @@ impl World {
     pub fn arrivals(&mut self) {
         let count = if self.chance.odds(self.plan.habits.burst) { self.chance.within(2..=8) } else { 1 };
         for _ in 0..count {
+            if self.draining {
+                return;
+            }
             let live = self.lines.iter().filter(|line| line.is_live()).count();
             if live >= self.plan.lines_max {
                 return;

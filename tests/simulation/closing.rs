@@ -12,8 +12,9 @@ use fanfare::shard::{Counter, Progress};
 
 use crate::client::Deed;
 use crate::common::listener::Gate;
+use crate::plan::Drain;
 use crate::trace::NOBODY;
-use crate::world::{LISTENERS, World};
+use crate::world::{LISTENERS, Line, World};
 
 /// Rounds, each a turn of every shard that wants one, in which what is under way has to come.
 const ROUNDS_MAX: usize = 20_000;
@@ -63,15 +64,19 @@ impl World {
     /// From the storm to the end.
     pub fn end(&mut self) {
         self.calm_down();
-        if self.plan.drains_early {
-            self.settle();
-            self.drain();
-        } else {
-            self.rest();
-            self.everybody_leaves();
-            self.run_out();
-            self.check_nothing_left();
-            self.drain();
+        match self.plan.drain {
+            Drain::InTheStorm => {}
+            Drain::Early => {
+                self.settle();
+                self.drain();
+            }
+            Drain::Last => {
+                self.rest();
+                self.everybody_leaves();
+                self.run_out();
+                self.check_nothing_left();
+                self.drain();
+            }
         }
         self.run_out();
         self.check_finished();
@@ -122,7 +127,7 @@ impl World {
         self.calm.set(true);
         // However little the kernels hold, they hold it again and again.
         self.make_room(usize::MAX);
-        self.ledger.calm.store(true, Ordering::Relaxed);
+        self.ledger.calm.store(self.is_everybody_told(), Ordering::Relaxed);
         if let Some(gate) = &self.gate {
             let mut kernel = gate.kernel();
             (kernel.descriptors_max, kernel.thief) = (usize::MAX, false);
@@ -164,6 +169,7 @@ impl World {
         let in_flight = |shard| self.server.mesh.bytes_in_flight(ShardId::new(shard));
         let left: Vec<usize> = (0..self.plan.shards).map(in_flight).collect();
         assert!(left.iter().all(|bytes| *bytes == 0), "at rest {left:?} bytes are in flight");
+        self.check_members();
         for at in 0..self.lines.len() {
             if self.lines[at].is_live() {
                 self.with_actor(at, |actor, hand| {
@@ -171,6 +177,21 @@ impl World {
                     Deed::GoOn
                 });
             }
+        }
+    }
+
+    /// Rooms have the members that know of it, and no others but those that nobody knows about.
+    fn check_members(&self) {
+        let is_open = |line: &&Line| self.server.socket(line.at).calls.close == 0;
+        let strange = |line: &&Line| !line.is_live() || line.half_closed || line.actor.name() == "hostile";
+        let (strangers, known): (Vec<&Line>, Vec<&Line>) =
+            self.lines.iter().filter(is_open).partition(strange);
+        for name in &self.plan.rooms {
+            let members = self.server.registry.find(name).map_or(0, |room| room.members());
+            let in_it = |line: &&&Line| line.actor.rooms().contains(&name.as_str());
+            let knowing = known.iter().filter(in_it).count();
+            let right = knowing == members || (knowing < members && !strangers.is_empty());
+            assert!(right, "{name} has {members} members, and {knowing} know that they are");
         }
     }
 
@@ -182,10 +203,15 @@ impl World {
         }
     }
 
-    fn drain(&mut self) {
+    /// Whether whoever is closed now comes to read why. Without time to drain nobody is waited for.
+    fn is_everybody_told(&self) -> bool {
+        self.calm.get() && !(self.draining && self.plan.config.drain.is_zero())
+    }
+
+    pub fn drain(&mut self) {
         self.trace.borrow_mut().note(NOBODY, "drain", 0);
-        // Without time to drain nobody is waited for.
-        self.ledger.calm.store(!self.plan.config.drain.is_zero(), Ordering::Relaxed);
+        self.draining = true;
+        self.ledger.calm.store(self.is_everybody_told(), Ordering::Relaxed);
         self.truth.drain_ordered();
         let mut gate = self.gate.take().expect("it has not stopped before");
         for kind in CloseKind::ALL {
@@ -245,5 +271,7 @@ impl World {
         assert_eq!(self.server.finished.len(), self.plan.shards, "shards that have finished");
         assert_eq!(self.server.connections.load(Ordering::Relaxed), 0, "connections that are counted");
         self.check_closes();
+        let (missed, skipped) = (self.truth.missed, self.server.counter(Counter::SkippedMessages));
+        assert!(missed <= skipped, "{missed} messages were missed, and {skipped} are counted");
     }
 }

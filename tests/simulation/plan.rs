@@ -14,8 +14,10 @@ pub struct Plan {
     pub seed: u64,
     pub shards: usize,
     pub config: Config,
-    /// As `--mailbox-bytes`, but smaller than that may be: a run says less than a server hears in a moment.
+    /// As `--mailbox-bytes` and `--http-bytes`, but smaller than these may be: a run says less than a server
+    /// hears in a moment.
     pub mailbox_bytes: usize,
+    pub http_bytes: usize,
     pub rooms: Vec<RoomName>,
     /// Steps before everything calms down.
     pub steps: usize,
@@ -27,10 +29,20 @@ pub struct Plan {
     pub send_room: usize,
     pub faults: FaultOdds,
     pub habits: Habits,
-    /// The shards are told to drain while clients are still there.
-    pub drains_early: bool,
+    pub drain: Drain,
     /// It is checked that the memory of all messages is free in the end.
     pub watches_memory: bool,
+}
+
+/// When the server is told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// While everything still goes wrong.
+    InTheStorm,
+    /// When that is over, and clients are still there.
+    Early,
+    /// When everybody has left.
+    Last,
 }
 
 /// What clients tend to do, and what happens to them, in each step that is theirs.
@@ -109,13 +121,14 @@ impl Plan {
             shards: 1 + if large { chance.below(8) } else { chance.magnitude(0..=3) },
             rooms,
             mailbox_bytes: chance.magnitude(256..=64 << 10),
+            http_bytes: chance.magnitude(1 << 10..=1 << 20),
             steps: chance.magnitude(300..=if large { 12_000 } else { 5_000 }),
             lines_max: chance.within(2..=if large { 30 } else { 12 }),
             payload_max: payload_max.min(config.max_message),
             send_room: chance.magnitude(16..=64 << 10),
             faults: FaultOdds::draw(chance),
             habits: Habits::draw(chance),
-            drains_early: chance.one_in(2),
+            drain: *chance.pick(&[Drain::Early, Drain::Last, Drain::Last, Drain::InTheStorm]),
             watches_memory: chance.one_in(8),
             config,
         }
@@ -160,7 +173,6 @@ fn draw_config(chance: &mut Chance) -> Config {
         rate_grace,
         queue_bytes: chance.magnitude(4 << 10..=64 << 10),
         reply_bytes: chance.magnitude(4 << 10..=32 << 10),
-        http_bytes: chance.magnitude(64 << 10..=1 << 20),
         linger_bytes: chance.magnitude(0..=64 << 10),
         drain: Duration::from_millis(chance.magnitude(0..=10_000) as u64),
         ..Config::default()

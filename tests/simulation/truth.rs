@@ -94,6 +94,8 @@ pub struct Truth {
     /// Where each room was when the order to drain was given.
     drained_at: BTreeMap<Life, u64>,
     pub now: Time,
+    /// Messages that members have missed, as far as they know.
+    pub missed: u64,
     /// How often clients have met what a run should not always miss.
     pub met: BTreeMap<&'static str, u64>,
     /// Messages whose memory has to be free in the end. To look at it keeps it from being used again, so
@@ -120,6 +122,7 @@ impl Truth {
             composed: 0,
             drained_at: BTreeMap::new(),
             now: Time::ZERO,
+            missed: 0,
             met: BTreeMap::new(),
             batches: Vec::new(),
             watches_memory: plan.watches_memory,
@@ -438,6 +441,17 @@ impl Record {
                 return;
             }
         }
+    }
+
+    /// How many messages for it came between those that it has seen.
+    pub fn missed(&self, truth: &Truth) -> u64 {
+        let (Some(position), Some(log)) = (self.positions(truth).pop(), truth.log(&self.room, &self.epoch))
+        else {
+            return 0;
+        };
+        let for_it = |offset: &u64| log.entry(*offset).is_some_and(|entry| !self.is_spared(entry));
+        let count = (self.from + 1..=position).filter(for_it).count();
+        count.saturating_sub(self.seen.len()) as u64
     }
 
     /// Whether nothing of the offsets behind `from` up to `until` was for it.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare::endpoint::{CloseCause, CloseKind};
-use fanfare::shard::Counter;
+use fanfare::shard::{Counter, Settings};
 use fanfare::time::Time;
 
 use crate::chance::Chance;
@@ -17,7 +17,7 @@ use crate::common::listener::Gate;
 use crate::common::server::{Client, Server};
 use crate::faults;
 use crate::ledger::Ledger;
-use crate::plan::Plan;
+use crate::plan::{Drain, Plan};
 use crate::trace::{NOBODY, Trace};
 use crate::truth::Truth;
 
@@ -72,6 +72,7 @@ pub struct World {
     /// Whom it had refused then, and how many it had not looked at.
     pub refused_at_once: BTreeMap<CloseKind, u64>,
     pub left_waiting: usize,
+    pub draining: bool,
     pub lines: Vec<Line>,
     pub truth: Truth,
     pub ledger: Ledger,
@@ -93,9 +94,10 @@ impl World {
         let mut chance = Chance::new(plan.seed ^ 0x5eed);
         let ledger = Ledger::default();
         let config = &plan.config;
-        let (settings, rooms) = (config.settings(), config.room_settings());
+        let settings = Settings { http_bytes_max: plan.http_bytes, ..config.settings() };
         let router = ledger.router_plan(config);
-        let server = Server::assemble(plan.shards, settings, plan.mailbox_bytes, router, rooms);
+        let server =
+            Server::assemble(plan.shards, settings, plan.mailbox_bytes, router, config.room_settings());
         let most = config.max_connections.unwrap_or(usize::MAX);
         let gate = Gate::new(&server, LISTENERS, config.acceptor_settings(most));
         let os = faults::World::new(chance.fork(), plan.faults.clone(), Rc::clone(&trace));
@@ -111,6 +113,7 @@ impl World {
             gate: Some(gate),
             refused_at_once: BTreeMap::new(),
             left_waiting: 0,
+            draining: false,
             lines: Vec::new(),
             truth,
             ledger,
@@ -126,8 +129,12 @@ impl World {
     pub fn storm(&mut self) {
         while self.step < self.plan.steps {
             self.step += 1;
-            if self.chance.odds(self.plan.habits.rest) {
+            if !self.draining && self.chance.odds(self.plan.habits.rest) {
                 self.breathe();
+            }
+            // Some steps are left for what comes of it.
+            if self.plan.drain == Drain::InTheStorm && self.step == self.plan.steps * 9 / 10 {
+                self.drain();
             }
             match self.chance.below(20) {
                 0..=8 => self.some_turn(),

@@ -82,6 +82,7 @@ impl EventsClient {
                     number(&gap, "to") > *at && policy_of(&self.room) != LagPolicy::Disconnect,
                     "{event:?}"
                 );
+                hand.truth.missed += number(&gap, "to") - *at;
                 *at = number(&gap, "to");
             }
             "close" => {
@@ -134,6 +135,10 @@ fn parse_position(text: &str) -> (&str, u64) {
 impl Actor for EventsClient {
     fn name(&self) -> &'static str {
         "events"
+    }
+
+    fn rooms(&self) -> Vec<&str> {
+        if self.at.is_some() && !self.close_told { vec![&self.room] } else { Vec::new() }
     }
 
     fn greet(&mut self, hand: &mut Hand<'_>) {

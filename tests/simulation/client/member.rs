@@ -224,6 +224,10 @@ impl Actor for Member {
         self.record.as_ref().map(|record| record.client.as_str())
     }
 
+    fn rooms(&self) -> Vec<&str> {
+        if self.is_open() { vec![&self.room] } else { Vec::new() }
+    }
+
     fn is_doomed(&self) -> bool {
         self.doomed
     }
@@ -275,7 +279,9 @@ impl Actor for Member {
                 .filter(|_| hand.chance.one_in(2))
                 .map(|again| again as Box<dyn Actor>);
         };
-        record.positions(hand.truth);
+        if record.policy != LagPolicy::Disconnect {
+            hand.truth.missed += record.missed(hand.truth);
+        }
         self.check_close(&record, hand);
         let told = self.close_heard.is_some() || hand.half_closed || end == End::Broken;
         let client = &record.client;

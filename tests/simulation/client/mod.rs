@@ -59,6 +59,11 @@ pub trait Actor {
         None
     }
 
+    /// The rooms that it is a member of, as far as it knows.
+    fn rooms(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
     /// Whether it has broken the protocol on purpose.
     fn is_doomed(&self) -> bool {
         false

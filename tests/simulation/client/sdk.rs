@@ -360,6 +360,10 @@ impl Actor for Sdk {
         self.connection.as_deref()
     }
 
+    fn rooms(&self) -> Vec<&str> {
+        if self.is_open() { self.rooms.keys().map(String::as_str).collect() } else { Vec::new() }
+    }
+
     fn is_doomed(&self) -> bool {
         self.doomed
     }
