@@ -20,6 +20,7 @@ mod ledger;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod plan;
+mod record;
 mod run;
 mod trace;
 mod truth;

@@ -37,7 +37,7 @@ fn explain(seed: u64) -> Option<String> {
     let trace = Rc::new(RefCell::new(Trace::new(true)));
     let failed = catch_unwind(AssertUnwindSafe(|| run(Plan::draw(seed), &trace))).err()?;
     let text = text_of(&*failed);
-    let shown = trace.borrow().show();
+    let shown = trace.borrow().show(env::var("SIM_TRACE").is_ok());
     let plan = Plan::draw(seed);
     Some(format!(
         "{shown}-- the plan: {plan:?}\n-- seed {seed}: {text}\nrun it again: SIM_SEED={seed} cargo test --test \

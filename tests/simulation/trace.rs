@@ -56,16 +56,17 @@ impl Trace {
         self.hash
     }
 
-    /// The last lines of the connection at hand, and of all.
-    pub fn show(&self) -> String {
+    /// The last lines of the connection at hand, and of all; or everything.
+    pub fn show(&self, all: bool) -> String {
         let mut out = String::new();
+        let last = if all { self.lines.len() } else { LAST_LINES };
         let own: Vec<&(usize, String)> = self.lines.iter().filter(|(who, _)| *who == self.at).collect();
         let _ = writeln!(out, "-- the last of connection {}", self.at as isize);
         for (_, line) in &own[own.len().saturating_sub(OWN_LINES)..] {
             let _ = writeln!(out, "   {line}");
         }
         let _ = writeln!(out, "-- the last of all {} steps", self.lines.len());
-        for (who, line) in &self.lines[self.lines.len().saturating_sub(LAST_LINES)..] {
+        for (who, line) in &self.lines[self.lines.len().saturating_sub(last)..] {
             let _ = writeln!(out, "   [{}] {line}", *who as isize);
         }
         out

@@ -10,7 +10,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
-use fanfare::rooms::{Batch, Extent, LagPolicy, ReadLimits, Registry, RoomName, Sender, Start};
+use fanfare::rooms::{Batch, Extent, ReadLimits, Registry, RoomName, Sender, Start};
 use fanfare::time::Time;
 
 use crate::chance::Chance;
@@ -154,31 +154,33 @@ impl Truth {
     }
 
     /// A member is there, and has sent nothing. What it sends may be refused, and it may not hear of that.
-    pub fn refusable_member_opened(&mut self, room: &str, client: &str) {
+    pub fn refusable_member_opened(&mut self, room: &str, client: &str) -> usize {
         self.refusable.insert((room.to_owned(), client.to_owned()));
-        self.member_opened(room, client);
+        self.member_opened(room, client)
     }
 
-    /// A member is there, and has sent nothing.
-    pub fn member_opened(&mut self, room: &str, client: &str) {
-        self.sent.entry((room.to_owned(), client.to_owned())).or_default().push(Vec::new());
+    /// A member is there, and has sent nothing. Returns which life of its client id that is.
+    pub fn member_opened(&mut self, room: &str, client: &str) -> usize {
+        let lives = self.sent.entry((room.to_owned(), client.to_owned())).or_default();
+        lives.push(Vec::new());
+        lives.len() - 1
     }
 
     /// A member sends a message. Returns which of its messages that is.
-    pub fn member_sent(&mut self, room: &str, client: &str, content: Content) -> usize {
-        let sent = self.latest_sent(room, client);
+    pub fn member_sent(&mut self, (room, client, life): (&str, &str, usize), content: Content) -> usize {
+        let sent = self.sent_of(room, client, life);
         sent.push(Some(content));
         sent.len() - 1
     }
 
     /// One of the messages that a member has sent was refused.
-    pub fn member_was_refused(&mut self, room: &str, client: &str, which: usize) {
-        self.latest_sent(room, client)[which] = None;
+    pub fn member_was_refused(&mut self, (room, client, life): (&str, &str, usize), which: usize) {
+        self.sent_of(room, client, life)[which] = None;
     }
 
-    fn latest_sent(&mut self, room: &str, client: &str) -> &mut Sent {
+    fn sent_of(&mut self, room: &str, client: &str, life: usize) -> &mut Sent {
         let lives = self.sent.get_mut(&(room.to_owned(), client.to_owned()));
-        lives.and_then(|lives| lives.last_mut()).expect("it has opened before")
+        lives.and_then(|lives| lives.get_mut(life)).expect("it has opened before")
     }
 
     /// A message that a member has sent was taken.
@@ -209,9 +211,7 @@ impl Truth {
         if (&first_epoch, first) == (&epoch, offset) {
             return self.meet("a publication repeated under its key");
         }
-        // What is held now was held then.
-        let extent = self.extent(room, self.now).filter(|extent| extent.epoch.to_string() == first_epoch);
-        let held = extent.is_some_and(|extent| extent.start < first);
+        let held = self.holds(room, &first_epoch, first.saturating_sub(1));
         assert!(!held, "what entered at {first} of {room} under a key entered again at {offset}");
     }
 
@@ -269,17 +269,30 @@ impl Truth {
 
     /// Whether a room may have been forgotten within the turn in which it was told something: then it is not
     /// there any more, or in another life.
-    fn lacks_an_end(&self, room: &str, epoch: &str) -> bool {
+    pub fn lacks_an_end(&self, room: &str, epoch: &str) -> bool {
         let is_over = || self.extent(room, self.now).is_none_or(|extent| extent.epoch.to_string() != epoch);
         self.forgetful && is_over()
     }
 
-    /// A position that was refused is none that the room could have gone on from: what is held now was held
-    /// then.
+    /// Whether a room holds all that is behind a position; then it has held it ever since that was there.
+    pub fn holds(&self, room: &str, epoch: &str, offset: u64) -> bool {
+        let extent = self.extent(room, self.now).filter(|extent| extent.epoch.to_string() == epoch);
+        extent.is_some_and(|extent| extent.start <= offset)
+    }
+
+    /// A position that was refused is none that the room could have gone on from.
     pub fn assert_not_held(&self, room: &str, epoch: &str, offset: u64) {
-        let Some(extent) = self.extent(room, self.now) else { return };
-        let held = extent.epoch.to_string() == epoch && extent.start <= offset;
-        assert!(!held, "position {epoch}:{offset} of {room} was refused, which holds {extent:?}");
+        assert!(
+            !self.holds(room, epoch, offset),
+            "position {epoch}:{offset} of {room} was refused, and is held"
+        );
+    }
+
+    /// Whether a member that was told of a shutdown has had all that the server held for it then.
+    pub fn is_drained(&self, room: &str, epoch: &str, at: u64) -> bool {
+        let life = (room.to_owned(), epoch.to_owned());
+        let until = self.drained_at.get(&life).copied().unwrap_or_default();
+        at >= until || !self.holds(room, epoch, at)
     }
 
     /// Somebody says that this is the message at an offset.
@@ -303,11 +316,6 @@ impl Truth {
     /// The order to drain is given: what is in the rooms now still reaches everybody.
     pub fn drain_ordered(&mut self) {
         self.drained_at = self.logs.iter().map(|(life, log)| (life.clone(), log.last())).collect();
-    }
-
-    /// Where a room was when the order to drain was given.
-    pub fn drained_at(&self, room: &str, epoch: &str) -> Option<u64> {
-        self.drained_at.get(&(room.to_owned(), epoch.to_owned())).copied()
     }
 
     /// At the end: every entry was sent by who it says, in order; what was acknowledged is there.
@@ -367,124 +375,5 @@ impl Truth {
             let first = entered.zip(&sent).all(|(entry, sent)| entry.content == **sent);
             assert!(first, "a message of {client} was left out in {room}, and later ones were not");
         }
-    }
-}
-
-/// What one member has got of one life of a room.
-#[derive(Clone, Debug)]
-pub struct Record {
-    pub room: String,
-    pub epoch: String,
-    pub client: String,
-    /// Whether it gets what it sends itself.
-    pub own: bool,
-    pub policy: LagPolicy,
-    pub from: u64,
-    pub seen: Vec<Content>,
-}
-
-impl Record {
-    fn is_spared(&self, entry: &Entry) -> bool {
-        let client = Some(self.client.as_str());
-        (!self.own && entry.sender.as_deref() == client) || entry.spared.as_deref() == client
-    }
-
-    /// The offsets up to which it may have been served, given all that it has seen: consecutive from where
-    /// it began, but for what it is spared and for what the policy lets it miss.
-    pub fn positions(&self, truth: &Truth) -> Vec<u64> {
-        let log = truth.log(&self.room, &self.epoch);
-        let log = log.unwrap_or_else(|| panic!("nobody knows epoch {} of {}", self.epoch, self.room));
-        assert!(self.from <= log.last(), "it begins at {} and the room is at {}", self.from, log.last());
-        let last = log.last() + u64::from(truth.lacks_an_end(&self.room, &self.epoch));
-        let mut positions = BTreeSet::from([self.from]);
-        for (at, content) in self.seen.iter().enumerate() {
-            let mut next = BTreeSet::new();
-            for position in &positions {
-                self.follow((log, last.max(*position + last - log.last())), *position, content, &mut next);
-            }
-            assert!(
-                !next.is_empty(),
-                "message {at} of {} for {} is {content:?}, which does not follow {positions:?} in {}: {:?}",
-                self.seen.len(),
-                self.client,
-                self.room,
-                positions.iter().map(|position| log.0.get(*position as usize)).collect::<Vec<_>>(),
-            );
-            if self.policy != LagPolicy::Disconnect {
-                // The earliest leaves most for what follows.
-                next = next.first().copied().into_iter().collect();
-            }
-            positions = next;
-        }
-        positions.into_iter().collect()
-    }
-
-    fn follow(
-        &self,
-        (log, last): (&RoomLog, u64),
-        position: u64,
-        content: &Content,
-        next: &mut BTreeSet<u64>,
-    ) {
-        for offset in position + 1..=last {
-            let (here, may_pass) = match log.entry(offset) {
-                None => (true, true),
-                Some(entry) => {
-                    let spared = self.is_spared(entry);
-                    (!spared && entry.content == *content, spared)
-                }
-            };
-            if here {
-                next.insert(offset);
-            }
-            if !may_pass && (self.policy == LagPolicy::Disconnect || here) {
-                return;
-            }
-        }
-    }
-
-    /// How many messages for it came between those that it has seen.
-    pub fn missed(&self, truth: &Truth) -> u64 {
-        let (Some(position), Some(log)) = (self.positions(truth).pop(), truth.log(&self.room, &self.epoch))
-        else {
-            return 0;
-        };
-        let for_it = |offset: &u64| log.entry(*offset).is_some_and(|entry| !self.is_spared(entry));
-        let count = (self.from + 1..=position).filter(for_it).count();
-        count.saturating_sub(self.seen.len()) as u64
-    }
-
-    /// Whether nothing of the offsets behind `from` up to `until` was for it.
-    pub fn nothing_between(&self, truth: &Truth, from: u64, until: u64) -> bool {
-        let Some(log) = truth.log(&self.room, &self.epoch) else { return true };
-        (from + 1..=until).all(|offset| log.entry(offset).is_none_or(|entry| self.is_spared(entry)))
-    }
-
-    /// It has been sent all up to an offset.
-    pub fn assert_complete(&self, truth: &Truth, until: u64, why: &str) {
-        let positions = self.positions(truth);
-        let complete = match self.policy {
-            LagPolicy::Disconnect => {
-                positions.iter().any(|position| self.nothing_between(truth, *position, until))
-            }
-            LagPolicy::Skip | LagPolicy::Latest => self.has_newest(truth, until),
-        };
-        assert!(
-            complete,
-            "{why}: {} is at {positions:?} of {}, and something up to {until} is for it: {self:?}",
-            self.client, self.room
-        );
-    }
-
-    /// Whether it has seen the newest message, if that was for it. Of others it may have missed any.
-    fn has_newest(&self, truth: &Truth, until: u64) -> bool {
-        let Some(log) = truth.log(&self.room, &self.epoch) else { return true };
-        // What the window does not hold any more it does not get.
-        let held = truth.extent(&self.room, truth.now).is_some_and(|extent| extent.start < until);
-        if until <= self.from || until < log.last() || !held {
-            return true;
-        }
-        let newest = log.entry(until).filter(|newest| !self.is_spared(newest));
-        newest.is_none_or(|newest| self.seen.last() == Some(&newest.content))
     }
 }

@@ -7,7 +7,8 @@ use fanfare::rooms::LagPolicy;
 
 use super::{Actor, Deed, End, Hand, percent};
 use crate::plan::policy_of;
-use crate::truth::{Content, Record};
+use crate::record::Record;
+use crate::truth::Content;
 use crate::wire::{
     ACCEPTED_KEY, BINARY, CLOSE, Ear, Frame, Heard, PING, PONG, Response, TEXT, close_payload, push_frame,
     upgrade_request,
@@ -146,7 +147,7 @@ impl Member {
             }
         }
         let record = self.record.as_ref().expect("it is open");
-        hand.truth.member_sent(&record.room, &record.client, content);
+        hand.truth.member_sent((&record.room, &record.client, 0), content);
     }
 
     fn ping(&mut self, hand: &mut Hand<'_>) {
@@ -188,8 +189,7 @@ impl Member {
         match &cause {
             CloseCause::PeerClosed(_) if !self.doomed => hand.truth.all_entered(&record.room, &record.client),
             CloseCause::Shutdown => {
-                let until = hand.truth.drained_at(&record.room, &record.epoch);
-                record.assert_complete(hand.truth, until.unwrap_or_default(), "shutdown");
+                assert!(record.is_drained(hand.truth), "shut down before it had all: {record:?}");
             }
             CloseCause::OutOfWindow { behind } => {
                 hand.truth.meet("a Close with a position");

@@ -1,0 +1,143 @@
+//! What one member has got, against what there was for it.
+
+use std::collections::BTreeSet;
+
+use fanfare::rooms::LagPolicy;
+
+use crate::truth::{Content, Entry, RoomLog, Truth};
+
+/// What one member has got of one life of a room.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub room: String,
+    pub epoch: String,
+    pub client: String,
+    /// Whether it gets what it sends itself.
+    pub own: bool,
+    pub policy: LagPolicy,
+    pub from: u64,
+    pub seen: Vec<Content>,
+}
+
+impl Record {
+    fn is_spared(&self, entry: &Entry) -> bool {
+        let client = Some(self.client.as_str());
+        (!self.own && entry.sender.as_deref() == client) || entry.spared.as_deref() == client
+    }
+
+    /// The offsets up to which it may have been served, given all that it has seen: consecutive from where
+    /// it began, but for what it is spared and for what the policy lets it miss.
+    pub fn positions(&self, truth: &Truth) -> Vec<u64> {
+        let log = truth.log(&self.room, &self.epoch);
+        let log = log.unwrap_or_else(|| panic!("nobody knows epoch {} of {}", self.epoch, self.room));
+        assert!(self.from <= log.last(), "it begins at {} and the room is at {}", self.from, log.last());
+        let last = log.last() + u64::from(truth.lacks_an_end(&self.room, &self.epoch));
+        let mut positions = BTreeSet::from([self.from]);
+        for (at, content) in self.seen.iter().enumerate() {
+            let mut next = BTreeSet::new();
+            for position in &positions {
+                self.follow((log, last.max(*position + last - log.last())), *position, content, &mut next);
+            }
+            assert!(
+                !next.is_empty(),
+                "message {at} of {} for {} is {content:?}, which does not follow {positions:?} in {}: {:?}",
+                self.seen.len(),
+                self.client,
+                self.room,
+                positions.iter().map(|position| log.entry(*position + 1)).collect::<Vec<_>>(),
+            );
+            if self.policy != LagPolicy::Disconnect {
+                // The earliest leaves most for what follows.
+                next = next.first().copied().into_iter().collect();
+            }
+            positions = next;
+        }
+        positions.into_iter().collect()
+    }
+
+    fn follow(
+        &self,
+        (log, last): (&RoomLog, u64),
+        position: u64,
+        content: &Content,
+        next: &mut BTreeSet<u64>,
+    ) {
+        for offset in position + 1..=last {
+            let (here, may_pass) = match log.entry(offset) {
+                None => (true, true),
+                Some(entry) => {
+                    let spared = self.is_spared(entry);
+                    (!spared && entry.content == *content, spared)
+                }
+            };
+            if here {
+                next.insert(offset);
+            }
+            if !may_pass && (self.policy == LagPolicy::Disconnect || here) {
+                return;
+            }
+        }
+    }
+
+    /// How many messages for it came between those that it has seen.
+    pub fn missed(&self, truth: &Truth) -> u64 {
+        let (Some(position), Some(log)) = (self.positions(truth).pop(), truth.log(&self.room, &self.epoch))
+        else {
+            return 0;
+        };
+        let for_it = |offset: &u64| log.entry(*offset).is_some_and(|entry| !self.is_spared(entry));
+        let count = (self.from + 1..=position).filter(for_it).count();
+        count.saturating_sub(self.seen.len()) as u64
+    }
+
+    /// Whether nothing of the offsets behind `from` up to `until` was for it.
+    pub fn nothing_between(&self, truth: &Truth, from: u64, until: u64) -> bool {
+        let Some(log) = truth.log(&self.room, &self.epoch) else { return true };
+        (from + 1..=until).all(|offset| log.entry(offset).is_none_or(|entry| self.is_spared(entry)))
+    }
+
+    /// It has been sent all that the room held for it when the order to drain was given.
+    pub fn is_drained(&self, truth: &Truth) -> bool {
+        let skips = self.policy != LagPolicy::Disconnect;
+        skips
+            || self
+                .positions(truth)
+                .iter()
+                .any(|at| truth.is_drained(&self.room, &self.epoch, self.spared_until(truth, *at)))
+    }
+
+    /// The offset behind which the next message for it stands.
+    fn spared_until(&self, truth: &Truth, at: u64) -> u64 {
+        let log = truth.log(&self.room, &self.epoch);
+        let last = log.map_or(at, RoomLog::last).max(at);
+        (at..last).find(|offset| !self.nothing_between(truth, *offset, offset + 1)).unwrap_or(last)
+    }
+
+    /// It has been sent all up to an offset.
+    pub fn assert_complete(&self, truth: &Truth, until: u64, why: &str) {
+        let positions = self.positions(truth);
+        let complete = match self.policy {
+            LagPolicy::Disconnect => {
+                positions.iter().any(|position| self.nothing_between(truth, *position, until))
+            }
+            LagPolicy::Skip | LagPolicy::Latest => self.has_newest(truth, until),
+        };
+        assert!(
+            complete,
+            "{why}: {} is at {positions:?} of {}, and something up to {until} is for it: {self:?}",
+            self.client, self.room
+        );
+    }
+
+    /// Whether it has seen the newest message, if that was for it. Of others it may have missed any.
+    fn has_newest(&self, truth: &Truth, until: u64) -> bool {
+        let Some(log) = truth.log(&self.room, &self.epoch) else { return true };
+        // What the window does not hold any more it does not get.
+        let held = truth.extent(&self.room, truth.now).is_some_and(|extent| extent.start < until);
+        if until <= self.from || until < log.last() || !held {
+            return true;
+        }
+        let newest = log.entry(until).filter(|newest| !self.is_spared(newest));
+        newest.is_none_or(|newest| self.seen.last() == Some(&newest.content))
+    }
+}
