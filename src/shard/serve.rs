@@ -12,7 +12,7 @@ use crate::endpoint::{Behind, OwnMessages};
 use crate::id::ConnectionId;
 use crate::mutant::{Mutant, strikes};
 use crate::rooms::{
-    Batch, Encoding, Entry, LagPolicy, OutOfWindow, Piece, Position, ReadLimits, Room, Sender,
+    Batch, Encoding, Entry, LagPolicy, OutOfWindow, Piece, Position, ReadLimits, Room, Sender, Start,
 };
 use crate::slab::Key;
 use crate::time::Time;
@@ -185,7 +185,7 @@ impl Plan {
             return Ok(());
         }
         if local.room.policy() == LagPolicy::Latest {
-            let before_newest = before_newest(local, membership, id);
+            let before_newest = before_newest(local, membership, id, serving.now);
             if membership.cursor < before_newest {
                 skip(serving, index, before_newest, Counter::SkippedLatest);
             }
@@ -267,16 +267,35 @@ impl Plan {
     }
 }
 
-/// The offset before the newest message that a member gets; if none that arrived in this turn is for it,
-/// before the newest of all.
-fn before_newest(local: &LocalRoom, membership: &Membership, id: ConnectionId) -> u64 {
-    let newest = |arrived: &Arrived| {
-        let for_it = |entry: &Entry| !is_spared(membership, id, entry);
-        let at = arrived.batch.entries().iter().rposition(for_it)?;
-        Some(arrived.offset_before + at as u64)
-    };
-    let missed = local.arrived.iter().rev().take_while(|arrived| arrived.last_offset() > membership.cursor);
-    missed.flat_map(newest).next().unwrap_or(local.seen - 1).max(membership.cursor)
+/// The offset before the newest message that a member gets; before the newest of all if the room holds none
+/// for it.
+fn before_newest(local: &LocalRoom, membership: &Membership, id: ConnectionId, now: Time) -> u64 {
+    let last_of = |entries: &[Entry]| entries.iter().rposition(|entry| !is_spared(membership, id, entry));
+    let cursor = membership.cursor;
+    let missed = local.arrived.iter().rev().take_while(|arrived| arrived.last_offset() > cursor);
+    let newest = |arrived: &Arrived| Some(arrived.offset_before + last_of(arrived.batch.entries())? as u64);
+    let mut found = missed.flat_map(newest).next();
+    let all_arrived = local.arrived.first().is_some_and(|first| cursor >= first.offset_before);
+    if found.is_none() && !all_arrived && membership.own_until >= local.seen {
+        // What came last is its own: the newest that it gets came in an earlier turn.
+        let held = held_behind(&local.room, cursor, now);
+        found = held.iter().rev().find_map(|piece| {
+            let entries = &piece.batch.entries()[piece.first as usize..piece.end as usize];
+            Some(piece.offset_before + last_of(entries)? as u64)
+        });
+    }
+    found.unwrap_or(local.seen - 1).max(cursor)
+}
+
+/// What a room's window has of the messages behind an offset.
+fn held_behind(room: &Room, offset: u64, now: Time) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    if room.read_after(offset, now, ReadLimits::NONE, &mut pieces).is_err() {
+        // All that it has is behind it.
+        let all = room.read_from(Start::Last(u64::MAX), now, ReadLimits::NONE, &mut pieces);
+        debug_assert!(all.is_ok(), "what is held can be read");
+    }
+    pieces
 }
 
 /// Whether a member does not get a message: its own, or one that a back end has spared it.

@@ -449,6 +449,22 @@ fn under_latest_the_newest_message_is_the_newest_that_the_member_gets() {
 }
 
 #[test]
+fn under_latest_what_a_member_says_itself_does_not_take_the_newest_of_the_others_away() {
+    for held in [2, 100] {
+        let mut server = with_policy("latest", held);
+        let slow = server.connect(0, "/rooms/a");
+        let other = server.connect(0, "/rooms/a");
+        server.socket(slow).room = 0;
+        burst(&mut server, other, 0..3);
+        burst(&mut server, slow, 3..4);
+        resume(&mut server, slow);
+        assert_eq!(server.take_texts(slow), ["m2"], "{held}");
+        assert_eq!(skips(&server), [0, 1, 2, 0], "{held}");
+        server.finish();
+    }
+}
+
+#[test]
 fn under_latest_a_position_is_honoured_only_where_at_most_the_newest_was_missed() {
     let mut server = with_policy("latest", 100);
     let member = server.connect(0, "/rooms/a?echo=true");
