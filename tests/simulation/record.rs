@@ -129,15 +129,24 @@ impl Record {
         );
     }
 
-    /// Whether it has seen the newest message, if that was for it. Of others it may have missed any.
+    /// Whether the last that it has seen is the newest message for it that is held; where the policy is to
+    /// skip, only if no message that it is spared came behind that.
     fn has_newest(&self, truth: &Truth, until: u64) -> bool {
-        let Some(log) = truth.log(&self.room, &self.epoch) else { return true };
-        // What the window does not hold any more it does not get.
-        let held = truth.extent(&self.room, truth.now).is_some_and(|extent| extent.start < until);
-        if until <= self.from || until < log.last() || !held {
+        let Some(log) = truth.log(&self.room, &self.epoch).filter(|log| until == log.last()) else {
+            return true;
+        };
+        let mut newest = until;
+        while self.policy == LagPolicy::Latest && newest > self.from && self.is_spared_at(log, newest) {
+            newest -= 1;
+        }
+        if newest <= self.from || !truth.holds(&self.room, &self.epoch, newest - 1) {
             return true;
         }
-        let newest = log.entry(until).filter(|newest| !self.is_spared(newest));
+        let newest = log.entry(newest).filter(|newest| !self.is_spared(newest));
         newest.is_none_or(|newest| self.seen.last() == Some(&newest.content))
+    }
+
+    fn is_spared_at(&self, log: &RoomLog, offset: u64) -> bool {
+        log.entry(offset).is_some_and(|entry| self.is_spared(entry))
     }
 }
