@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use super::clients::{ClientProcess, Heard};
 use super::kernel;
-use super::outcome::{CastOutcome, CastWindow, Outcome, Setup, Window};
+use super::outcome::{CastOutcome, Outcome, Setup};
 use super::server::ServerProcess;
 use super::state::{Sample, State};
 use crate::load::cast::Cast;
@@ -191,24 +191,6 @@ impl Load {
         true
     }
 
-    /// Latencies and counts of each cast over so long.
-    pub fn measure(&mut self, duration: Duration) -> Window {
-        self.state.take_windows();
-        let (began, names) = (self.now(), self.state.names());
-        let counts = |state: &State, name: &str| (state.sent(name), state.received(name));
-        let before: Vec<(u64, u64)> = names.iter().map(|name| counts(&self.state, name)).collect();
-        self.run_for(duration);
-        let seconds = self.now().since(began).as_secs_f64();
-        let mut latencies = self.state.take_windows();
-        let window = |(name, (sent, received)): (String, (u64, u64))| {
-            let (latency, connect) = latencies.remove(&name).unwrap_or_default();
-            let after = counts(&self.state, &name);
-            let window = CastWindow { latency, connect, sent: after.0 - sent, received: after.1 - received };
-            (name, window)
-        };
-        Window { seconds, casts: names.into_iter().zip(before).map(window).collect() }
-    }
-
     /// Takes one report, or the time that has come.
     fn step(&mut self, until: Time) {
         let now = self.now();
@@ -319,7 +301,7 @@ impl Load {
     }
 
     /// Has every process say how it stands now.
-    fn hear_all(&mut self) {
+    pub(super) fn hear_all(&mut self) {
         self.tell(&Tell::Report);
         let end = self.now() + PATIENCE;
         while !self.state.is_current() && self.now() < end {

@@ -6,8 +6,10 @@ mod load;
 mod outcome;
 pub mod server;
 mod state;
+mod window;
 
 pub use clients::Launcher;
 pub use load::Load;
-pub use outcome::{CastOutcome, CastWindow, Outcome, Setup, Window};
+pub use outcome::{CastOutcome, Outcome, Setup};
 pub use state::{Sample, State};
+pub use window::{CastWindow, Opening, Window};

@@ -42,30 +42,6 @@ impl Setup {
     }
 }
 
-/// What a cast did in a while.
-#[derive(Clone, Debug, Default)]
-pub struct CastWindow {
-    pub latency: Latency,
-    /// From connecting to the end of the handshake.
-    pub connect: Latency,
-    pub sent: u64,
-    pub received: u64,
-}
-
-/// What all casts did in a while.
-#[derive(Clone, Debug, Default)]
-pub struct Window {
-    pub seconds: f64,
-    pub casts: BTreeMap<String, CastWindow>,
-}
-
-impl Window {
-    /// The latency of a cast; an empty one if it is not known.
-    pub fn latency(&self, cast: &str) -> Latency {
-        self.casts.get(cast).map(|window| window.latency.clone()).unwrap_or_default()
-    }
-}
-
 /// A cast's account at the end.
 #[derive(Clone, Debug, Default)]
 pub struct CastOutcome {
