@@ -11,11 +11,18 @@ pub struct Cast {
     /// The number of the first player: player `n` of a cast is in room `n` of its rooms, modulo their count.
     pub first: usize,
     pub role: Role,
+    /// It plays in the processes apart, if there are some.
+    pub apart: bool,
 }
 
 impl Cast {
     pub fn new(name: &str, count: usize, role: Role) -> Cast {
-        Cast { name: name.to_owned(), count, first: 0, role }
+        Cast { name: name.to_owned(), count, first: 0, role, apart: false }
+    }
+
+    /// The same in the processes apart: what it costs to play it delays nobody else's clock.
+    pub fn apart(self) -> Cast {
+        Cast { apart: true, ..self }
     }
 
     /// Its part for one of so many processes.

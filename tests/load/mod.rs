@@ -39,4 +39,4 @@ pub mod verdict;
 pub mod wire;
 
 pub use cast::{Cast, Habit, Member, Publish, Role, Rooms, Slow};
-pub use conductor::{Launcher, Load, Outcome, Setup};
+pub use conductor::{Apart, Launcher, Load, Outcome, Setup, Window};

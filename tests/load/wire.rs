@@ -45,6 +45,8 @@ pub struct Begin {
     pub sources: Vec<Ipv4Addr>,
     /// Connections that it begins in a second at most.
     pub connects_per_second: u32,
+    /// How much it stands back for others, as of `nice`; 0 for not at all.
+    pub niceness: i32,
     pub seed: u64,
 }
 

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use fanfare::reactor::{Io, MonotonicClock, PollIo, Ready, Wake};
 use fanfare::slab::{Key, Slab};
 use fanfare::time::Time;
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, nice, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::books::{Books, Tally};
@@ -48,6 +48,10 @@ pub fn run() {
     let first = lines.next().and_then(Result::ok).and_then(|line| serde_json::from_str(&line).ok());
     let Some(Tell::Begin(begin)) = first else { panic!("the first line says who this process is") };
     drop(lines);
+    if begin.niceness != 0 {
+        // Without it measurements are less exact, and nothing else.
+        let _ = nice(begin.niceness);
+    }
     let server = begin.server_process;
     let mut process = Process::new(begin);
     let (sender, commands) = channel();

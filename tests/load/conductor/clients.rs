@@ -9,7 +9,7 @@ use std::sync::mpsc::Sender;
 
 use crate::load::wire::{Begin, Said, Tell};
 
-/// How a client process is started.
+/// How a process is started.
 #[derive(Clone, Debug)]
 pub struct Launcher {
     pub program: PathBuf,
@@ -17,6 +17,11 @@ pub struct Launcher {
 }
 
 impl Launcher {
+    /// The real server, which flags follow.
+    pub fn of_the_server() -> Launcher {
+        Launcher { program: env!("CARGO_BIN_EXE_fanfare").into(), arguments: Vec::new() }
+    }
+
     /// This same program, which calls [`crate::load::client::run`] for these arguments.
     pub fn this_program(arguments: &[&str]) -> Launcher {
         let program = std::env::current_exe().expect("this program is a file");

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use super::clients::{ClientProcess, Heard};
 use super::kernel;
-use super::outcome::{CastOutcome, Outcome, Setup};
+use super::outcome::{Apart, CastOutcome, Outcome, Setup};
 use super::server::ServerProcess;
 use super::state::{Sample, State};
 use crate::load::cast::Cast;
@@ -61,13 +61,14 @@ struct Cumulative {
 impl Load {
     /// Starts a server and its client processes; nobody connects yet.
     pub fn start(setup: &Setup) -> Load {
-        let server = ServerProcess::start(&setup.listen, setup.flags.iter().map(String::as_str));
+        let server =
+            ServerProcess::start(&setup.server, &setup.listen, setup.flags.iter().map(String::as_str));
         let (sender, heard) = channel();
         let clock = MonotonicClock::start();
         let mut load = Load {
             clients: Vec::new(),
             heard,
-            state: State::new(setup.processes),
+            state: State::new(setup.processes + setup.apart.processes),
             setup: setup.clone(),
             began: clock.now(),
             sample_at: Time::ZERO,
@@ -82,14 +83,21 @@ impl Load {
             server,
         };
         load.find_base();
-        for process in 0..setup.processes {
+        for process in 0..setup.processes + setup.apart.processes {
+            let (fellows, connects_per_second, niceness) = match setup.apart {
+                Apart { processes, connects_per_second, niceness } if process >= setup.processes => {
+                    (processes, connects_per_second, niceness)
+                }
+                _ => (setup.processes, setup.connects_per_second, 0),
+            };
             let number = process as u8 + 1;
             let begin = Begin {
                 process,
                 server: load.server.address.into(),
                 server_process: load.server.id(),
                 sources: (1..=SOURCES).map(|host| Ipv4Addr::new(127, 0, number, host)).collect(),
-                connects_per_second: (setup.connects_per_second / setup.processes as u32).max(1),
+                connects_per_second: (connects_per_second / fellows as u32).max(1),
+                niceness,
                 seed: setup.seed.wrapping_add(process as u64),
             };
             load.clients.push(ClientProcess::start(&setup.launcher, &begin, sender.clone()));
@@ -139,9 +147,10 @@ impl Load {
             self.state.add_honest(&cast.name);
         }
         self.casts.push(cast.clone());
-        let processes = self.clients.len();
-        for (process, client) in self.clients.iter_mut().enumerate() {
-            client.tell(&Tell::Start(cast.share(process, processes)));
+        let (of_all, ordinary) = (self.clients.len(), self.setup.processes);
+        let chosen = if cast.apart && of_all > ordinary { ordinary..of_all } else { 0..ordinary };
+        for (part, process) in chosen.clone().enumerate() {
+            self.clients[process].tell(&Tell::Start(cast.share(part, chosen.len())));
             self.state.add_told(process);
         }
     }

@@ -10,6 +10,6 @@ mod window;
 
 pub use clients::Launcher;
 pub use load::Load;
-pub use outcome::{CastOutcome, Outcome, Setup};
+pub use outcome::{Apart, CastOutcome, Outcome, Setup};
 pub use state::{Sample, State};
 pub use window::{CastWindow, Opening, Window};

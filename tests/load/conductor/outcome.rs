@@ -17,6 +17,10 @@ pub struct Setup {
     pub launcher: Launcher,
     /// Client processes.
     pub processes: usize,
+    /// Further ones, for casts that are to play apart from the others.
+    pub apart: Apart,
+    /// What serves: the real binary, or another program that takes its flags and logs as it does.
+    pub server: Launcher,
     /// Flags of the server beside its address and its log.
     pub flags: Vec<String>,
     /// Where it listens; port 0 for a free one.
@@ -28,11 +32,24 @@ pub struct Setup {
     pub stop: Arc<AtomicBool>,
 }
 
+/// Client processes that stand back for the others: on a few cores those who play a fault would else take
+/// the time of those whose latency is measured, which says nothing of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Apart {
+    pub processes: usize,
+    /// Connections that all of them together begin in a second at most.
+    pub connects_per_second: u32,
+    /// As of `nice`.
+    pub niceness: i32,
+}
+
 impl Setup {
     pub fn new(launcher: Launcher) -> Setup {
         Setup {
             launcher,
             processes: 2,
+            apart: Apart { processes: 0, connects_per_second: 2_000, niceness: 10 },
+            server: Launcher::of_the_server(),
             flags: Vec::new(),
             listen: "127.0.0.1:0".to_owned(),
             connects_per_second: 2_000,

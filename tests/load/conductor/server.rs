@@ -10,6 +10,8 @@ use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::clients::Launcher;
+
 /// Alarming lines and cuts that are kept; more are only counted.
 const ALARMS_MAX: usize = 100;
 const CUTS_MAX: usize = 200_000;
@@ -80,8 +82,13 @@ pub struct ServerProcess {
 
 impl ServerProcess {
     /// Starts one on this address with these flags beside, and a log of every end of a connection.
-    pub fn start<'a>(listen: &str, flags: impl IntoIterator<Item = &'a str>) -> ServerProcess {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+    pub fn start<'a>(
+        launcher: &Launcher,
+        listen: &str,
+        flags: impl IntoIterator<Item = &'a str>,
+    ) -> ServerProcess {
+        let mut child = Command::new(&launcher.program)
+            .args(&launcher.arguments)
             .args(["--listen", listen, "--log", "debug"])
             .args(flags)
             .process_group(0)
