@@ -138,6 +138,28 @@ pub enum Role {
     Garbage {
         pause_ms: u64,
     },
+    /// Joins and reads; when the cast is stopped, all of its connections are reset at once.
+    Storm {
+        rooms: Rooms,
+    },
+    /// Joins where there may be no room for it: it is let in, or must be refused.
+    Knock {
+        rooms: Rooms,
+        /// Longer is a violation.
+        patience_ms: u64,
+        /// It knocks again after about so long.
+        again_ms: u64,
+    },
+    /// Sends an endpoint what it panics at: it must be closed with 1011.
+    Fated {
+        path: String,
+        pause_ms: u64,
+    },
+    /// Honest: joins and leaves rooms on one connection, by the client protocol.
+    Subscriber {
+        rooms: Rooms,
+        every_ms: u64,
+    },
     /// Connects and sends nothing: it must be let go within the server's handshake timeout.
     Silent {
         /// Longer is a violation.
@@ -163,7 +185,14 @@ impl Role {
 
     /// Whether the server must never cut it.
     pub fn is_honest(&self) -> bool {
-        matches!(self, Role::Member(_) | Role::Events { .. } | Role::Post { .. } | Role::Bytewise { .. })
+        matches!(
+            self,
+            Role::Member(_)
+                | Role::Events { .. }
+                | Role::Post { .. }
+                | Role::Bytewise { .. }
+                | Role::Subscriber { .. }
+        )
     }
 }
 

@@ -14,6 +14,8 @@ use crate::load::payload::{self, Stamp};
 const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes that may wait in front of a message; over it the server is not reading us.
 const QUEUED_MAX: usize = 256 << 10;
+/// What the kernel may keep for one that pauses.
+const PAUSING_RECEIVE_BUFFER: usize = 16 << 10;
 /// Messages in a turn at most.
 const BURST_MAX: u32 = 64;
 /// Longer after it was due a message is not made up for.
@@ -348,6 +350,11 @@ impl Play for Player {
         } else if !self.socket.leaving {
             turn.wants.drop = Some(Drop::Close);
         }
+    }
+
+    fn receive_buffer(&self) -> Option<usize> {
+        // Else the kernel takes for it what comes in a pause, and the server knows of none.
+        matches!(self.member.habit, Habit::Pause { .. }).then_some(PAUSING_RECEIVE_BUFFER)
     }
 
     fn quiet(&mut self, turn: &mut Turn<'_>) {

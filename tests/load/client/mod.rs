@@ -4,15 +4,19 @@
 mod books;
 mod bytewise;
 mod events;
+mod fated;
 mod fleeting;
 mod garbage;
 mod http;
+mod knock;
 mod link;
 mod member;
 mod play;
 mod post;
 mod process;
 mod slow;
+mod storm;
+mod subscriber;
 mod websocket;
 
 pub use process::run;

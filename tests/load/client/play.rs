@@ -6,11 +6,15 @@ use std::time::Duration;
 use super::books::Books;
 use super::bytewise::Bytewise;
 use super::events::Events;
+use super::fated::Fated;
 use super::fleeting::{HalfClose, Reset, Silent};
 use super::garbage::Garbage;
+use super::knock::Knock;
 use super::member::Player as Member;
 use super::post::Post;
 use super::slow::SlowReader;
+use super::storm::Storm;
+use super::subscriber::Subscriber;
 use crate::load::cast::Role;
 
 /// How a connection ended.
@@ -162,6 +166,14 @@ pub fn player(role: &Role, player: usize, publisher: u32, books: &mut Books) -> 
             Box::new(HalfClose::new(&rooms.of(player), *stay_ms, Duration::from_millis(*patience_ms)))
         }
         Role::Garbage { pause_ms } => Box::new(Garbage::new(*pause_ms)),
+        Role::Storm { rooms } => Box::new(Storm::new(&rooms.of(player))),
+        Role::Knock { rooms, patience_ms, again_ms } => {
+            Box::new(Knock::new(&rooms.of(player), Duration::from_millis(*patience_ms), *again_ms))
+        }
+        Role::Fated { path, pause_ms } => Box::new(Fated::new(path, *pause_ms)),
+        Role::Subscriber { rooms, every_ms } => {
+            Box::new(Subscriber::new(rooms, player, Duration::from_millis(*every_ms)))
+        }
         Role::Silent { patience_ms } => Box::new(Silent::new(Duration::from_millis(*patience_ms))),
     }
 }
