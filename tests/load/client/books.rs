@@ -118,6 +118,7 @@ impl Books {
     /// Notes a violation, the first ones in words.
     pub fn complain(&mut self, cast: usize, player: usize, text: &str) {
         self.violations += 1;
+        self.casts[cast].count("violation");
         if self.violations <= COMPLAINTS_MAX {
             let (process, name) = (self.process, &self.casts[cast].name);
             self.complaints.push(format!("{name} {player} (process {process}): {text}"));

@@ -31,7 +31,7 @@ const SOURCES: u8 = 8;
 /// A run that goes on.
 pub struct Load {
     pub server: ServerProcess,
-    clients: Vec<ClientProcess>,
+    pub(super) clients: Vec<ClientProcess>,
     heard: Receiver<Heard>,
     pub state: State,
     setup: Setup,

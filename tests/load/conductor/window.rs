@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fanfare::time::Time;
 
+use super::kernel;
 use super::load::Load;
 use super::state::State;
 use crate::load::latency::Latency;
@@ -23,6 +24,9 @@ pub struct CastWindow {
 #[derive(Clone, Debug, Default)]
 pub struct Window {
     pub seconds: f64,
+    /// Seconds that the server has computed, and all clients together.
+    pub server_seconds: f64,
+    pub client_seconds: f64,
     pub casts: BTreeMap<String, CastWindow>,
 }
 
@@ -37,6 +41,8 @@ impl Window {
 #[derive(Clone, Debug)]
 pub struct Opening {
     began: Time,
+    server_seconds: f64,
+    client_seconds: f64,
     before: BTreeMap<String, (u64, u64)>,
 }
 
@@ -56,13 +62,16 @@ impl Load {
             let counts = counts(&self.state, &name);
             (name, counts)
         };
-        Opening { began: self.now(), before: self.state.names().into_iter().map(counts).collect() }
+        let before = self.state.names().into_iter().map(counts).collect();
+        let (server_seconds, client_seconds) = self.computed();
+        Opening { began: self.now(), server_seconds, client_seconds, before }
     }
 
     /// What all casts did since the window was opened, those that began meanwhile too.
     pub fn close_window(&mut self, opening: Opening) -> Window {
         self.hear_all();
         let seconds = self.now().since(opening.began).as_secs_f64();
+        let (server, clients) = self.computed();
         let mut latencies = self.state.take_windows();
         let window = |name: String| {
             let (latency, connect) = latencies.remove(&name).unwrap_or_default();
@@ -72,7 +81,18 @@ impl Load {
                 CastWindow { latency, connect, sent: after.0 - before.0, received: after.1 - before.1 };
             (name, window)
         };
-        Window { seconds, casts: self.state.names().into_iter().map(window).collect() }
+        Window {
+            seconds,
+            server_seconds: server - opening.server_seconds,
+            client_seconds: clients - opening.client_seconds,
+            casts: self.state.names().into_iter().map(window).collect(),
+        }
+    }
+
+    /// Seconds that the server has computed, and all clients together.
+    fn computed(&self) -> (f64, f64) {
+        let clients = self.clients.iter().map(|client| kernel::process_seconds(client.id())).sum();
+        (kernel::process_seconds(self.server.id()), clients)
     }
 }
 
