@@ -82,6 +82,7 @@ pub struct HalfClose {
     patience: Duration,
     socket: WebSocket,
     close_at: Option<u64>,
+    half_closed_at: u64,
     give_up_at: Option<u64>,
     stopping: bool,
 }
@@ -89,7 +90,16 @@ pub struct HalfClose {
 impl HalfClose {
     pub fn new(room: &str, stay_ms: u64, patience: Duration) -> HalfClose {
         let (room, socket) = (room.to_owned(), WebSocket::default());
-        HalfClose { room, stay_ms, patience, socket, close_at: None, give_up_at: None, stopping: false }
+        HalfClose {
+            room,
+            stay_ms,
+            patience,
+            socket,
+            close_at: None,
+            half_closed_at: 0,
+            give_up_at: None,
+            stopping: false,
+        }
     }
 }
 
@@ -120,6 +130,7 @@ impl Play for HalfClose {
             self.close_at = None;
             turn.count("half-closed");
             turn.wants.half_close = true;
+            self.half_closed_at = turn.now;
             let at = turn.now + self.patience.as_nanos() as u64;
             self.give_up_at = Some(at);
         }
@@ -136,7 +147,11 @@ impl Play for HalfClose {
     fn ended(&mut self, end: End, turn: &mut Turn<'_>) -> Next {
         match end {
             End::Own => {}
-            End::Eof | End::Broken(_) if self.give_up_at.is_some() => turn.count("ended by the server"),
+            End::Eof | End::Broken(_) if self.give_up_at.is_some() => {
+                turn.count("ended by the server");
+                let waited = turn.now - self.half_closed_at;
+                turn.books.casts[turn.cast].latency.record_nanoseconds(waited);
+            }
             _ if turn.books.tolerates(0) => turn.count("ended without a Close"),
             end => turn.violation(&format!("room {}: cut before its half-close: {end:?}", self.room)),
         }

@@ -53,6 +53,12 @@ pub fn process_seconds(process: u32) -> f64 {
     ticks.sum::<f64>() / USER_HZ
 }
 
+/// The numbers of the open descriptors of a process.
+pub fn descriptor_numbers(process: u32) -> BTreeSet<u64> {
+    let entries = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
 /// Open descriptors of a process.
 pub fn descriptors(process: u32) -> usize {
     fs::read_dir(format!("/proc/{process}/fd")).map_or(0, Iterator::count)

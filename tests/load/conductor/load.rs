@@ -195,7 +195,12 @@ impl Load {
             if self.is_interrupted() && !self.ending {
                 return false;
             }
-            self.step(end);
+            // Reports come once a second by themselves.
+            self.tell(&Tell::Report(self.asked));
+            let next = end.min(self.now() + LOOK_EVERY);
+            while self.now() < next && !reached(&self.state) {
+                self.step(next);
+            }
         }
         true
     }

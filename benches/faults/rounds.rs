@@ -1,0 +1,177 @@
+//! One fault after the other: windows without the fault and with it take turns in one run, and then everybody
+//! must have everything.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::crowd::Crowd;
+use crate::finding::{Finding, Round};
+use crate::load::conductor::server::LogBook;
+use crate::load::{Apart, Launcher, Outcome, Setup};
+use crate::settings::Size;
+use crate::stage::Stage;
+
+/// What it is about.
+#[derive(Clone, Debug)]
+pub struct Title {
+    pub number: &'static str,
+    pub key: &'static str,
+    pub name: String,
+}
+
+impl Title {
+    pub fn new(number: &'static str, key: &'static str, name: impl Into<String>) -> Title {
+        Title { number, key, name: name.into() }
+    }
+}
+
+/// A fault that comes and goes while a crowd goes on.
+pub trait Fault: Send {
+    fn title(&self) -> Title;
+
+    /// What is done, in words.
+    fn done(&self, size: &Size) -> String;
+
+    /// Up to which ratio the latency of the honest may grow.
+    fn ratio_goal(&self) -> f64 {
+        1.5
+    }
+
+    fn crowd(&self, size: &Size) -> Crowd {
+        Crowd::new(size, size.rate)
+    }
+
+    /// How long it is measured.
+    fn window(&self, size: &Size) -> Duration {
+        size.window
+    }
+
+    /// Whatever else the run needs.
+    fn set_up(&self, _: &Size, _: &mut Setup) {}
+
+    /// Outside of the windows, just before the fault.
+    fn prepare(&mut self, _: &mut Stage<'_>) {}
+
+    /// The fault begins; the window with it is open.
+    fn begin(&mut self, stage: &mut Stage<'_>);
+
+    /// Again and again while it lasts.
+    fn watch(&mut self, _: &mut Stage<'_>) {}
+
+    /// The window is closed: the fault is taken off, and what it left is looked at.
+    fn end(&mut self, stage: &mut Stage<'_>, round: &Round);
+
+    /// How many errors in the server's log belong to the fault.
+    fn explained_errors(&self, _: &LogBook) -> u64 {
+        0
+    }
+
+    /// Names of the casts that play it.
+    fn casts(&self) -> Vec<&'static str>;
+}
+
+/// What every run begins with.
+pub fn setup(size: &Size) -> Setup {
+    Setup {
+        processes: if size.smoke { 1 } else { 2 },
+        apart: Apart { processes: 1, connects_per_second: 5_000, niceness: 10 },
+        connects_per_second: 3_000,
+        flags: size.server_flags(),
+        ..Setup::new(Launcher::this_program(&["client"]))
+    }
+}
+
+/// Runs a fault.
+pub fn run(fault: &mut dyn Fault, size: &Size) -> Finding {
+    let mut setup = setup(size);
+    fault.set_up(size, &mut setup);
+    size.ask_for_flags(&mut setup.flags);
+    let mut stage = Stage::new(&setup, size, fault.crowd(size));
+    let began = stage.load.now();
+    let causes = stage.load.server.log().causes.clone();
+    let mut rounds = Vec::new();
+    for round in 0..size.rounds {
+        stage.round = round;
+        let base = stage.measure(|stage| stage.pass(size.baseline, |_| {}));
+        fault.prepare(&mut stage);
+        let measured = stage.measure(|stage| {
+            stage.begin_fault();
+            fault.begin(stage);
+            let rest = fault.window(size).saturating_sub(stage.elapsed());
+            stage.pass(rest, |stage| fault.watch(stage));
+        });
+        rounds.push(Round { base, fault: measured });
+        fault.end(&mut stage, &rounds[round]);
+    }
+    let causes = grown(&causes, &stage.load.server.log().causes);
+    let Title { number, key, name } = fault.title();
+    let mut finding = Finding {
+        number: number.to_owned(),
+        key: key.to_owned(),
+        name,
+        connections: stage.crowd.count(),
+        done: fault.done(size),
+        ratio_goal: Some(fault.ratio_goal()),
+        rounds,
+        causes,
+        ..Finding::default()
+    };
+    stage.load.settle();
+    finding.seconds = stage.load.now().since(began).as_secs_f64();
+    finding.bars = std::mem::take(&mut stage.bars);
+    let outcome = stage.load.finish();
+    conclude(&mut finding, &outcome, &fault.casts(), fault.explained_errors(&outcome.log));
+    finding
+}
+
+/// What is new.
+pub fn grown(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let known = |cause: &str| before.get(cause).copied().unwrap_or_default();
+    let grown = after.iter().map(|(cause, count)| (cause.clone(), count - known(cause)));
+    grown.filter(|(_, count)| *count > 0).collect()
+}
+
+/// What must hold at the end of every run.
+pub fn conclude(finding: &mut Finding, outcome: &Outcome, players: &[&str], explained_errors: u64) {
+    let violations = |honest: bool| -> u64 {
+        let casts = outcome.casts.iter().filter(|cast| cast.honest == honest);
+        casts.filter_map(|cast| cast.counts.get("violation")).sum()
+    };
+    finding.lost = violations(true);
+    finding.complaints.clone_from(&outcome.complaints);
+    for cast in outcome.casts.iter().filter(|cast| players.contains(&cast.name.as_str())) {
+        for (what, count) in &cast.counts {
+            *finding.counts.entry(what.clone()).or_default() += count;
+        }
+    }
+    let received: u64 = outcome.casts.iter().filter(|cast| cast.honest).map(|cast| cast.received).sum();
+    let bars = &mut finding.bars;
+    bars.must(
+        "every message at every honest client, once and in order, and none is cut",
+        finding.lost == 0 && received > 0,
+        format!("{} wrong of {received}", finding.lost),
+        "0 wrong",
+    );
+    bars.must("the others are treated as stated", violations(false) == 0, violations(false), 0);
+    let failures = &outcome.failures;
+    bars.must("the run went as planned", failures.is_empty(), failures.join("; "), "no failure");
+    let (base, end) = (outcome.base_descriptors, outcome.end_descriptors);
+    bars.must("descriptors are back to base at the end", end <= base, end, format!("≤ {base}"));
+    let states = &outcome.end_sockets.states;
+    bars.must("no socket is left", states.is_empty(), format!("{states:?}"), "none");
+    let stuck = outcome.close_wait_stuck;
+    bars.must("no socket stays in CLOSE_WAIT", stuck == 0, stuck, 0);
+    let overflows = outcome.overflows_after.count.saturating_sub(outcome.overflows_before.count);
+    if outcome.overflows_after.exact {
+        bars.must("listen overflows", overflows == 0, overflows, 0);
+    } else {
+        bars.figure("listen overflows of the whole machine", overflows == 0, overflows, 0);
+    }
+    let errors = outcome.log.errors;
+    let first = outcome.log.alarms.first().filter(|_| errors > 0).map_or("", String::as_str);
+    let seen = format!("{errors} {first}");
+    bars.must("errors in the server's log", errors == explained_errors, seen.trim_end(), explained_errors);
+    let code = outcome.exit_code.map_or("a signal".to_owned(), |code| code.to_string());
+    bars.must("exit status after SIGTERM", outcome.exit_code == Some(0), code, 0);
+    finding.compare();
+}
