@@ -114,19 +114,24 @@ pub struct Overflows {
     pub count: u64,
     /// Of this listener alone, else of all on this machine.
     pub exact: bool,
+    /// Of all on this machine.
+    machine: u64,
 }
 
 /// What was turned away at the server's listener; without the tool that knows it, on the whole machine.
 pub fn overflows(port: u16) -> Overflows {
     let of_listener = Command::new("ss").args(["-Hlntm", &format!("sport = :{port}")]).output().ok();
     let of_listener = of_listener.and_then(|output| listener_drops(&String::from_utf8_lossy(&output.stdout)));
-    match of_listener {
-        Some(count) => Overflows { count, exact: true },
-        None => {
-            let text = fs::read_to_string("/proc/net/netstat").unwrap_or_default();
-            Overflows { count: machine_overflows(&text), exact: false }
-        }
-    }
+    let machine = machine_overflows(&fs::read_to_string("/proc/net/netstat").unwrap_or_default());
+    Overflows { count: of_listener.unwrap_or(machine), exact: of_listener.is_some(), machine }
+}
+
+/// The same later. What a listener has dropped is more than what did not fit into its queue: late segments of
+/// connections that are gone are among it. No more can have overflowed than on the whole machine.
+pub fn overflows_since(before: Overflows, port: u16) -> Overflows {
+    let now = overflows(port);
+    let count = now.count.min(before.count + now.machine.saturating_sub(before.machine));
+    Overflows { count, exact: now.exact && before.exact, ..now }
 }
 
 /// `skmem:(…,d3)` has the drops of a socket last.

@@ -195,8 +195,10 @@ impl Load {
             if self.is_interrupted() && !self.ending {
                 return false;
             }
-            // Reports come once a second by themselves.
-            self.tell(&Tell::Report(self.asked));
+            // By themselves they report once a second only.
+            if self.state.is_current() {
+                self.tell(&Tell::Report);
+            }
             let next = end.min(self.now() + LOOK_EVERY);
             while self.now() < next && !reached(&self.state) {
                 self.step(next);
@@ -342,8 +344,7 @@ impl Load {
             self.step(next);
         }
         self.outcome.end_memory = kernel::memory(process);
-        self.outcome.overflows_after = kernel::overflows(address.port());
-        self.outcome.overflows_after.exact &= self.outcome.overflows_before.exact;
+        self.outcome.overflows_after = kernel::overflows_since(self.outcome.overflows_before, address.port());
     }
 
     fn account(&mut self, names: &[String]) {
