@@ -1,7 +1,7 @@
 //! What the server says of its rooms over HTTP.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddrV4, TcpStream};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -20,7 +20,7 @@ struct Room {
 }
 
 /// Members of all rooms together.
-pub fn members_of_all_rooms(server: SocketAddr) -> Result<u64, String> {
+pub fn members_of_all_rooms(server: SocketAddrV4) -> Result<u64, String> {
     let (mut members, mut after) = (0, String::new());
     loop {
         let body = get(server, &format!("/rooms?limit=1000{after}")).map_err(|error| error.to_string())?;
@@ -35,7 +35,7 @@ pub fn members_of_all_rooms(server: SocketAddr) -> Result<u64, String> {
 }
 
 /// The body of an answer.
-fn get(server: SocketAddr, target: &str) -> std::io::Result<String> {
+fn get(server: SocketAddrV4, target: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(server)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     write!(stream, "GET {target} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n")?;

@@ -40,6 +40,7 @@ mod crowd;
 mod faults;
 mod finding;
 mod http;
+mod judge;
 #[path = "../../tests/load/mod.rs"]
 mod load;
 mod machine;
@@ -80,7 +81,7 @@ fn main() -> ExitCode {
     }
     let size = settings.size();
     let findings = if settings.smoke { all_at_once(chosen, &size) } else { one_by_one(chosen, &size) };
-    let report = Report::new(&size, findings);
+    let report = Report::new(machine::cores(), (size.members, size.rounds), findings);
     if settings.smoke {
         show_failures(&report);
     } else {

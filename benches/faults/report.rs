@@ -7,8 +7,6 @@ use serde::Serialize;
 
 use crate::bars::{Bar, Kind, round};
 use crate::finding::{Compared, Finding};
-use crate::machine;
-use crate::settings::Size;
 
 /// Cores that others may use before figures are in doubt.
 const FOREIGN_CORES: f64 = 0.2;
@@ -25,14 +23,14 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new(size: &Size, findings: Vec<Finding>) -> Report {
+    pub fn new(cores: usize, (members, rounds): (usize, usize), findings: Vec<Finding>) -> Report {
         let windows = findings.iter().flat_map(|finding| &finding.rounds);
         let windows: Vec<_> = windows.flat_map(|round| [&round.base, &round.fault]).collect();
         let foreign = windows.iter().map(|at| at.machine_cores - at.server_cores - at.client_cores);
         Report {
-            cores: machine::cores(),
-            members: size.members,
-            rounds: size.rounds,
+            cores,
+            members,
+            rounds,
             foreign_cores: foreign.sum::<f64>() / windows.len().max(1) as f64,
             findings,
         }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::bars::round;
 use crate::crowd::{Crowd, Group};
 use crate::finding::{Finding, Round};
+use crate::judge::conclude;
 use crate::load::cast::{Cast, Role, Rooms};
-use crate::rounds::{Title, conclude, setup};
+use crate::rounds::{Title, setup};
 use crate::settings::Size;
 use crate::stage::Stage;
 

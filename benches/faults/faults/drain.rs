@@ -7,7 +7,8 @@ use rustix::process::Signal;
 use crate::bars::Bars;
 use crate::crowd::Crowd;
 use crate::finding::{Finding, Measured, Round};
-use crate::rounds::{Title, grown, setup};
+use crate::judge::grown;
+use crate::rounds::{Title, setup};
 use crate::settings::Size;
 use crate::stage::{PATIENCE, Stage};
 
