@@ -76,7 +76,7 @@ fn everybody() -> Vec<Cast> {
         Cast::new("bytewise", 5, Role::Bytewise { every_ms: 1 }),
         Cast::new("resets", 5, Role::Reset { rooms: rooms(), within_ms: 100 }),
         Cast::new("half", 5, Role::HalfClose { rooms: rooms(), stay_ms: 100, patience_ms: 90_000 }),
-        Cast::new("garbage", 5, Role::Garbage { pause_ms: 20 }),
+        Cast::new("garbage", 5, Role::Garbage { pause_ms: 20, limited: false }),
     ]
 }
 

@@ -84,7 +84,9 @@ fn row(finding: &Finding) -> String {
     let clients = finding.medians(|measured| measured.client_cores);
     let machine = finding.medians(|measured| measured.machine_cores);
     let load = |deliveries: f64, server: f64, clients: f64, machine: f64| {
-        format!("{deliveries:.0}/s, {server:.2} + {clients:.2} of {machine:.2}")
+        // Of a process that has ended nothing is known any more.
+        let server = if server < 0.0 { "–".to_owned() } else { format!("{server:.2}") };
+        format!("{deliveries:.0}/s, {server} + {clients:.2} of {machine:.2}")
     };
     let loads = format!(
         "{} → {}",

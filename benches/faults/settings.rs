@@ -126,7 +126,8 @@ impl Size {
             window: Duration::from_millis(1_000),
             warm_up: Duration::from_millis(100),
             rate: 5.0,
-            flood_rate: 5_000,
+            // As members are 50.
+            flood_rate: 30_000,
             crowd: 100,
             deadlines: Deadlines::SMOKE,
             send_buffer: 16 << 10,

@@ -137,6 +137,8 @@ pub enum Role {
     /// Sends what is no handshake, and must be refused.
     Garbage {
         pause_ms: u64,
+        /// The server may refuse its address as such.
+        limited: bool,
     },
     /// Joins and reads; when the cast is stopped, all of its connections are reset at once.
     Storm {

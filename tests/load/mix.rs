@@ -102,7 +102,7 @@ impl Mix {
                 self.share(50),
                 Role::HalfClose { rooms: self.rooms(), stay_ms, patience_ms: PATIENCE_MS },
             ),
-            Cast::new("garbage", self.share(2).min(20), Role::Garbage { pause_ms: 200 }),
+            Cast::new("garbage", self.share(2).min(20), Role::Garbage { pause_ms: 200, limited: false }),
             Cast::new("silent", self.share(5).min(100), Role::Silent { patience_ms: PATIENCE_MS }),
         ]
     }

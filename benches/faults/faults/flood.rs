@@ -5,7 +5,7 @@ use crate::finding::Round;
 use crate::load::Setup;
 use crate::load::cast::{Cast, Role};
 use crate::rounds::{Fault, Title};
-use crate::settings::Size;
+use crate::settings::{Size, set_flag};
 use crate::stage::Stage;
 
 const CAST: &str = "silent";
@@ -14,8 +14,13 @@ const ENTRY_MS: f64 = 100.0;
 /// How much later than it should the server may end one of them.
 const LATE_SECONDS: f64 = 0.5;
 const NEWCOMERS: usize = 25;
+/// From 16 addresses, of which each may make 100 a second.
+const HONEST_CONNECTS_PER_SECOND: u32 = 1_000;
 
-pub struct Flood;
+/// From addresses that may have as many as they like, or not.
+pub struct Flood {
+    pub limited: bool,
+}
 
 impl Flood {
     /// As many as are waited for at a time.
@@ -24,9 +29,23 @@ impl Flood {
     }
 }
 
+/// Nobody is exempt from the limits for each address: the honest come slowly enough for theirs.
+pub fn limit_addresses(size: &Size, setup: &mut Setup) {
+    if size.smoke {
+        // So that the little that comes is too much.
+        set_flag(&mut setup.flags, "--handshakes-per-address", "10");
+    }
+    set_flag(&mut setup.flags, "--exempt-network", "none");
+    setup.connects_per_second = HONEST_CONNECTS_PER_SECOND;
+}
+
 impl Fault for Flood {
     fn title(&self) -> Title {
-        Title::new("F7", "F7", "connection flood, no bytes sent")
+        if self.limited {
+            Title::new("F7", "F7-none", "connection flood, --exempt-network none")
+        } else {
+            Title::new("F7", "F7", "connection flood, no bytes sent")
+        }
     }
 
     fn done(&self, size: &Size) -> String {
@@ -47,6 +66,9 @@ impl Fault for Flood {
 
     fn set_up(&self, size: &Size, setup: &mut Setup) {
         setup.apart.connects_per_second = size.flood_rate();
+        if self.limited {
+            limit_addresses(size, setup);
+        }
     }
 
     fn begin(&mut self, stage: &mut Stage<'_>) {
@@ -60,6 +82,10 @@ impl Fault for Flood {
         stage.bars.must("they are ended by the server", waited.count > 0, waited.count, "> 0");
         let timeout = stage.size.deadlines.handshake_timeout.as_secs_f64();
         stage.bars.at_most("the last one is ended after", waited.max_ms / 1e3, timeout + LATE_SECONDS, "s");
+        if self.limited {
+            let refused = stage.load.state.count(CAST, "refused");
+            stage.bars.must("refused for their addresses", refused > 0, refused, "> 0");
+        }
         let entry = round.fault.entry.unwrap_or_default();
         stage.bars.must("honest clients come in meanwhile", entry.count > 0, entry.count, "> 0");
         stage.bars.at_most("p99 of coming in", entry.p99_ms, ENTRY_MS, "ms");

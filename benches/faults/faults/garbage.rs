@@ -10,6 +10,8 @@ use crate::rounds::{Fault, Title};
 use crate::settings::{Size, set_flag};
 use crate::stage::Stage;
 
+use super::flood::limit_addresses;
+
 const CAST: &str = "garbage";
 const PLAYERS: usize = 500;
 const NEWCOMERS: usize = 25;
@@ -18,9 +20,17 @@ const EACH_BYTES: u64 = 64 << 10;
 /// What may be left of all of them: an allocator's steps.
 const LEFT_BYTES: u64 = 1 << 20;
 
-pub struct Garbage;
+/// From addresses that may have as many as they like, or not.
+pub struct Garbage {
+    limited: bool,
+    requests: u64,
+}
 
 impl Garbage {
+    pub fn new(limited: bool) -> Garbage {
+        Garbage { limited, requests: 0 }
+    }
+
     fn requests(stage: &Stage<'_>) -> u64 {
         let counts = stage.load.state.counts(CAST);
         let is_request = |what: &&String| what.starts_with("answered") || what.starts_with("ended");
@@ -30,12 +40,16 @@ impl Garbage {
 
 impl Fault for Garbage {
     fn title(&self) -> Title {
-        Title::new("F8", "F8", "handshake garbage")
+        if self.limited {
+            Title::new("F8", "F8-none", "handshake garbage, --exempt-network none")
+        } else {
+            Title::new("F8", "F8", "handshake garbage")
+        }
     }
 
     fn done(&self, size: &Size) -> String {
-        let (count, rate) = (size.share(PLAYERS), size.flood_rate());
-        format!("{count} send noise, mutated, too long and cut handshakes, up to {rate} a second")
+        let (count, rate, requests) = (size.share(PLAYERS), size.flood_rate(), self.requests);
+        format!("{count} send noise, mutated, too long and cut handshakes, up to {rate} a second: {requests}")
     }
 
     fn crowd(&self, size: &Size) -> Crowd {
@@ -44,6 +58,9 @@ impl Fault for Garbage {
 
     fn set_up(&self, size: &Size, setup: &mut Setup) {
         setup.apart.connects_per_second = size.flood_rate();
+        if self.limited {
+            limit_addresses(size, setup);
+        }
         // Windows that are full soon: what grows then is not theirs.
         set_flag(&mut setup.flags, "--history-messages", "8");
     }
@@ -55,12 +72,13 @@ impl Fault for Garbage {
     }
 
     fn begin(&mut self, stage: &mut Stage<'_>) {
-        let role = Role::Garbage { pause_ms: 10 };
+        let role = Role::Garbage { pause_ms: 10, limited: self.limited };
         stage.load.begin(&Cast::new(CAST, stage.size.share(PLAYERS), role).apart());
     }
 
     fn end(&mut self, stage: &mut Stage<'_>, _: &Round) {
-        let requests = Self::requests(stage);
+        self.requests = Self::requests(stage);
+        let requests = self.requests;
         stage.bars.must("requests that were answered or ended", requests > 0, requests, "> 0");
         let growth = stage.growth();
         let cap = EACH_BYTES * stage.size.share(PLAYERS) as u64;

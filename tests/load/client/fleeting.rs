@@ -169,23 +169,28 @@ pub struct Silent {
     patience: Duration,
     give_up_at: u64,
     connected_at: u64,
+    refused: bool,
     stopping: bool,
 }
 
 impl Silent {
     pub fn new(patience: Duration) -> Silent {
-        Silent { patience, give_up_at: 0, connected_at: 0, stopping: false }
+        Silent { patience, give_up_at: 0, connected_at: 0, refused: false, stopping: false }
     }
 }
 
 impl Play for Silent {
     fn connected(&mut self, turn: &mut Turn<'_>) {
         self.connected_at = turn.now;
+        self.refused = false;
         self.give_up_at = turn.now + self.patience.as_nanos() as u64;
         turn.wake_at(self.give_up_at);
     }
 
-    fn received(&mut self, _: &mut [u8], _: &mut Turn<'_>) {}
+    fn received(&mut self, _: &mut [u8], _: &mut Turn<'_>) {
+        // It has asked for nothing: it is its address that may not be here.
+        self.refused = true;
+    }
 
     fn woken(&mut self, turn: &mut Turn<'_>) {
         if self.give_up_at <= turn.now {
@@ -197,7 +202,9 @@ impl Play for Silent {
     }
 
     fn ended(&mut self, end: End, turn: &mut Turn<'_>) -> Next {
-        if end != End::Own {
+        if end != End::Own && self.refused {
+            turn.count("refused");
+        } else if end != End::Own {
             turn.count("ended by the server");
             let waited = turn.now - self.connected_at;
             turn.books.casts[turn.cast].latency.record_nanoseconds(waited);

@@ -74,6 +74,7 @@ impl Kind {
 /// One client that never gets it right.
 pub struct Garbage {
     pause_ms: u64,
+    limited: bool,
     kind: Kind,
     sent: Vec<u8>,
     head: HeadReader,
@@ -83,9 +84,10 @@ pub struct Garbage {
 }
 
 impl Garbage {
-    pub fn new(pause_ms: u64) -> Garbage {
+    pub fn new(pause_ms: u64, limited: bool) -> Garbage {
         Garbage {
             pause_ms,
+            limited,
             kind: Kind::Noise,
             sent: Vec::new(),
             head: HeadReader::default(),
@@ -118,7 +120,8 @@ impl Play for Garbage {
             Progress::Whole(head, _) => {
                 self.answered = true;
                 turn.count(&format!("answered with {}", head.status));
-                if !self.kind.allows(head.status) {
+                let is_limit = self.limited && head.status == 429;
+                if !self.kind.allows(head.status) && !is_limit {
                     let sent = self.sent.escape_ascii();
                     turn.violation(&format!("{:?} was answered with {}: {sent}", self.kind, head.status));
                 }
@@ -142,7 +145,9 @@ impl Play for Garbage {
     fn ended(&mut self, end: End, turn: &mut Turn<'_>) -> Next {
         if !self.answered && end != End::Own {
             turn.count("ended without an answer");
-            if matches!(self.kind, Kind::Long | Kind::Many | Kind::Version) && !turn.books.tolerates(0) {
+            let must_answer = matches!(self.kind, Kind::Long | Kind::Many | Kind::Version);
+            // Refused at once, an answer may be lost to a reset.
+            if must_answer && !self.limited && !turn.books.tolerates(0) {
                 turn.violation(&format!("{:?} was not answered: {end:?}", self.kind));
             }
         }

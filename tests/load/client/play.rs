@@ -165,7 +165,7 @@ pub fn player(role: &Role, player: usize, publisher: u32, books: &mut Books) -> 
         Role::HalfClose { rooms, stay_ms, patience_ms } => {
             Box::new(HalfClose::new(&rooms.of(player), *stay_ms, Duration::from_millis(*patience_ms)))
         }
-        Role::Garbage { pause_ms } => Box::new(Garbage::new(*pause_ms)),
+        Role::Garbage { pause_ms, limited } => Box::new(Garbage::new(*pause_ms, *limited)),
         Role::Storm { rooms } => Box::new(Storm::new(&rooms.of(player))),
         Role::Knock { rooms, patience_ms, again_ms } => {
             Box::new(Knock::new(&rooms.of(player), Duration::from_millis(*patience_ms), *again_ms))
