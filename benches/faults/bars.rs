@@ -44,6 +44,12 @@ impl Bars {
         self.figure(name, seen <= allowed, shown(seen), format!("≤ {}", shown(allowed)));
     }
 
+    /// The fault was as strong as it is said to be.
+    pub fn strength(&mut self, name: &str, seen: f64, stated: f64) {
+        let allowed = format!("≥ 90 % of {}", round(stated));
+        self.figure(name, seen >= 0.9 * stated, round(seen), allowed);
+    }
+
     /// A bar that was missed in one round is missed; what was seen then is kept.
     fn add(&mut self, kind: Kind, name: &str, holds: bool, seen: impl ToString, allowed: impl ToString) {
         let bar =

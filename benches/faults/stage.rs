@@ -35,6 +35,7 @@ pub struct Stage<'a> {
     /// What was resident before the fault of this round, and in it at most.
     pub resident_before: u64,
     resident_peak: u64,
+    tcp_before: u64,
     tcp_peak: u64,
     /// Ends of connections before the fault of this round, by cause.
     causes_before: BTreeMap<String, u64>,
@@ -57,6 +58,7 @@ impl<'a> Stage<'a> {
             base_descriptors: 0,
             resident_before: 0,
             resident_peak: 0,
+            tcp_before: 0,
             tcp_peak: 0,
             causes_before: BTreeMap::new(),
         };
@@ -102,6 +104,7 @@ impl<'a> Stage<'a> {
     pub fn begin_fault(&mut self) {
         self.causes_before = self.load.server.log().causes.clone();
         self.resident_before = self.resident();
+        self.tcp_before = machine::tcp_bytes();
         self.began = self.load.now();
     }
 
@@ -157,6 +160,11 @@ impl<'a> Stage<'a> {
 
     pub fn tcp_peak(&self) -> u64 {
         self.tcp_peak
+    }
+
+    /// What all TCP sockets of the machine have grown by in this round's fault, at most.
+    pub fn tcp_growth(&self) -> u64 {
+        self.tcp_peak.saturating_sub(self.tcp_before)
     }
 
     /// Waits until everybody of a cast is in.

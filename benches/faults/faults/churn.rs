@@ -22,6 +22,16 @@ const EVERY_MS: u64 = 20;
 const FLAT: f64 = 0.02;
 const STEPS_BYTES: u64 = 1 << 20;
 
+/// Leaves a second, and as many joins.
+fn connection_rate(size: &Size) -> f64 {
+    size.share(CONNECTING) as f64 * 1e3 / STAY_MS as f64
+}
+
+/// The same, where each second time is a leave.
+fn subscription_rate(size: &Size) -> f64 {
+    size.share(SUBSCRIBING) as f64 * 1e3 / EVERY_MS as f64 / 2.0
+}
+
 /// Windows that are full soon: what memory does then is the churn's.
 fn small_windows(setup: &mut Setup) {
     set_flag(&mut setup.flags, "--history-messages", "8");
@@ -65,8 +75,7 @@ impl Fault for Connections {
     }
 
     fn done(&self, size: &Size) -> String {
-        let count = size.share(CONNECTING);
-        let rate = count as f64 * 1e3 / STAY_MS as f64;
+        let (count, rate) = (size.share(CONNECTING), connection_rate(size));
         format!(
             "{count} honest members stay {STAY_MS} ms and join the next room: {rate:.0} joins and leaves a second"
         )
@@ -85,9 +94,11 @@ impl Fault for Connections {
         stage.load.begin(&Cast::new(CONNECTIONS, stage.size.share(CONNECTING), role).apart());
     }
 
-    fn end(&mut self, stage: &mut Stage<'_>, _: &Round) {
+    fn end(&mut self, stage: &mut Stage<'_>, round: &Round) {
         let left = stage.load.state.count(CONNECTIONS, "left");
         stage.bars.must("joined and left", left > 0, left, "> 0");
+        let rate = left as f64 / (stage.round + 1) as f64 / round.fault.seconds;
+        stage.bars.strength("leaves a second", rate, connection_rate(stage.size));
         look_back(stage, CONNECTIONS);
     }
 
@@ -105,8 +116,7 @@ impl Fault for Subscriptions {
     }
 
     fn done(&self, size: &Size) -> String {
-        let count = size.share(SUBSCRIBING);
-        let rate = count as f64 * 1e3 / EVERY_MS as f64 / 2.0;
+        let (count, rate) = (size.share(SUBSCRIBING), subscription_rate(size));
         format!(
             "{count} clients of the client protocol come or go each {EVERY_MS} ms: {rate:.0} joins and as many leaves \
              a second"
@@ -129,7 +139,8 @@ impl Fault for Subscriptions {
     fn end(&mut self, stage: &mut Stage<'_>, round: &Round) {
         let joined = stage.load.state.count(SUBSCRIPTIONS, "joined");
         let rate = joined as f64 / (stage.round + 1) as f64 / round.fault.seconds;
-        stage.bars.must("joins a second", joined > 0, format!("{rate:.0}"), "> 0");
+        stage.bars.must("joined", joined > 0, joined, "> 0");
+        stage.bars.strength("joins a second", rate, subscription_rate(stage.size));
         look_back(stage, SUBSCRIPTIONS);
     }
 

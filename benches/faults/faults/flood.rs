@@ -82,6 +82,11 @@ impl Fault for Flood {
         stage.bars.must("they are ended by the server", waited.count > 0, waited.count, "> 0");
         let timeout = stage.size.deadlines.handshake_timeout.as_secs_f64();
         stage.bars.at_most("the last one is ended after", waited.max_ms / 1e3, timeout + LATE_SECONDS, "s");
+        if !self.limited {
+            let timeouts = round.fault.seconds - timeout;
+            let rate = waited.count as f64 / timeouts;
+            stage.bars.strength("connections a second", rate, f64::from(stage.size.flood_rate()));
+        }
         if self.limited {
             let refused = stage.load.state.count(CAST, "refused");
             stage.bars.must("refused for their addresses", refused > 0, refused, "> 0");

@@ -76,8 +76,11 @@ impl Fault for Garbage {
         stage.load.begin(&Cast::new(CAST, stage.size.share(PLAYERS), role).apart());
     }
 
-    fn end(&mut self, stage: &mut Stage<'_>, _: &Round) {
+    fn end(&mut self, stage: &mut Stage<'_>, round: &Round) {
+        let before = self.requests;
         self.requests = Self::requests(stage);
+        let rate = (self.requests - before) as f64 / round.fault.seconds;
+        stage.bars.strength("requests a second", rate, f64::from(stage.size.flood_rate()));
         let requests = self.requests;
         stage.bars.must("requests that were answered or ended", requests > 0, requests, "> 0");
         let growth = stage.growth();

@@ -63,6 +63,11 @@ impl Fault for Pauses {
     fn end(&mut self, stage: &mut Stage<'_>, _: &Round) {
         let cut = stage.ended(&["slow_consumer_stalled", "slow_consumer_history", "heartbeat_timeout"]);
         stage.bars.must("none of them is cut", cut == 0, cut, 0);
+        // Their buffers are full: the server is in the middle of what it sends them.
+        let count = (stage.size.members / 10).max(1);
+        let full = (count * stage.size.send_buffer) as f64 / f64::from(1 << 20);
+        let grown = stage.tcp_growth() as f64 / f64::from(1 << 20);
+        stage.bars.strength("MiB that wait in the kernel for them", grown, full);
         // The last ones stay until everybody must have everything.
         if !stage.is_last() {
             stage.leave(&[CAST]);
