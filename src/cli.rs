@@ -136,6 +136,9 @@ pub struct Cli {
     /// Pings and pongs that a connection may send in a second, and as many at once; over it: close 1008
     #[arg(long, env = "FANFARE_PING_RATE", value_name = "COUNT", value_parser = number::<u32>, allow_hyphen_values = true, default_value_t = 50, help_heading = "Limits on what peers send")]
     pub ping_rate: u32,
+    /// What the kernel may hold of what one TCP peer has sent and is not read yet
+    #[arg(long, env = "FANFARE_RECEIVE_BUFFER", value_name = "SIZE", default_value = "128KiB", value_parser = size, allow_hyphen_values = true, help_heading = "Limits on what peers send")]
+    pub receive_buffer: usize,
 
     /// Memory that a room's window of its latest messages may pin
     #[arg(long, env = "FANFARE_HISTORY_BYTES", value_name = "SIZE", default_value = "1MiB", value_parser = size, allow_hyphen_values = true, help_heading = "What rooms remember")]
@@ -269,6 +272,7 @@ impl Cli {
             queue_bytes: self.queue_bytes,
             reply_bytes: self.reply_bytes,
             send_buffer: self.send_buffer,
+            receive_buffer: self.receive_buffer,
             http_bytes: self.http_bytes,
             mailbox_bytes: self.mailbox_bytes,
             linger_bytes: self.linger_bytes,

@@ -25,6 +25,9 @@ const BACKLOG: i32 = 4096;
 pub struct SocketOptions {
     /// Bytes that the kernel may hold for one peer that does not read (`SO_SNDBUF`).
     pub send_buffer: usize,
+    /// Bytes that the kernel may hold of what a TCP peer has sent and we have not read (`SO_RCVBUF`). A unix
+    /// socket has none: what waits there counts for its sender, whose own buffer bounds it.
+    pub receive_buffer: usize,
     /// How long a TCP peer may leave unacknowledged what it was sent (`TCP_USER_TIMEOUT`).
     pub user_timeout: Duration,
 }
@@ -75,6 +78,8 @@ impl ListeningSocket {
         }
         sockopt::set_tcp_nodelay(&socket, true)?;
         sockopt::set_socket_send_buffer_size(&socket, options.send_buffer)?;
+        // Before it listens: a handshake agrees on the scale of the window from this.
+        sockopt::set_socket_recv_buffer_size(&socket, options.receive_buffer)?;
         #[cfg(target_os = "linux")]
         {
             let milliseconds = u32::try_from(options.user_timeout.as_millis()).unwrap_or(u32::MAX);
@@ -184,12 +189,22 @@ fn accept_error(errno: Errno) -> AcceptError {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_os = "linux")]
+    use std::io::Write;
+
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    const OPTIONS: SocketOptions = SocketOptions {
+        send_buffer: 20 << 10,
+        receive_buffer: 24 << 10,
+        user_timeout: Duration::from_secs(12),
+    };
 
     #[test]
     #[cfg(target_os = "linux")]
     fn accepted_sockets_have_the_options_of_their_listener() {
-        let options = SocketOptions { send_buffer: 128 << 10, user_timeout: Duration::from_secs(12) };
+        let options = OPTIONS;
         let listening = ListeningSocket::tcp(([127, 0, 0, 1], 0).into(), options).unwrap();
         rustix::io::ioctl_fionbio(&listening.socket, false).unwrap();
         let client = std::net::TcpStream::connect(listening.tcp_address().unwrap()).unwrap();
@@ -197,6 +212,7 @@ mod tests {
         assert_eq!(peer, PeerAddress::from(client.local_addr().unwrap()));
         assert!(sockopt::tcp_nodelay(&socket).unwrap());
         assert_eq!(sockopt::socket_send_buffer_size(&socket).unwrap(), 2 * options.send_buffer);
+        assert_eq!(sockopt::socket_recv_buffer_size(&socket).unwrap(), 2 * options.receive_buffer);
         assert_eq!(sockopt::tcp_user_timeout(&socket).unwrap(), 12_000);
         assert!(rustix::io::fcntl_getfd(&socket).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
         assert!(rustix::fs::fcntl_getfl(&socket).unwrap().contains(rustix::fs::OFlags::NONBLOCK));
@@ -206,12 +222,20 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn what_the_kernel_holds_for_a_unix_socket_is_bounded_too() {
         let path = std::env::temp_dir().join(format!("fanfare-listen-{}.sock", std::process::id()));
-        let options = SocketOptions { send_buffer: 20 << 10, user_timeout: Duration::from_secs(12) };
+        let options = OPTIONS;
         let listening = ListeningSocket::unix(&path, options).unwrap();
-        let _client = UnixStream::connect(&path).unwrap();
+        let mut client = UnixStream::connect(&path).unwrap();
         let (socket, peer) = accept(&listening.socket, &listening.place).unwrap();
         assert_eq!(peer, PeerAddress::Unix);
         assert_eq!(sockopt::socket_send_buffer_size(&socket).unwrap(), 2 * options.send_buffer);
+        // What waits to be read counts for who has sent it.
+        client.set_nonblocking(true).unwrap();
+        let full = client.write_all(&[0; 16 << 20]).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        let waiting = rustix::io::ioctl_fionread(&socket).unwrap() as usize;
+        let senders = sockopt::socket_send_buffer_size(&client).unwrap();
+        // The last packet may go beyond the mark.
+        assert!(waiting > 0 && waiting <= senders + (64 << 10), "{waiting} wait, {senders} are the sender's");
         drop(listening);
         assert!(!path.exists());
     }

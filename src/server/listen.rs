@@ -84,7 +84,7 @@ impl Listener {
 /// Close, or the kernel could cut a slow consumer first, without the Close and with a cause that misleads.
 fn socket_options(config: &Config) -> SocketOptions {
     let user_timeout = config.write_timeout + config.close_timeout;
-    SocketOptions { send_buffer: config.send_buffer, user_timeout }
+    SocketOptions { send_buffer: config.send_buffer, receive_buffer: config.receive_buffer, user_timeout }
 }
 
 /// Opens every listener of a configuration.

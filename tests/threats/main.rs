@@ -19,6 +19,7 @@ mod first_bytes;
 mod fragments;
 mod hashing;
 mod heads;
+mod kernel;
 mod lengths;
 mod logs;
 mod masking;

@@ -1,0 +1,128 @@
+//! Ranges, and the errors that name them.
+
+use super::*;
+
+#[test]
+fn the_defaults_are_valid() {
+    assert_eq!(Config::default().validate(), Ok(()));
+}
+
+#[test]
+fn ranges_are_inclusive_and_the_error_names_flag_value_and_range() {
+    for (workers, ok) in [(0, false), (1, true), (256, true), (257, false)] {
+        let config = Config { workers: Some(workers), ..Config::default() };
+        assert_eq!(config.validate().is_ok(), ok, "{workers}");
+    }
+    for (bytes, ok) in [(4095, false), (4096, true), (BYTES_MAX, true), (BYTES_MAX + 1, false)] {
+        for config in [
+            Config { send_buffer: bytes, ..Config::default() },
+            Config { receive_buffer: bytes, ..Config::default() },
+        ] {
+            assert_eq!(config.validate().is_ok(), ok, "{bytes}");
+        }
+    }
+    let config = Config { send_buffer: 4095, ..Config::default() };
+    assert_eq!(
+        config.validate().unwrap_err().to_string(),
+        "--send-buffer 4095 bytes: 4096 to 1073741824 bytes is allowed"
+    );
+    let config = Config { receive_buffer: BYTES_MAX + 1, ..Config::default() };
+    assert_eq!(
+        config.validate().unwrap_err().to_string(),
+        "--receive-buffer 1073741825 bytes: 4096 to 1073741824 bytes is allowed"
+    );
+    let config = Config { max_message: BYTES_MAX + 1, ..Config::default() };
+    assert_eq!(
+        config.validate().unwrap_err().to_string(),
+        "--max-message 1073741825 bytes: 1 to 1073741824 bytes is allowed"
+    );
+    let config = Config { ping_interval: Duration::ZERO, ..Config::default() };
+    assert_eq!(config.validate().unwrap_err().to_string(), "--ping-interval 0ns: 100ms to 24h is allowed");
+    for (milliseconds, ok) in [(99, false), (100, true), (86_400_000, true), (86_400_001, false)] {
+        let config = Config { write_timeout: Duration::from_millis(milliseconds), ..Config::default() };
+        assert_eq!(config.validate().is_ok(), ok, "{milliseconds}");
+    }
+}
+
+#[test]
+fn rates_begin_with_one_a_second_and_a_whole_request_head() {
+    for (rate, ok) in [(0, false), (1, true), (1 << 20, true), ((1 << 20) + 1, false)] {
+        for config in [
+            Config { command_rate: rate, ..Config::default() },
+            Config { handshakes_per_address: rate, ..Config::default() },
+            Config { message_rate: rate, ..Config::default() },
+            Config { ping_rate: rate, ..Config::default() },
+        ] {
+            assert_eq!(config.validate().is_ok(), ok, "{rate}");
+        }
+    }
+    let least = 64 << 10;
+    for (byte_rate, max_head, ok) in [
+        (least - 1, 8 << 10, false),
+        (least, 8 << 10, true),
+        (least, least, true),
+        (least, least + 1, false),
+        (1 << 40, 8 << 10, true),
+        ((1 << 40) + 1, 8 << 10, false),
+    ] {
+        let config = Config { byte_rate, max_head, ..Config::default() };
+        assert_eq!(config.validate().is_ok(), ok, "{byte_rate} {max_head}");
+    }
+    for (milliseconds, ok) in [(99, false), (100, true)] {
+        let config = Config { rate_grace: Duration::from_millis(milliseconds), ..Config::default() };
+        assert_eq!(config.validate().is_ok(), ok, "{milliseconds}");
+    }
+}
+
+#[test]
+fn no_exempt_network_stands_alone() {
+    let exempt = |networks: &[&str]| {
+        let exempt_network = networks.iter().map(|network| network.parse().unwrap()).collect();
+        Config { exempt_network, ..Config::default() }.validate()
+    };
+    for fine in [&["none"][..], &[], &["10.0.0.0/8", "::1"]] {
+        assert_eq!(exempt(fine), Ok(()));
+    }
+    let error = exempt(&["10.0.0.0/8", "none"]).unwrap_err();
+    assert_eq!(error.to_string(), "--exempt-network 10.0.0.0/8,none: `none` alone, or networks, is allowed");
+}
+
+#[test]
+fn no_limit_can_be_switched_off() {
+    let zero = Duration::ZERO;
+    for config in [
+        Config { max_message: 0, ..Config::default() },
+        Config { max_fragments: 0, ..Config::default() },
+        Config { max_head: 0, ..Config::default() },
+        Config { max_headers: 0, ..Config::default() },
+        Config { max_memberships: 0, ..Config::default() },
+        Config { max_connections: Some(0), ..Config::default() },
+        Config { history_bytes: 0, ..Config::default() },
+        Config { history_messages: 0, ..Config::default() },
+        Config { presence_members: 0, ..Config::default() },
+        Config { command_rate: 0, ..Config::default() },
+        Config { connections_per_address: 0, ..Config::default() },
+        Config { handshakes_per_address: 0, ..Config::default() },
+        Config { message_rate: 0, ..Config::default() },
+        Config { byte_rate: 0, ..Config::default() },
+        Config { ping_rate: 0, ..Config::default() },
+        Config { rate_grace: zero, ..Config::default() },
+        Config { history_age: zero, ..Config::default() },
+        Config { history_memory: (1 << 20) - 1, ..Config::default() },
+        Config { queue_bytes: 0, ..Config::default() },
+        Config { reply_bytes: 0, ..Config::default() },
+        Config { send_buffer: 0, ..Config::default() },
+        Config { receive_buffer: 0, ..Config::default() },
+        Config { http_bytes: 0, ..Config::default() },
+        Config { mailbox_bytes: 0, ..Config::default() },
+        Config { handshake_timeout: zero, ..Config::default() },
+        Config { http_idle_timeout: zero, ..Config::default() },
+        Config { message_timeout: zero, ..Config::default() },
+        Config { pong_timeout: zero, ..Config::default() },
+        Config { close_timeout: zero, ..Config::default() },
+        Config { write_timeout: zero, ..Config::default() },
+        Config { listen: Vec::new(), ..Config::default() },
+    ] {
+        assert!(config.validate().is_err(), "{config:?}");
+    }
+}
