@@ -106,11 +106,10 @@ impl Record {
                 .any(|at| truth.is_drained(&self.room, &self.epoch, self.spared_until(truth, *at)))
     }
 
-    /// The offset behind which the next message for it stands.
+    /// The offset behind which the next message stands that is for it, or that nobody knows.
     fn spared_until(&self, truth: &Truth, at: u64) -> u64 {
-        let log = truth.log(&self.room, &self.epoch);
-        let last = log.map_or(at, RoomLog::last).max(at);
-        (at..last).find(|offset| !self.nothing_between(truth, *offset, offset + 1)).unwrap_or(last)
+        let Some(log) = truth.log(&self.room, &self.epoch) else { return at };
+        (at..log.last()).find(|offset| !self.is_spared_at(log, offset + 1)).unwrap_or(log.last().max(at))
     }
 
     /// It has been sent all up to an offset.
