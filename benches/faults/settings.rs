@@ -34,7 +34,7 @@ pub struct Settings {
     #[arg(long, env = "FAULTS_CROWD", default_value_t = 19_800)]
     pub crowd: usize,
     /// Further flags of the server with their values: --NAME VALUE and so on
-    #[arg(long, env = "FAULTS_FLAGS", default_value = "")]
+    #[arg(long, env = "FAULTS_FLAGS", default_value = "", allow_hyphen_values = true)]
     pub flags: String,
     /// Folder for the table and the figures, faults.md and faults.json
     #[arg(long, env = "FAULTS_OUT", default_value = env!("CARGO_TARGET_TMPDIR"))]
