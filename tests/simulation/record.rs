@@ -96,14 +96,20 @@ impl Record {
         (from + 1..=until).all(|offset| log.entry(offset).is_none_or(|entry| self.is_spared(entry)))
     }
 
-    /// It has been sent all that the room held for it when the order to drain was given.
+    /// It has been sent all that the room held for it when the order to drain was given. Its cursor may still
+    /// have stood before messages that it is spared.
     pub fn is_drained(&self, truth: &Truth) -> bool {
-        let skips = self.policy != LagPolicy::Disconnect;
-        skips
-            || self
-                .positions(truth)
-                .iter()
-                .any(|at| truth.is_drained(&self.room, &self.epoch, self.spared_until(truth, *at)))
+        let drained = |at: u64| truth.is_drained(&self.room, &self.epoch, at);
+        let positions = self.positions(truth);
+        let had_all = |at: &u64| drained(*at) || drained(self.spared_until(truth, *at));
+        self.policy != LagPolicy::Disconnect || positions.iter().any(had_all)
+    }
+
+    /// Where it is, and what its room has.
+    pub fn shown(&self, truth: &Truth) -> String {
+        let extent = truth.extent(&self.room, truth.now);
+        let log = truth.log(&self.room, &self.epoch);
+        format!("at {:?} of {log:?}, held {extent:?}", self.positions(truth))
     }
 
     /// The offset behind which the next message stands that is for it, or that nobody knows.

@@ -189,7 +189,11 @@ impl Member {
         match &cause {
             CloseCause::PeerClosed(_) if !self.doomed => hand.truth.all_entered(&record.room, &record.client),
             CloseCause::Shutdown => {
-                assert!(record.is_drained(hand.truth), "shut down before it had all: {record:?}");
+                assert!(
+                    record.is_drained(hand.truth),
+                    "shut down before it had all: {record:?}, {}",
+                    record.shown(hand.truth)
+                );
             }
             CloseCause::OutOfWindow { behind } => {
                 hand.truth.meet("a Close with a position");
