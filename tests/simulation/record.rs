@@ -28,8 +28,11 @@ impl Record {
     /// The offsets up to which it may have been served, given all that it has seen: consecutive from where
     /// it began, but for what it is spared and for what the policy lets it miss.
     pub fn positions(&self, truth: &Truth) -> Vec<u64> {
-        let log = truth.log(&self.room, &self.epoch);
-        let log = log.unwrap_or_else(|| panic!("nobody knows epoch {} of {}", self.epoch, self.room));
+        let Some(log) = truth.log(&self.room, &self.epoch) else {
+            // It has come and gone within the turn that the room lived for.
+            assert!(truth.lacks_an_end(&self.room, &self.epoch), "nobody knows the room of {self:?}");
+            return vec![self.from + self.seen.len() as u64];
+        };
         assert!(self.from <= log.last(), "it begins at {} and the room is at {}", self.from, log.last());
         let last = log.last() + u64::from(truth.lacks_an_end(&self.room, &self.epoch));
         let mut positions = BTreeSet::from([self.from]);
