@@ -307,7 +307,9 @@ fn switch(text: &str) -> Result<bool, String> {
 }
 
 fn number<T: FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| "expected a whole number".to_owned())
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let expected = if digits { "a smaller number" } else { "a whole number" };
+    text.parse().map_err(|_| format!("expected {expected}"))
 }
 
 fn size(text: &str) -> Result<usize, String> {

@@ -151,6 +151,12 @@ impl<I: Listen> Acceptor<I> {
         self.addresses.len()
     }
 
+    /// Places that are taken, as of the latest turn: connections that count for their address, and refusals
+    /// that are under way.
+    pub fn places(&self) -> usize {
+        self.addresses.connections() + self.refusing
+    }
+
     /// The seam for a simulation and for tests that look at what the acceptor asked of it.
     pub fn io_mut(&mut self) -> &mut I {
         &mut self.io

@@ -175,6 +175,11 @@ impl Addresses {
         }
     }
 
+    /// Connections that count for an address.
+    pub fn connections(&self) -> usize {
+        self.known.values().map(|known| known.connections).sum()
+    }
+
     /// Addresses that are remembered.
     pub fn len(&self) -> usize {
         self.known.len()

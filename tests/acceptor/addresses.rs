@@ -94,6 +94,7 @@ fn an_address_has_so_many_connections_and_no_more() {
 fn an_address_of_ipv6_is_its_64_and_a_mapped_one_is_ipv4() {
     let mut server = Server::new(1, settings());
     let mut gate = Gate::new(&server, 1, limits(2, FAST));
+    let mut came = Vec::new();
     for (address, over) in [
         ("2001:db8:0:1::1", 0),
         ("2001:db8:0:1:ffff::2", 0),
@@ -105,6 +106,12 @@ fn an_address_of_ipv6_is_its_64_and_a_mapped_one_is_ipv4() {
     ] {
         let sockets = come(&mut gate, &mut server, address, 1);
         assert_eq!(refused(&server, &sockets), over, "{address}");
+        came.push(sockets[0]);
+    }
+    // What they have left is theirs again.
+    go(&mut server, &came);
+    for address in ["2001:db8:0:1::7", "::ffff:192.0.2.7"] {
+        assert_eq!(turned_away(&mut gate, &mut server, address, 3), 1, "{address}");
     }
     finish(gate, server);
 }

@@ -16,6 +16,8 @@ const STALLED_ROUND: usize = 2;
 
 /// A server and its clients in the middle of the day.
 pub struct Day {
+    /// A connection whose call has failed is gone at once.
+    pub failure_ends: bool,
     server: Server,
     members: Vec<Client>,
     echo: Client,
@@ -64,7 +66,7 @@ impl Day {
         let echo = ask(&mut server, 0, &request("/echo"));
         let poster = ask(&mut server, 1, b"");
         let events = ask(&mut server, 1, b"GET /rooms/hall/events HTTP/1.1\r\nHost: test\r\n\r\n");
-        Day { server, members, echo, events, poster }
+        Day { failure_ends: false, server, members, echo, events, poster }
     }
 
     /// Everybody speaks, and goes.
@@ -80,6 +82,7 @@ impl Day {
             let head = format!("POST /rooms/hall HTTP/1.1\r\nHost: test\r\nContent-Length: {}", body.len());
             self.server.feed(self.poster, format!("{head}\r\n\r\n{body}").as_bytes());
             self.server.settle();
+            self.check_victim();
         }
         self.server.socket(slow).room = usize::MAX;
         self.server.settle();
@@ -90,6 +93,7 @@ impl Day {
             self.server.socket(*client).eof = true;
         }
         self.server.settle();
+        self.check_victim();
         let victim = self.server.net.borrow().failure.and_then(|failure| failure.met);
         let seen = |server: &mut Server, client: &Client| Seen {
             socket: client.socket,
@@ -104,6 +108,14 @@ impl Day {
         };
         self.finish();
         evening
+    }
+
+    /// Who could not go on is not kept.
+    fn check_victim(&self) {
+        let net = self.server.net.borrow();
+        if let Some(victim) = net.failure.and_then(|failure| failure.met).filter(|_| self.failure_ends) {
+            assert_eq!(net.sockets[victim.0].calls.close, 1, "{:?}", net.sockets[victim.0]);
+        }
     }
 
     /// Every socket that was taken over has one cause of its end, and nothing is left.

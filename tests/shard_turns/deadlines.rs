@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fanfare::endpoint::CloseKind;
 
-use fanfare::reactor::READY_PER_WAIT;
+use fanfare::reactor::{READY_PER_WAIT, Ready};
 
 use crate::common::server::TICK;
 use crate::common::{Client, Server, request, settings, split_response, text};
@@ -165,6 +165,23 @@ fn a_peer_whose_socket_has_room_again_is_not_cut_for_the_time_before() {
     let payloads: Vec<Vec<u8>> = server.take_frames(client).into_iter().map(|frame| frame.payload).collect();
     assert!(payloads.contains(&b"half out".to_vec()), "{payloads:?}");
     server.finish();
+}
+
+#[test]
+fn a_false_report_of_room_gives_a_stalled_peer_no_more_time() {
+    let mut server = Server::new(1, settings());
+    let client = server.connect(0, "/echo");
+    server.socket(client).room = 3;
+    server.feed(client, &text("half out"));
+    server.settle();
+    server.advance(settings().write_timeout - NANOSECOND);
+    let key = server.socket(client).key.expect("it is registered");
+    let writable = Ready { key, readable: false, writable: true, hung_up: false };
+    server.shards[0].io_mut().injected.push(writable);
+    server.settle();
+    assert_eq!(server.closes(CloseKind::WriteTimeout), 0);
+    server.advance(TICK);
+    assert_eq!(server.closes(CloseKind::WriteTimeout), 1);
 }
 
 #[test]

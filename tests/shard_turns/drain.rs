@@ -49,6 +49,25 @@ fn everybody_is_sent_what_was_queued_and_then_1001() {
 }
 
 #[test]
+fn who_comes_behind_the_order_to_drain_is_told_so() {
+    let mut server = Server::new(1, settings());
+    let waits = server.connect(0, "/echo");
+    let deadline = server.now() + DRAIN;
+    server.drain(deadline);
+    server.settle();
+    let late = server.adopt(0);
+    server.feed(late, &request("/echo"));
+    server.settle();
+    assert_eq!(split_response(&server.take_output(late)).0, 503);
+    assert_eq!(server.counter(Counter::Opened), 1);
+    assert_eq!(server.closes(CloseKind::Shutdown), 2);
+    for client in [waits, late] {
+        server.socket(client).eof = true;
+    }
+    server.finish();
+}
+
+#[test]
 fn the_deadline_of_a_drain_ends_those_who_do_not_take_their_bytes() {
     let mut server = Server::new(1, settings());
     let stuck = server.connect(0, "/echo");

@@ -239,7 +239,10 @@ impl World {
     }
 
     /// Nobody is there, and no room is remembered.
-    fn check_nothing_left(&self) {
+    fn check_nothing_left(&mut self) {
+        self.accept();
+        let places = self.gate.as_ref().map(|gate| gate.acceptor.places());
+        assert_eq!(places, Some(0), "places that are still taken");
         let server = &self.server;
         assert_eq!(server.connections.load(Ordering::Relaxed), 0, "connections that are counted");
         for counter in [Counter::Connections, Counter::Memberships, Counter::Rooms] {

@@ -61,8 +61,9 @@ fn wanted() -> std::ops::Range<u64> {
     if let Some(seed) = number("SIM_SEED") {
         return seed..seed + 1;
     }
-    let first = number("SIM_FIRST").unwrap_or(0);
-    first..first + number("SIM_SEEDS").unwrap_or(SEEDS)
+    let (first, count) = (number("SIM_FIRST").unwrap_or(0), number("SIM_SEEDS").unwrap_or(SEEDS));
+    assert_ne!(count, 0, "SIM_SEEDS=0 would run nothing; 1 or more are allowed");
+    first..first + count
 }
 
 /// What all seeds have met, or the first that fails.
