@@ -164,6 +164,12 @@ impl Log {
         self.bytes + self.keys.bytes()
     }
 
+    /// The part of [`Log::bytes`] that `bytes_max` is about, and the batches that it is of: the latest one stays,
+    /// however large it is.
+    pub(super) fn limited(&self) -> (usize, usize) {
+        (self.bytes() - self.encoded_bytes, self.window.len())
+    }
+
     /// Adds a batch behind the latest message and takes out what the limits do not allow any more.
     pub(super) fn append(
         &mut self,
@@ -200,7 +206,8 @@ impl Log {
         self.trimmed = self.trimmed.max(self.last_offset.saturating_sub(limits.messages_max));
         self.trimmed = self.trimmed.max(self.start(now, limits));
         while let Some(oldest) = self.window.front() {
-            let over = self.bytes() - self.encoded_bytes > limits.bytes_max && self.window.len() > 1;
+            let (bytes, batches) = self.limited();
+            let over = bytes > limits.bytes_max && batches > 1;
             if !over && oldest.last_offset() > self.trimmed {
                 break;
             }

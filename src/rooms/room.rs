@@ -202,6 +202,12 @@ impl Room {
         self.state.lock().log.bytes()
     }
 
+    /// The part of them that the limit of a room is about, without other encodings, and of how many batches.
+    /// One batch may be over the limit.
+    pub fn limited_bytes(&self) -> (usize, usize) {
+        self.state.lock().log.limited()
+    }
+
     /// Publishes a batch under the room's lock: what `deliver` hands to the routes' mailboxes there
     /// stands in offset order in every one of them. `deliver` is given the offset before the batch and
     /// the routes, and must not block. What leaves the window is put into `evicted`, so that its memory

@@ -157,6 +157,11 @@ impl<I: Listen> Acceptor<I> {
         self.addresses.connections() + self.refusing
     }
 
+    /// Connections of the address that has most of them, as of the latest turn.
+    pub fn most_of_an_address(&self) -> usize {
+        self.addresses.most_connections()
+    }
+
     /// The seam for a simulation and for tests that look at what the acceptor asked of it.
     pub fn io_mut(&mut self) -> &mut I {
         &mut self.io

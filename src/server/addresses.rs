@@ -180,6 +180,11 @@ impl Addresses {
         self.known.values().map(|known| known.connections).sum()
     }
 
+    /// Connections of the address that has most of them.
+    pub fn most_connections(&self) -> usize {
+        self.known.values().map(|known| known.connections).max().unwrap_or(0)
+    }
+
     /// Addresses that are remembered.
     pub fn len(&self) -> usize {
         self.known.len()

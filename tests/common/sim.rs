@@ -146,6 +146,8 @@ pub enum Call {
     SetInterest,
     Receive,
     Send,
+    /// It gives no error, but what the peer has done shows at the next one.
+    ShutdownWrite,
 }
 
 /// One call that fails once.
@@ -306,6 +308,7 @@ impl SimIo {
                 Call::SetInterest => socket.calls.set_interest += 1,
                 Call::Receive => socket.calls.receive += 1,
                 Call::Send => socket.calls.send += 1,
+                Call::ShutdownWrite => socket.calls.shutdown_write += 1,
             }
             act(socket, judged?)
         })
@@ -359,7 +362,7 @@ impl Io for SimIo {
     }
 
     fn shutdown_write(&mut self, stream: &SocketId) {
-        self.with(*stream, |socket| socket.calls.shutdown_write += 1);
+        let _ = self.attempt(Call::ShutdownWrite, *stream, |_, _| Ok(()));
     }
 
     fn close(&mut self, stream: SocketId) {

@@ -1,5 +1,7 @@
 //! No queue is above its limit, ever: looked at behind every turn.
 
+use std::sync::atomic::Ordering;
+
 use fanfare::id::ShardId;
 use fanfare::shard::{Held, RECEIVE_BYTES};
 
@@ -13,6 +15,7 @@ const OVERHEAD_BYTES: usize = 4096;
 impl World {
     /// Checks what a shard holds behind its turn, and what it has sent to the others.
     pub fn check_bounds(&self, shard: usize) {
+        self.check_limits();
         for held in self.server.shards[shard].held() {
             self.check_held(&held);
         }
@@ -26,6 +29,29 @@ impl World {
                 "{in_flight} bytes are in flight to shard {shard}, allowed are {mail}"
             );
         }
+    }
+
+    /// Windows, connections and the share of an address, to the byte and the one.
+    fn check_limits(&self) {
+        let config = &self.plan.config;
+        for name in &self.plan.rooms {
+            let Some(room) = self.server.registry.find(name) else { continue };
+            let ((bytes, batches), most) = (room.limited_bytes(), config.history_bytes);
+            let extent = room.extent(self.server.now());
+            let messages = extent.last - extent.start;
+            assert!(
+                bytes <= most || batches == 1,
+                "{name} holds {bytes} bytes of {batches} batches, allowed are {most}"
+            );
+            let most = config.history_messages;
+            assert!(messages <= most, "{name} holds {messages} messages, allowed are {most}");
+        }
+        let open = self.server.connections.load(Ordering::Relaxed);
+        let most = config.max_connections.unwrap_or(usize::MAX);
+        assert!(open <= most, "{open} connections are open, allowed are {most}");
+        let most = config.connections_per_address;
+        let of_one = self.gate.as_ref().map_or(0, |gate| gate.acceptor.most_of_an_address());
+        assert!(of_one <= most, "one address has {of_one} connections, allowed are {most}");
     }
 
     fn check_held(&self, held: &Held) {

@@ -25,6 +25,8 @@ pub struct FaultOdds {
     pub interrupted: Odds,
     pub reset_read: Odds,
     pub reset_write: Odds,
+    /// The peer resets while we end our side.
+    pub reset_end: Odds,
     pub register: Odds,
     pub set_interest: Odds,
     /// A report of readiness that is not there.
@@ -46,6 +48,7 @@ impl FaultOdds {
             interrupted: often(8_000),
             reset_read: often(400),
             reset_write: often(400),
+            reset_end: often(20_000),
             register: often(8_000),
             set_interest: often(400),
             lie: often(20_000),
@@ -86,6 +89,10 @@ impl World {
                 let fails = self.chance.odds(odds);
                 return if fails { Verdict::Fail(ErrorKind::OutOfMemory) } else { Verdict::Proceed };
             }
+            Call::ShutdownWrite => {
+                let reset = self.chance.odds(self.odds.reset_end);
+                return if reset { Verdict::Fail(ErrorKind::ConnectionReset) } else { Verdict::Proceed };
+            }
             Call::Receive => (self.odds.short_read, self.odds.blocked_read, self.odds.reset_read),
             Call::Send => (self.odds.short_write, self.odds.blocked_write, self.odds.reset_write),
         };
@@ -110,6 +117,7 @@ impl Faults for World {
             Call::SetInterest => "watch",
             Call::Receive => "receive",
             Call::Send => "send",
+            Call::ShutdownWrite => "end",
         };
         let number = match verdict {
             Verdict::Proceed => 0,
