@@ -4,6 +4,10 @@
 //! turn, and time that jumps. An oracle with a decoder of its own checks what comes out ([`wire`]), against
 //! what was sent ([`truth`]), and that nothing is left behind ([`closing`]).
 //!
+//! Mail between shards is late by turns: a shard takes all that was sent before its turn, and may get none for
+//! long while the others go on, with its wake-up seen or not. (A channel has no delay of its own, and between two
+//! lanes of it `tests/loom` goes through every order.)
+//!
 //! `cargo test` runs 1,000 seeds; `SIM_SEEDS=100000 cargo test --release --test simulation` runs more, and
 //! `SIM_SEED=7` one of them again, with what happened to the connection at which it failed; `SIM_TRACE=1` shows
 //! all that happened, `SIM_FIRST=N` begins with another seed, and `SIM_MET=1` prints how often what was met.
