@@ -115,9 +115,9 @@ impl Room {
         self.watchers.fetch_sub(usize::from(watches), Ordering::Relaxed);
     }
 
-    /// Lists a member as present, or, if it is not `listed`, counts it. What `announce` hands to the routes' mailboxes stands in every one of
-    /// them in the order of the changes; it is called if somebody is to be told, and must not block. In a
-    /// room of more than `told_max` nobody is told.
+    /// Lists a member as present, or, if it is not `listed`, counts it. What `announce` hands to the routes'
+    /// mailboxes stands in every one of them in the order of the changes; it is called if somebody is to be
+    /// told, and must not block. In a room of more than `told_max` nobody is told.
     pub fn enter(
         &self,
         client: ConnectionId,
