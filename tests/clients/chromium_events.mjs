@@ -2,8 +2,8 @@
 //
 //     node chromium_events.mjs http://127.0.0.1:9001 [--driven]
 //
-// --driven  run by run.py: "RESTART" on standard output asks it to restart the
-//           server, "restarted" on standard input is the answer
+// --driven  run by run.py: "STOP" and "START" on standard output ask it to do that to the
+//           server, "stopped" and "started" on standard input are the answers
 //
 // The page is the server's own, with its content security policy; the script comes
 // by the DevTools protocol. Between browser and server is a proxy that cuts.
@@ -133,10 +133,12 @@ const checks = [
     const page = await listen(base, room);
     await publish(room, "before");
     await received(page, 1);
-    const answer = once(input, "line");
-    console.log("RESTART");
-    const [text] = await Promise.race([answer, once(input, "close").then(() => ["(end of input)"])]);
-    assert.equal(text, "restarted");
+    for (const [request, done] of [["STOP", "stopped"], ["START", "started"]]) {
+      const answer = once(input, "line");
+      console.log(request);
+      const [text] = await Promise.race([answer, once(input, "close").then(() => ["(end of input)"])]);
+      assert.equal(text, done);
+    }
     const got = await received(page, 2);
     assert.equal(got[1][0], "close");
     assert.equal(JSON.parse(got[1][1]).code, 1001);

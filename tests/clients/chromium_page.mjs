@@ -4,8 +4,8 @@
 //     node chromium_page.mjs http://127.0.0.1:9001 [--shot FILE.png] [--driven]
 //
 // --shot    saves screenshots: FILE.png, FILE-dark.png and FILE-phone.png
-// --driven  run by run.py: "RESTART" on standard output asks it to restart the
-//           server, "restarted" on standard input is the answer
+// --driven  run by run.py: "STOP" and "START" on standard output ask it to do that to the
+//           server, "stopped" and "started" on standard input are the answers
 //
 // Chromium is /usr/bin/chromium, or what CHROMIUM names. Exits 1 if a check fails.
 
@@ -248,11 +248,12 @@ const contrastOf = (locator) => locator.evaluate((element) => {
 });
 
 const input = createInterface({ input: process.stdin });
-async function restartServer() {
+// What run.py does to the server when it is asked for it: "stopped" or "started".
+async function server(request, done) {
   const answer = once(input, "line");
-  console.log("RESTART");
+  console.log(request);
   const [text] = await Promise.race([answer, once(input, "close").then(() => ["(end of input)"])]);
-  assert.equal(text, "restarted");
+  assert.equal(text, done);
 }
 
 const checks = [
@@ -874,8 +875,16 @@ const checks = [
     await shown(room, "before").waitFor();
     await room.getByRole("textbox").fill("kept over the restart");
     serverIsDown = true;
-    await restartServer();
-    await page.locator("#closed").getByText(/the server is (shutting down|going away)/).waitFor();
+    const refused = new Promise((resolve) => {
+      page.on("websocket", (socket) => socket.on("socketerror", resolve));
+    });
+    await server("STOP", "stopped");
+    const why = page.locator("#closed").getByText(/the server is (shutting down|going away)/);
+    await why.waitFor();
+    // Attempts that find no server do not hide why the connection ended.
+    await refused;
+    await server("START", "started");
+    await why.waitFor();
     await room.locator(".note.lost").getByText("The room has begun anew").waitFor({ timeout: 40_000 });
     await joined(page, "restart");
     serverIsDown = false;

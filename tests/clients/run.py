@@ -300,17 +300,19 @@ class Run:
         self.follow([Child(name, [*command, f"http://{server.address}"]) for name, command in commands.items()])
 
     def in_chromium(self, server, name, script, *options):
-        def restart_when_asked(child, line):
-            if line != "RESTART":
+        asked = {"STOP": (server.stop, "stopped"), "START": (server.start, "started")}
+
+        def obey(child, line):
+            if line not in asked:
                 return False
-            server.stop()
-            server.start()
-            child.say("restarted")
+            action, answer = asked[line]
+            action()
+            child.say(answer)
             return True
 
         command = self.tools.node(script)
         server.start()
-        self.follow([Child(name, [*command, f"http://{server.address}", "--driven", *options])], restart_when_asked)
+        self.follow([Child(name, [*command, f"http://{server.address}", "--driven", *options])], obey)
 
     def part(self, name, clients):
         if need := missing(name):

@@ -58,6 +58,7 @@ function store(storage, key, value) {
 // ---- the connection ----
 
 let countdown = 0;
+let wasConnected = false;
 
 function showState({ state, code, reason, delay }) {
   clearInterval(countdown);
@@ -81,8 +82,13 @@ function showState({ state, code, reason, delay }) {
     setText($("phase"), client.id ? "Reconnecting" : "Connecting");
   }
   if (state !== "connected" && !delay) setText($("trip"), "");
-  if (code !== undefined && code !== 1000) setText($("closed"), `Last close: ${codeWords(code, reason)}`);
-  $("closed").title = $("closed").textContent;
+  // An attempt that came to nothing says less than what ended the connection before it.
+  const isRefused = code === 1006 && !wasConnected && $("closed").textContent;
+  if (code !== undefined && code !== 1000 && !isRefused) {
+    setText($("closed"), `Last close: ${codeWords(code, reason)}`);
+    $("closed").title = $("closed").textContent;
+  }
+  wasConnected = state === "connected";
 }
 
 function reconnect() {
