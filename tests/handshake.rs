@@ -2,12 +2,14 @@
 
 mod support;
 
+use std::sync::mpsc;
 use std::time::Duration;
 
-use fanfare::endpoint::{Accept, CloseKind, Effects, Endpoint, OpenRequest};
+use fanfare::endpoint::{Accept, CloseCause, CloseKind, Effects, Endpoint, OpenRequest, OwnMessages};
 use fanfare::protocol::{Message, Refusal};
+use fanfare::rooms::{RoomName, Start};
 use fanfare::{Config, ConnectionId, ServerBuilder};
-use support::{Frame, Head, Raw, TestServer, config, text, upgrade_request};
+use support::{Frame, Head, PATIENCE, Raw, TestServer, config, text, upgrade_request};
 
 /// What a refusal says: status and parts of its message.
 type Expected<'a> = (u16, &'a [&'a str]);
@@ -390,6 +392,45 @@ fn an_endpoint_that_chooses_what_was_not_offered_is_refused_with_500() {
     let mut raw = Raw::connect(server.address());
     raw.send(&with_at("/choose", b"Sec-WebSocket-Protocol: v9"));
     assert_eq!(raw.head().status, 500);
+}
+
+/// Joins a room from a position that nobody can hold, or chooses what was not offered, and notes what it is told.
+struct Doomed(mpsc::Sender<CloseKind>);
+
+impl Endpoint for Doomed {
+    fn open<'m>(
+        &mut self,
+        _: ConnectionId,
+        request: &OpenRequest<'_>,
+        effects: &mut Effects<'m>,
+    ) -> Result<Accept, Refusal> {
+        if request.path() == "/doomed/choice" {
+            return Ok(Accept { subprotocol: Some("never offered".to_owned()), ..Accept::default() });
+        }
+        let position = "0123456789abcdef:7".parse().expect("a position in another life");
+        effects.join_from(RoomName::new("r").expect("a name"), OwnMessages::Skip, Start::Since(position));
+        Ok(Accept::default())
+    }
+
+    fn message<'m>(&mut self, _: ConnectionId, _: Message<'m>, _: &mut Effects<'m>) {}
+
+    fn close(&mut self, _: ConnectionId, cause: &CloseCause) {
+        self.0.send(cause.kind()).expect("the test listens");
+    }
+}
+
+#[test]
+fn an_endpoint_hears_the_end_of_what_it_accepted_and_is_refused() {
+    let (told, heard) = mpsc::channel();
+    let builder = ServerBuilder::standard(config()).endpoint("/doomed/{how}", move |_| Doomed(told.clone()));
+    let server = TestServer::build(builder);
+    for (path, status) in [("/doomed/choice", 500), ("/doomed/position", 410)] {
+        let (head, _) = Raw::join_refused(server.address(), path);
+        assert_eq!(head.status, status);
+        assert_eq!(heard.recv_timeout(PATIENCE), Ok(CloseKind::Refused));
+    }
+    server.until_closes(CloseKind::Refused, 2);
+    assert_eq!(heard.try_recv(), Err(mpsc::TryRecvError::Empty), "once each");
 }
 
 #[test]

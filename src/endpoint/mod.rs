@@ -69,8 +69,7 @@ pub trait Endpoint: Send {
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] becomes the HTTP response; its effects are dropped and nothing else is called. A
-    /// subprotocol that was not offered is our fault and refused with 500 in the same way.
+    /// A [`Refusal`] becomes the HTTP response; its effects are dropped and nothing else is called.
     fn open<'m>(
         &mut self,
         connection: ConnectionId,
@@ -115,7 +114,9 @@ pub trait Endpoint: Send {
         None
     }
 
-    /// The connection ended: exactly once for every `open` that accepted.
+    /// The connection ended: exactly once for every `open` that accepted. One whose upgrade is refused all the
+    /// same ([`CloseCause::Refused`]), as it joins a room from a position that is not held any more (410) or
+    /// chose a subprotocol that was not offered (500), ends behind its `open`.
     fn close(&mut self, connection: ConnectionId, cause: &CloseCause) {
         let _ = (connection, cause);
     }

@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::endpoint::events::push_close;
 use crate::endpoint::{CloseCause, CloseKind};
+use crate::id::ConnectionId;
 use crate::mutant::{Mutant, strikes};
 use crate::protocol::{CloseCode, Failure, Persistence, State, push_close_frame};
 use crate::slab::Key;
@@ -50,7 +51,7 @@ impl<S> Core<S> {
         self.arm(key.index(), slot);
         self.mark_dirty(key.index(), &mut slot.session);
         if slot.session.opened && !strikes(Mutant::ForgottenClose) {
-            self.tell_endpoint(key, slot, &cause);
+            self.tell_endpoint(self.connection_id(key), slot.session.endpoint, &cause);
         }
     }
 
@@ -132,9 +133,8 @@ impl<S> Core<S> {
         }
     }
 
-    fn tell_endpoint<T>(&mut self, key: Key, slot: &Slot<T>, cause: &CloseCause) {
-        let id = self.connection_id(key);
-        let Some(endpoint) = self.router.endpoint(slot.session.endpoint) else { return };
+    pub(super) fn tell_endpoint(&mut self, id: ConnectionId, endpoint: u16, cause: &CloseCause) {
+        let Some(endpoint) = self.router.endpoint(endpoint) else { return };
         if catch_unwind(AssertUnwindSafe(|| endpoint.close(id, cause))).is_err() {
             tracing::error!(connection = %id, "the endpoint panicked while it was told of a close");
         }

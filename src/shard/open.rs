@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::endpoint::http::{CLIENT_HEADER, EPOCH_HEADER, FROM_HEADER, OFFSET_HEADER, gone};
 use crate::endpoint::{CloseCause, Effect, Effects, Heartbeat, OpenRequest};
+use crate::id::ConnectionId;
 use crate::protocol::Refusal;
 use crate::rooms::{Encoding, OutOfWindow};
 use crate::slab::Key;
@@ -36,13 +37,14 @@ impl<S> Core<S> {
         let chosen = accept.subprotocol.as_deref();
         if chosen.is_some_and(|chosen| !open.subprotocols().any(|offered| offered == chosen)) {
             tracing::error!(path = %open.path().escape_debug(), "the endpoint chose a subprotocol that was not offered");
-            return self.refuse(session, &Refusal::new(500, "internal error".to_owned()));
+            let refusal = Refusal::new(500, "internal error".to_owned());
+            return self.refuse_accepted(id, session, endpoint, &refusal);
         }
         let joined = match self.join_first(key, session, &mut effects) {
             Ok(joined) => joined,
             Err(refusal) => {
                 self.leave_rooms(session, false);
-                return self.refuse(session, &refusal);
+                return self.refuse_accepted(id, session, endpoint, &refusal);
             }
         };
         session.endpoint = endpoint;
@@ -58,6 +60,18 @@ impl<S> Core<S> {
         });
         self.mark_dirty(key.index(), session);
         Step::Accept(self.apply(key, session, effects))
+    }
+
+    /// Refuses what the endpoint had accepted, which hears of it as of every end.
+    fn refuse_accepted(
+        &mut self,
+        id: ConnectionId,
+        session: &mut Session,
+        endpoint: u16,
+        refusal: &Refusal,
+    ) -> Step {
+        self.tell_endpoint(id, endpoint, &CloseCause::Refused(refusal.status));
+        self.refuse(session, refusal)
     }
 
     /// Joins the rooms among the effects and takes that out of them; returns where it begins in the first.
