@@ -1,17 +1,18 @@
 //! The flags of the `fanfare` binary. Each is in the environment too, as `FANFARE_` and its name.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use clap::builder::styling::Styles;
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use fanfare::Config;
 use fanfare::endpoint::OriginRule;
 use fanfare::rooms::{LagRule, PresenceRule};
 use fanfare::server::{ExemptNetwork, ListenAddress, Pin};
+
+use crate::flag_values::{duration, number, size, switch};
+use crate::load::LoadArgs;
 
 /// A WebSocket fan-out server: what enters a room leaves to everyone in it, in one order.
 #[derive(Debug, Parser)]
@@ -19,6 +20,9 @@ use fanfare::server::{ExemptNetwork, ListenAddress, Pin};
     name = "fanfare",
     version,
     styles = Styles::plain(),
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    subcommand_help_heading = "Commands, in place of serving",
     after_help = "Sizes are written 64KiB, 1MiB or in bytes; durations 500ms, 30s, 5m, 1h.\n\
         Each flag can be given in the environment instead, as shown; a flag wins.\n\n\
         Paths: / (a page to try it), /healthz, /echo, /rooms/{room} (WebSocket; ?echo=true: own messages too,\n\
@@ -228,6 +232,18 @@ pub struct Cli {
     /// consumers info
     #[arg(long, env = "FANFARE_LOG", value_name = "LEVEL", default_value = "info", help_heading = "Logs")]
     pub log: tracing::Level,
+
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    // Its help is at `LoadArgs`.
+    #[allow(missing_docs)]
+    Load(Box<LoadArgs>),
 }
 
 impl Cli {
@@ -283,13 +299,14 @@ impl Cli {
 }
 
 /// The flags of this process. An empty variable in the environment counts as unset, as service
-/// managers cannot leave one out.
+/// managers cannot leave one out; where nothing is served, none of them counts.
 pub fn parse() -> Result<Cli, clap::Error> {
-    let is_empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
     let mut command = Cli::command();
+    let serves = std::env::args_os().nth(1).is_none_or(|first| command.find_subcommand(first).is_none());
+    let is_empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
     let unset: Vec<clap::Id> = command
         .get_arguments()
-        .filter(|flag| flag.get_env().is_some_and(is_empty))
+        .filter(|flag| flag.get_env().is_some_and(|name| !serves || is_empty(name)))
         .map(|flag| flag.get_id().clone())
         .collect();
     for id in unset {
@@ -298,35 +315,14 @@ pub fn parse() -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&command.try_get_matches()?)
 }
 
-fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err("expected on or off".to_owned()),
-    }
-}
-
-fn number<T: FromStr>(text: &str) -> Result<T, String> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let expected = if digits { "a smaller number" } else { "a whole number" };
-    text.parse().map_err(|_| format!("expected {expected}"))
-}
-
-fn size(text: &str) -> Result<usize, String> {
-    let allowed = || "expected a size such as 65536, 64KiB or 1MiB".to_owned();
-    let size: ByteSize = text.parse().map_err(|_| allowed())?;
-    usize::try_from(size.as_u64()).map_err(|_| allowed())
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "expected a duration such as 500ms, 30s, 5m or 1h".to_owned())
-}
-
 /// A complaint of the parser in one line, as `error: …`.
 pub fn one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
+    // The usage has a line for each form, and ends with an empty one.
+    let mut is_usage = false;
     let useful = text.lines().map(str::trim).filter(|line| {
-        !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more information")
+        is_usage = line.starts_with("Usage:") || is_usage && !line.is_empty();
+        !line.is_empty() && !is_usage && !line.starts_with("For more information")
     });
     useful.collect::<Vec<_>>().join("; ")
 }

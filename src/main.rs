@@ -1,8 +1,10 @@
-//! The `fanfare` binary: flags, logs, signals, exit status.
+//! The `fanfare` binary: flags, logs, signals, exit status; and `fanfare load`.
 
 #![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;
+mod flag_values;
+mod load;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -13,7 +15,7 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 use fanfare::{Config, ServerBuilder, ServerHandle, StartError};
 
-/// Could not start, or was told twice to stop.
+/// Could not start, or was told twice to stop; a load that failed or found something wrong.
 const EXIT_FAILED: u8 = 1;
 /// The flags are wrong.
 const EXIT_USAGE: u8 = 2;
@@ -31,6 +33,16 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
+    if let Some(cli::Command::Load(args)) = cli.command {
+        return match load::run(*args) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::from(EXIT_FAILED),
+            Err(error) => {
+                let usage = matches!(error, load::LoadError::Usage(_));
+                complain(&format!("error: {error}"), if usage { EXIT_USAGE } else { EXIT_FAILED })
+            }
+        };
+    }
     let (config, level) = cli.into_config();
     let _log_until_the_end = start_log(level);
     std::panic::set_hook(Box::new(|panic| {

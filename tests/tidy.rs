@@ -128,6 +128,20 @@ const LAYERS: &[Layer] = &[
             "Instant",
         ],
     },
+    // The load generator is of the binary, and meets servers over the wire alone.
+    Layer {
+        prefix: "src/load/",
+        may_import: &["flag_values", "EXIT_FAILED"],
+        never_names: &[
+            "fanfare::endpoint",
+            "fanfare::rooms",
+            "fanfare::shard",
+            "ServerBuilder",
+            "TcpListener",
+            "TcpStream",
+            "Instant",
+        ],
+    },
 ];
 
 /// Paths that look like imports of the crate's own modules.

@@ -28,6 +28,7 @@ use placement::Placement;
 
 pub use acceptor::{ACCEPT_BURST, ACCEPT_REST, Acceptor, AcceptorSettings, AcceptorShared, REFUSALS_MAX};
 pub use addresses::{ADDRESSES_SPARE, AddressLimits, ExemptNetwork, ExemptNetworkError};
+pub use descriptors::raise_limit as raise_descriptor_limit;
 pub use listen::{BoundAddress, ListenAddress, ListenAddressError};
 pub use placement::{Pin, PinError};
 pub use refusals::AcceptorStats;

@@ -1,0 +1,222 @@
+//! The flags of `fanfare load`.
+
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueHint};
+
+use fanfare::server::Pin;
+
+use super::target::{Sources, Url};
+use crate::flag_values;
+
+/// Load a WebSocket server, check every message and say what it cost.
+#[derive(Debug, Args)]
+#[command(
+    about = "Load a WebSocket server, check every message and say what it cost",
+    arg_required_else_help = true,
+    after_help = "The server is any that speaks RFC 6455 and is reached by ws://; for fanfare itself /echo and /rooms/{room}:\n\n  \
+        fanfare load echo --connections 100 --in-flight 16 ws://127.0.0.1:9001/echo\n  \
+        fanfare load fanout --connections 1000 --size 64 ws://127.0.0.1:9001/rooms/load\n\n\
+        Every message is numbered and sealed: what is lost, comes twice, late or changed is counted.\n\
+        Exit status: 0 for a clean run, 1 for one that failed or found such messages, 2 for bad flags."
+)]
+pub struct LoadArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub scenario: Scenario,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Scenario {
+    /// Messages that each connection gets back
+    #[command(
+        after_help = "Sizes below 8 bytes are compared but not numbered, so that order and repeats are seen only as \
+        wrong bytes; below 16 they do not carry their time, which is then taken from the order of the answers."
+    )]
+    Echo(EchoArgs),
+    /// Messages of a publisher that every member of a room gets
+    #[command(
+        after_help = "The publisher is a connection beside the members. It begins when each of them has got a first \
+        message. In a closed loop (--in-flight) it goes on when the member that joined last has got the oldest message \
+        in flight. Below 16 bytes latency is that of this member only."
+    )]
+    Fanout(FanoutArgs),
+}
+
+/// The flags of `fanfare load echo`.
+#[derive(Debug, Args)]
+pub struct EchoArgs {
+    /// The traffic.
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
+    /// What all scenarios have.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// The flags of `fanfare load fanout`.
+#[derive(Debug, Args)]
+pub struct FanoutArgs {
+    /// The rooms.
+    #[command(flatten)]
+    pub rooms: RoomArgs,
+    /// The traffic.
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
+    /// What all scenarios have.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// Who publishes to whom.
+#[derive(Debug, Args)]
+pub struct RoomArgs {
+    /// URL of the publisher of each room, for example one that gets its own messages too [default: the
+    /// members' URL]
+    #[arg(long, value_name = "URL", help_heading = "Traffic", value_hint = ValueHint::Url)]
+    pub publisher_url: Option<Url>,
+    /// Rooms that the connections are shared out among; the URLs need {room} then, which becomes the number of
+    /// each, from 0 on
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = count(1..=1_000_000), allow_negative_numbers = true, help_heading = "Traffic")]
+    pub rooms: u32,
+}
+
+/// What is sent, and when.
+#[derive(Debug, Args)]
+pub struct TrafficArgs {
+    /// Bytes of each message's payload, which is binary
+    #[arg(long, value_name = "SIZE", default_value = "64", value_parser = message_size, allow_negative_numbers = true, help_heading = "Traffic")]
+    pub size: usize,
+    /// Closed loop: messages under way at a time, of each connection or in each room
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = count(1..=65_536), allow_negative_numbers = true, conflicts_with = "rate", help_heading = "Traffic")]
+    pub in_flight: u32,
+    /// Open loop: messages a second, of all connections or in all rooms together, whatever comes back; latency
+    /// counts from when a message was due
+    #[arg(long, value_name = "PER_SECOND", value_parser = rate, allow_negative_numbers = true, help_heading = "Traffic")]
+    pub rate: Option<f64>,
+    /// End when each sender's messages, so many, have come back or reached the room, if that is before the end of
+    /// --duration
+    #[arg(long, value_name = "COUNT", value_parser = flag_values::number::<NonZeroU64>, allow_negative_numbers = true, help_heading = "Traffic")]
+    pub messages: Option<NonZeroU64>,
+    /// Do not compare payloads, and take masked frames too: for servers that send back what they do not
+    /// understand. Only how many messages come is counted then
+    #[arg(long, help_heading = "Traffic")]
+    pub no_check: bool,
+}
+
+/// What all scenarios have.
+#[derive(Debug, Args)]
+pub struct CommonArgs {
+    /// Where to connect to; several take turns: ws://HOST[:PORT]/PATH[?QUERY]
+    #[arg(required = true, value_name = "URL", value_hint = ValueHint::Url)]
+    pub urls: Vec<Url>,
+    /// Connections, without publishers
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = count(1..=10_000_000), allow_negative_numbers = true, help_heading = "Connections")]
+    pub connections: u32,
+    /// Local addresses to connect from, in turns: addresses and networks such as 127.0.0.0/24. Each allows about
+    /// 28,000 connections to one server
+    #[arg(long, value_name = "ADDRESSES", help_heading = "Connections")]
+    pub source: Option<Sources>,
+    /// Connections that are being opened at a time
+    #[arg(long, value_name = "COUNT", default_value_t = 128, value_parser = count(1..=1_000_000), allow_negative_numbers = true, help_heading = "Connections")]
+    pub opening: u32,
+    /// Header of each opening handshake, for example "Origin: http://localhost"; may be repeated
+    #[arg(long, value_name = "HEADER", help_heading = "Connections")]
+    pub header: Vec<Header>,
+    /// How long nothing may change while connections are opened, members wait for a first message, or messages are
+    /// missing at the end
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, allow_negative_numbers = true, help_heading = "Connections")]
+    pub timeout: Duration,
+    /// How long to measure
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, allow_negative_numbers = true, help_heading = "Measuring")]
+    pub duration: Duration,
+    /// How long to run before that
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration_or_none, allow_negative_numbers = true, help_heading = "Measuring")]
+    pub warm_up: Duration,
+    /// The server's process, if it runs on this machine: its processor time and memory are shown
+    #[arg(long, value_name = "PID", value_parser = count(1..=4_194_304), allow_negative_numbers = true, help_heading = "Measuring")]
+    pub pid: Option<u32>,
+    /// Write the results there as one JSON object; - for standard output, in place of the table
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Measuring")]
+    pub json: Option<PathBuf>,
+    /// Threads that make the load; connections are shared out among them
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = count(1..=256), allow_negative_numbers = true, help_heading = "This process")]
+    pub threads: u32,
+    /// Cores of the threads: auto, off, or numbers such as 0,2,4-7
+    #[arg(long, value_name = "CORES", default_value = "off", help_heading = "This process")]
+    pub pin: Pin,
+    /// Same number, same payloads and masks [default: a random one]
+    #[arg(long, value_name = "NUMBER", value_parser = flag_values::number::<u64>, allow_negative_numbers = true, help_heading = "This process")]
+    pub seed: Option<u64>,
+}
+
+/// A header line of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// What is before the colon.
+    pub name: String,
+    /// What is behind it.
+    pub value: String,
+}
+
+impl FromStr for Header {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Header, &'static str> {
+        let (name, value) = text.split_once(':').ok_or("expected NAME: VALUE")?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(plain) {
+            return Err("expected a name of letters, digits and hyphens before the colon");
+        }
+        if value.chars().any(char::is_control) {
+            return Err("expected a value without control characters");
+        }
+        Ok(Header { name: name.to_owned(), value: value.trim().to_owned() })
+    }
+}
+
+/// Message sizes that are allowed.
+const SIZE_MAX: usize = 64 << 20;
+/// Messages a second that are allowed.
+const RATE_MAX: f64 = 100_000_000.0;
+const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+fn count(range: std::ops::RangeInclusive<u32>) -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(i64::from(*range.start())..=i64::from(*range.end()))
+}
+
+fn message_size(text: &str) -> Result<usize, String> {
+    let size = flag_values::size(text)?;
+    if size > SIZE_MAX { Err("expected at most 64MiB".to_owned()) } else { Ok(size) }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| *rate > 0.0 && *rate <= RATE_MAX);
+    rate.ok_or_else(|| "expected a number above 0, up to 100000000, of messages a second".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = flag_values::duration(text)?;
+    let allowed = Duration::from_millis(1)..=DURATION_MAX;
+    if allowed.contains(&duration) { Ok(duration) } else { Err("expected 1ms to 7days".to_owned()) }
+}
+
+fn duration_or_none(text: &str) -> Result<Duration, String> {
+    let duration = flag_values::duration(text)?;
+    if duration.is_zero() { Ok(duration) } else { self::duration(text) }
+}
+
+impl LoadArgs {
+    /// Where the JSON goes.
+    pub fn json(&self) -> Option<&Path> {
+        let common = match &self.scenario {
+            Scenario::Echo(args) => &args.common,
+            Scenario::Fanout(args) => &args.common,
+        };
+        common.json.as_deref()
+    }
+}

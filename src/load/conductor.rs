@@ -1,0 +1,250 @@
+//! Leads the threads through a run.
+
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use fanfare::reactor::{MonotonicClock, PollIo};
+
+use super::LoadError;
+use super::course::{Course, Note};
+use super::plan::{Kind, Plan};
+use super::process::Usage;
+use super::progress::Progress;
+use super::tally::Tally;
+use super::worker::Worker;
+
+/// How often the progress is shown, and patience looked at.
+const TICK: Duration = Duration::from_millis(250);
+
+/// What a run gave.
+#[derive(Debug)]
+pub struct Measured {
+    /// The sum over all threads.
+    pub tally: Tally,
+    /// The server's memory before it had any of the connections.
+    pub rss_before: Option<u64>,
+    /// Whether it was ended before its time.
+    pub is_interrupted: bool,
+}
+
+/// Makes a run.
+///
+/// # Errors
+///
+/// When it could not be made.
+pub fn measure(plan: &Plan) -> Result<Measured, LoadError> {
+    let resources = |what| move |error| LoadError::Failed(format!("no {what} for the load: {error}"));
+    let clock = MonotonicClock::start();
+    let mut pollers = Vec::new();
+    for _ in 0..plan.threads() {
+        pollers.push(PollIo::new(clock).map_err(resources("poller"))?);
+    }
+    let flows = if plan.publishers() > 0 { plan.flows as usize } else { 0 };
+    let course = Course::new(clock, pollers.iter().map(PollIo::waker).collect(), flows);
+    let (notes, heard) = unbounded();
+    watch_signals(notes.clone()).map_err(resources("signals"))?;
+    let rss_before = plan.pid.and_then(|pid| Usage::of_process(pid).ok()).map(|usage| usage.rss_bytes);
+    thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for (thread, io) in pollers.into_iter().enumerate() {
+            let (notes, course) = (notes.clone(), &course);
+            let body = move || work(plan, course, notes, io, thread);
+            let builder = thread::Builder::new().name(format!("load-{thread}"));
+            match builder.spawn_scoped(scope, body) {
+                Ok(handle) => threads.push(handle),
+                Err(error) => {
+                    course.stop();
+                    return Err(resources("thread")(error));
+                }
+            }
+        }
+        let mut conductor = Conductor::new(plan, &course, heard);
+        let conducted = conductor.conduct();
+        if conducted.is_err() {
+            course.stop();
+        }
+        let mut tally = Tally::default();
+        for thread in threads {
+            let ended = thread.join().map_err(|_| LoadError::Failed("a thread panicked".to_owned()))?;
+            tally.add(ended.map_err(LoadError::Failed)?);
+        }
+        conducted.map_err(|error| with_causes(error, &tally))?;
+        Ok(Measured { tally, rss_before, is_interrupted: conductor.is_interrupted })
+    })
+}
+
+/// A failure, with what became of the connections.
+fn with_causes(error: LoadError, tally: &Tally) -> LoadError {
+    match tally.causes.iter().next() {
+        Some((cause, count)) => LoadError::Failed(format!("{error}; {count} connections were {cause}")),
+        None => error,
+    }
+}
+
+/// The body of a thread.
+fn work(
+    plan: &Plan,
+    course: &Course,
+    notes: Sender<Note>,
+    io: PollIo,
+    thread: usize,
+) -> Result<Tally, String> {
+    if let Some(core) = plan.cores[thread]
+        && !core_affinity::set_for_current(core)
+    {
+        let message = format!("--pin: thread {thread} cannot run on core {}", core.id);
+        let _ = notes.send(Note::Failed);
+        return Err(message);
+    }
+    let result = Worker::new(plan, course, notes.clone(), io, thread).run();
+    // Nobody listens any more once the run has failed.
+    let _ = notes.send(if result.is_ok() { Note::Done } else { Note::Failed });
+    result
+}
+
+/// The first signal ends the measurement, the second one the process.
+fn watch_signals(notes: Sender<Note>) -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    thread::Builder::new().name("load-signals".to_owned()).spawn(move || {
+        for (at, _) in signals.forever().enumerate() {
+            if at > 0 || notes.send(Note::Interrupted).is_err() {
+                std::process::exit(i32::from(crate::EXIT_FAILED));
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// Who leads.
+struct Conductor<'p> {
+    plan: &'p Plan,
+    course: &'p Course,
+    notes: Receiver<Note>,
+    progress: Progress,
+    is_interrupted: bool,
+    /// Threads whose connections of the current wave are open, whose members have begun, whose messages are spent, that have ended.
+    opened: usize,
+    begun: usize,
+    spent: usize,
+    done: usize,
+}
+
+impl<'p> Conductor<'p> {
+    fn new(plan: &'p Plan, course: &'p Course, notes: Receiver<Note>) -> Conductor<'p> {
+        let progress = Progress::new();
+        Conductor {
+            plan,
+            course,
+            notes,
+            progress,
+            is_interrupted: false,
+            opened: 0,
+            begun: 0,
+            spent: 0,
+            done: 0,
+        }
+    }
+
+    fn conduct(&mut self) -> Result<(), LoadError> {
+        for wave in 0..self.plan.waves() {
+            self.opened = 0;
+            self.course.open_wave(wave);
+            self.wait("opening", |conductor| conductor.opened)?;
+        }
+        if self.plan.kind != Kind::Echo {
+            self.course.join();
+            self.wait("joining", |conductor| conductor.begun)?;
+        }
+        self.course.run(self.plan.warm_up, self.plan.duration);
+        while self.done < self.plan.threads() {
+            self.hear(self.phase())?;
+            if self.course.live.open.load(Ordering::Relaxed) == 0 {
+                self.course.end();
+            }
+        }
+        self.progress.clear();
+        Ok(())
+    }
+
+    fn phase(&self) -> &'static str {
+        let now = self.course.clock.now();
+        match () {
+            () if now < self.course.from() => "warm-up",
+            () if now < self.course.until() => "measuring",
+            () => "waiting for the rest",
+        }
+    }
+
+    /// Waits until all threads are so far.
+    fn wait(&mut self, phase: &'static str, how_many: fn(&Conductor<'_>) -> usize) -> Result<(), LoadError> {
+        let mut before = self.counts();
+        let mut patience = self.course.clock.now() + self.plan.timeout;
+        while how_many(self) < self.plan.threads() {
+            self.hear(phase)?;
+            if self.is_interrupted {
+                return Err(LoadError::Failed("interrupted before anything was measured".to_owned()));
+            }
+            let (now, counts) = (self.course.clock.now(), self.counts());
+            if counts != before {
+                (before, patience) = (counts, now + self.plan.timeout);
+            }
+            if now >= patience {
+                return Err(self.out_of_patience(phase));
+            }
+        }
+        Ok(())
+    }
+
+    fn counts(&self) -> (u64, u64) {
+        let live = &self.course.live;
+        (live.open.load(Ordering::Relaxed), live.begun.load(Ordering::Relaxed))
+    }
+
+    fn out_of_patience(&self, phase: &str) -> LoadError {
+        let (open, begun) = self.counts();
+        let timeout = humantime::format_duration(self.plan.timeout);
+        let all = self.plan.connections + self.plan.publishers();
+        LoadError::Failed(match phase {
+            "opening" => {
+                format!("{open} of {all} connections are open, and none came for {timeout} (--timeout)")
+            }
+            _ => format!(
+                "{begun} of {} members have got a first message, and none more for {timeout} (--timeout); is what a \
+                 member sends there passed on to all others?",
+                self.plan.connections
+            ),
+        })
+    }
+
+    /// Takes in the next note, or waits for a while.
+    fn hear(&mut self, phase: &str) -> Result<(), LoadError> {
+        match self.notes.recv_timeout(TICK) {
+            Ok(Note::Opened) => self.opened += 1,
+            Ok(Note::Begun) => self.begun += 1,
+            Ok(Note::Done) => self.done += 1,
+            // The thread itself says why, when it is joined.
+            Ok(Note::Failed) => return Err(LoadError::Failed("a thread failed".to_owned())),
+            Ok(Note::Gone) => {}
+            Ok(Note::Spent) => {
+                self.spent += 1;
+                if self.spent == self.plan.threads() {
+                    self.course.end();
+                }
+            }
+            Ok(Note::Interrupted) => {
+                self.is_interrupted = true;
+                self.course.end();
+            }
+            Err(RecvTimeoutError::Timeout) => self.progress.show(self.plan, self.course, phase),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(LoadError::Failed("no thread is left".to_owned()));
+            }
+        }
+        Ok(())
+    }
+}

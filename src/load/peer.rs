@@ -1,0 +1,134 @@
+//! One connection: its socket, its protocol, and what it is for.
+
+use std::io::{self, ErrorKind, IoSlice};
+
+use fanfare::protocol::{ClientHandshake, Connection, Role};
+use fanfare::reactor::{Interest, Io, PollIo, PollStream};
+use fanfare::slab::Key;
+
+use super::plan::Spec;
+use super::skim::Skimmer;
+use super::traffic::Receiver;
+
+/// Where a connection is in its life.
+#[derive(Debug)]
+pub enum Stage {
+    /// The socket is not there yet.
+    Connecting,
+    /// The request is sent.
+    Upgrading(Box<ClientHandshake>),
+    /// Frames are read.
+    Open(Reader),
+}
+
+/// How frames are read.
+#[derive(Debug)]
+pub enum Reader {
+    /// By every rule.
+    Strict(Connection),
+    /// By their headers alone.
+    Skimming(Skimmer),
+}
+
+impl Reader {
+    /// One for a connection that has just been accepted.
+    pub fn new(checked: bool) -> Reader {
+        if checked {
+            Reader::Strict(Connection::open(Role::Client))
+        } else {
+            Reader::Skimming(Skimmer::default())
+        }
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Peer {
+    /// The socket.
+    pub stream: PollStream,
+    /// What it was opened for.
+    pub spec: Spec,
+    /// Where it is in its life.
+    pub stage: Stage,
+    /// The flow that it sends, if any.
+    pub sends: Option<u32>,
+    /// The flow that it gets, if any.
+    pub receives: Option<Receiver>,
+    /// What the kernel has not taken yet.
+    unsent: Vec<u8>,
+    watches_writable: bool,
+}
+
+impl Peer {
+    /// A connection whose socket is not there yet.
+    pub fn new(stream: PollStream, spec: Spec, sends: Option<u32>, receives: Option<Receiver>) -> Peer {
+        let stage = Stage::Connecting;
+        Peer { stream, spec, stage, sends, receives, unsent: Vec::new(), watches_writable: false }
+    }
+
+    /// Whether messages can be sent now.
+    pub fn can_send(&self) -> bool {
+        matches!(self.stage, Stage::Open(_)) && self.unsent.is_empty()
+    }
+
+    /// Asks to be told when the socket is there.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub fn await_connected(&mut self, io: &mut PollIo, key: Key) -> io::Result<()> {
+        self.watch_writable(io, key, true)
+    }
+
+    /// Sends bytes behind those that wait.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's; the connection is over.
+    pub fn send(&mut self, io: &mut PollIo, key: Key, bytes: &[u8]) -> io::Result<()> {
+        let taken = if self.unsent.is_empty() { send_some(io, &self.stream, bytes)? } else { 0 };
+        if taken < bytes.len() {
+            self.unsent.extend_from_slice(&bytes[taken..]);
+            self.watch_writable(io, key, true)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what waits; true if nothing is left of it.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's; the connection is over.
+    pub fn flush(&mut self, io: &mut PollIo, key: Key) -> io::Result<bool> {
+        if !self.unsent.is_empty() {
+            let taken = send_some(io, &self.stream, &self.unsent)?;
+            self.unsent.drain(..taken);
+        }
+        if self.unsent.is_empty() {
+            self.unsent = Vec::new();
+            self.watch_writable(io, key, false)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn watch_writable(&mut self, io: &mut PollIo, key: Key, writable: bool) -> io::Result<()> {
+        if self.watches_writable == writable {
+            return Ok(());
+        }
+        self.watches_writable = writable;
+        io.set_interest(&self.stream, key, Interest { readable: true, writable })
+    }
+}
+
+/// Whether an error only means "later".
+pub fn is_later(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+fn send_some(io: &mut PollIo, stream: &PollStream, bytes: &[u8]) -> io::Result<usize> {
+    match io.send(stream, &[IoSlice::new(bytes)]) {
+        Err(error) if is_later(&error) => Ok(0),
+        result => result,
+    }
+}

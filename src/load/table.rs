@@ -1,0 +1,156 @@
+//! The results of a run, as people read them.
+
+use std::fmt;
+
+use super::report::{Report, Saturated, Server};
+
+/// Shows the results as a table.
+pub struct Table<'r>(pub &'r Report);
+
+/// A number with its digits in groups of three.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Microseconds, in the unit that suits them.
+fn time(microseconds: f64) -> String {
+    match microseconds {
+        ..1000.0 => format!("{microseconds:.1} us"),
+        ..1_000_000.0 => format!("{:.2} ms", microseconds / 1e3),
+        _ => format!("{:.2} s", microseconds / 1e6),
+    }
+}
+
+fn bytes(bytes: f64) -> String {
+    match bytes.abs() {
+        ..10_240.0 => format!("{bytes:.0} bytes"),
+        ..10_485_760.0 => format!("{:.1} KiB", bytes / 1024.0),
+        _ => format!("{:.1} MiB", bytes / 1_048_576.0),
+    }
+}
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let report = self.0;
+        self.headline(f)?;
+        let row = |f: &mut fmt::Formatter<'_>, name: &str, text: &str| writeln!(f, "  {name:<11} {text}");
+        let count = |count: u64, rate: f64| format!("{} ({}/s)", grouped(count), grouped(rate as u64));
+        row(f, "messages", &count(report.messages, report.messages_per_s))?;
+        if report.deliveries != report.messages {
+            row(f, "deliveries", &count(report.deliveries, report.deliveries_per_s))?;
+        }
+        if let Some(latency) = &report.latency_us {
+            let parts = [
+                ("p50", latency.p50),
+                ("p90", latency.p90),
+                ("p99", latency.p99),
+                ("p99.9", latency.p99_9),
+                ("max", latency.max),
+            ];
+            let parts = parts.map(|(name, microseconds)| format!("{name} {}", time(microseconds)));
+            row(f, "latency", &parts.join("  "))?;
+        }
+        row(f, "errors", &self.errors())?;
+        for (cause, count) in &report.ended {
+            row(f, "", &format!("{} {cause}", grouped(*count)))?;
+        }
+        if let Some(server) = &report.server {
+            row(f, "server", &of_server(server))?;
+        }
+        let generator = report.generator;
+        let threads = if generator.threads == 1 { "thread" } else { "threads" };
+        row(f, "generator", &format!("{:.2} cores, {} {threads}", generator.cores, generator.threads))?;
+        row(f, "saturated", self.saturated())
+    }
+}
+
+impl Table<'_> {
+    fn headline(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let report = self.0;
+        write!(f, "{}: {} connections", report.scenario, grouped(u64::from(report.connections)))?;
+        match report.publishers {
+            0 => {}
+            1 => write!(f, " and a publisher")?,
+            several => write!(f, " and {} publishers", grouped(u64::from(several)))?,
+        }
+        write!(f, ", {} bytes", grouped(report.size_bytes as u64))?;
+        if let Some(in_flight) = report.in_flight {
+            write!(f, ", {} in flight", grouped(u64::from(in_flight)))?;
+        }
+        if let Some(rate) = report.rate_per_s {
+            write!(f, ", {rate}/s due")?;
+        }
+        write!(f, ", {:.1} s", report.duration_s)?;
+        writeln!(f, "{}", if report.interrupted { " (interrupted)" } else { "" })
+    }
+
+    fn errors(&self) -> String {
+        let errors = self.0.errors;
+        let kinds = [
+            (errors.lost, "lost"),
+            (errors.duplicated, "duplicated"),
+            (errors.reordered, "out of order"),
+            (errors.wrong, "wrong"),
+            (errors.closed, "connections ended"),
+            (self.0.unsent, "due and not sent"),
+        ];
+        let found: Vec<String> = kinds
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, kind)| format!("{} {kind}", grouped(*count)))
+            .collect();
+        match found.is_empty() {
+            false => found.join(", "),
+            true if self.0.checked => "none".to_owned(),
+            true => "none (payloads not compared)".to_owned(),
+        }
+    }
+
+    fn saturated(&self) -> &'static str {
+        match self.0.saturated {
+            Saturated::Server => "server",
+            Saturated::Generator => "generator: the server can do more than this",
+            Saturated::Neither if self.0.server.is_some() => "neither",
+            Saturated::Neither => "not the generator; --pid shows the server",
+        }
+    }
+}
+
+fn of_server(server: &Server) -> String {
+    let mut parts = Vec::new();
+    if let (Some(cpu), Some(user), Some(system)) =
+        (server.cpu_us_per_message, server.user_us_per_message, server.system_us_per_message)
+    {
+        parts.push(format!("{cpu:.2} us a message ({user:.2} user, {system:.2} system)"));
+    }
+    parts.push(format!("{:.2} cores", server.cores));
+    parts.push(format!("{} resident", bytes(server.rss_bytes as f64)));
+    parts.push(format!("{} a connection", bytes(server.rss_bytes_per_connection)));
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_and_have_their_units() {
+        for (number, expected) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), expected);
+        }
+        assert_eq!(time(12.34), "12.3 us");
+        assert_eq!(time(1234.5), "1.23 ms");
+        assert_eq!(time(2_500_000.0), "2.50 s");
+        assert_eq!(bytes(-5.0), "-5 bytes");
+        assert_eq!(bytes(20_480.0), "20.0 KiB");
+        assert_eq!(bytes(20_971_520.0), "20.0 MiB");
+    }
+}

@@ -1,0 +1,114 @@
+//! What a thread has counted, and the sum of all of them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::latency::Latency;
+use super::process::{ThreadTime, Usage};
+
+/// Causes that are told apart.
+const CAUSES_MAX: usize = 16;
+
+/// Messages and connections that are wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Errors {
+    /// Messages that did not come.
+    pub lost: u64,
+    /// Messages that came again.
+    pub duplicated: u64,
+    /// Messages that came behind a later one.
+    pub reordered: u64,
+    /// Messages that nobody sent so.
+    pub wrong: u64,
+    /// Connections that the server ended, what they still waited for aside.
+    pub closed: u64,
+}
+
+impl Errors {
+    /// All of them.
+    pub fn sum(&self) -> u64 {
+        self.lost + self.duplicated + self.reordered + self.wrong + self.closed
+    }
+
+    fn add(&mut self, other: &Errors) {
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.wrong += other.wrong;
+        self.closed += other.closed;
+    }
+}
+
+/// What is measured in a time.
+#[derive(Debug, Default)]
+pub struct Window {
+    /// Messages that were sent.
+    pub sent: u64,
+    /// Messages that came, each at each receiver.
+    pub received: u64,
+    /// How long they took.
+    pub latency: Latency,
+}
+
+impl Window {
+    fn add(&mut self, other: &Window) {
+        self.sent += other.sent;
+        self.received += other.received;
+        self.latency.add(&other.latency);
+    }
+}
+
+/// What a thread has counted.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// What was measured.
+    pub window: Window,
+    /// How long that was, in seconds.
+    pub seconds: f64,
+    /// Over the whole run.
+    pub errors: Errors,
+    /// Why connections ended, and how many did so.
+    pub causes: BTreeMap<String, u64>,
+    /// Messages that were sent, over the whole run.
+    pub sent: u64,
+    /// Messages that came, over the whole run.
+    pub received: u64,
+    /// Members that have got a first message.
+    pub begun: u64,
+    /// Messages that were due and never sent.
+    pub unsent: u64,
+    /// Pings of the server that were answered.
+    pub pings: u64,
+    /// The processor time of each thread.
+    pub threads: Vec<ThreadTime>,
+    /// What the server had used at both ends, if its process is known.
+    pub server: Option<(Usage, Usage)>,
+}
+
+impl Tally {
+    /// Notes why a connection ended.
+    pub fn note_cause(&mut self, cause: String) {
+        let is_full = self.causes.len() >= CAUSES_MAX;
+        let cause =
+            if is_full && !self.causes.contains_key(&cause) { "other causes".to_owned() } else { cause };
+        *self.causes.entry(cause).or_default() += 1;
+    }
+
+    /// Takes another thread's in.
+    pub fn add(&mut self, other: Tally) {
+        self.window.add(&other.window);
+        self.seconds = self.seconds.max(other.seconds);
+        self.errors.add(&other.errors);
+        for (cause, count) in other.causes {
+            *self.causes.entry(cause).or_default() += count;
+        }
+        self.sent += other.sent;
+        self.received += other.received;
+        self.begun += other.begun;
+        self.unsent += other.unsent;
+        self.pings += other.pings;
+        self.threads.extend(other.threads);
+        self.server = self.server.take().or(other.server);
+    }
+}

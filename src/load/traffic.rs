@@ -1,0 +1,360 @@
+//! The messages of one thread: which are due, how they come, and how long they took.
+
+use std::collections::{HashMap, VecDeque};
+
+use fanfare::protocol::{MaskKeys, Message};
+use fanfare::slab::Key;
+use fanfare::time::Time;
+
+use super::account::{Account, Taken};
+use super::payload::{Payloads, Seen};
+use super::plan::{Pace, Plan};
+use super::schedule::Schedule;
+use super::tally::Tally;
+
+/// Bytes that one send is filled up to.
+const SEND_BYTES: usize = 256 << 10;
+
+/// What may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Nothing yet.
+    Waiting,
+    /// First messages, by which members know that they have joined.
+    Joining,
+    /// Everything that is due.
+    Running,
+    /// What was due before the end.
+    Over,
+}
+
+/// The messages of one sender.
+#[derive(Debug)]
+pub struct Flow {
+    id: u32,
+    /// Its connection, while it is open.
+    pub sender: Option<Key>,
+    /// Messages that were sent, which is the sequence of the last.
+    pub sent: u64,
+    /// Messages that were sent when the traffic began.
+    base: u64,
+    /// Messages that may be sent in all, as far as that is known.
+    allowed: u64,
+    /// The sequence up to which the receiver that sets the pace has them.
+    passed: u64,
+    /// When messages were meant to be sent that do not say so, by their sequence.
+    times: VecDeque<(u64, u64)>,
+    is_touched: bool,
+}
+
+/// How a connection gets the messages of a flow.
+#[derive(Debug)]
+pub struct Receiver {
+    /// The flow's number.
+    pub flow: u32,
+    /// Its place in [`Traffic`], if this receiver sets its pace.
+    pub paces: Option<u32>,
+    /// What came.
+    pub account: Account,
+    /// Whether the first message may be any.
+    pub joins: bool,
+    /// Whether nothing is missed if nothing ever comes.
+    pub is_optional: bool,
+}
+
+/// The messages of one thread.
+#[derive(Debug)]
+pub struct Traffic {
+    payloads: Payloads,
+    keys: MaskKeys,
+    pace: Pace,
+    /// Messages of each flow after which it ends.
+    messages_max: u64,
+    checked: bool,
+    /// Whether each message says when it was meant to be sent.
+    timed: bool,
+    /// What may be sent.
+    pub stage: Stage,
+    /// Whether it is being measured now.
+    pub is_measured: bool,
+    /// From when and until when it is measured.
+    measured: (u64, u64),
+    flows: Vec<Flow>,
+    /// Their places by their numbers.
+    places: HashMap<u32, u32>,
+    /// Flows of which something may have become due.
+    touched: Vec<u32>,
+    schedule: Option<Schedule>,
+    /// What was counted.
+    pub tally: Tally,
+}
+
+impl Traffic {
+    /// The messages of one thread of a run.
+    pub fn new(plan: &Plan, keys: MaskKeys) -> Traffic {
+        let payloads = Payloads::new(plan.size, plan.seed);
+        let timed = plan.checked && payloads.are_timed();
+        Traffic {
+            payloads,
+            keys,
+            pace: plan.pace,
+            messages_max: plan.messages.unwrap_or(u64::MAX),
+            checked: plan.checked,
+            timed,
+            stage: Stage::Waiting,
+            is_measured: false,
+            measured: (u64::MAX, u64::MAX),
+            flows: Vec::new(),
+            places: HashMap::new(),
+            touched: Vec::new(),
+            schedule: None,
+            tally: Tally::default(),
+        }
+    }
+
+    /// A new masking key.
+    pub fn key(&mut self) -> [u8; 4] {
+        self.keys.next()
+    }
+
+    /// Whether a member can begin anywhere in a flow, as its messages say where they are.
+    pub fn can_join_anywhere(&self) -> bool {
+        self.checked && self.payloads.are_sealed()
+    }
+
+    /// Adds a flow that is sent from here, and gives its place.
+    pub fn add_flow(&mut self, id: u32) -> u32 {
+        let times = VecDeque::new();
+        let flow =
+            Flow { id, sender: None, sent: 0, base: 0, allowed: 0, passed: 0, times, is_touched: false };
+        let at = self.flows.len() as u32;
+        self.flows.push(flow);
+        self.places.insert(id, at);
+        at
+    }
+
+    /// The flow at this place.
+    pub fn flow_mut(&mut self, at: u32) -> &mut Flow {
+        &mut self.flows[at as usize]
+    }
+
+    /// The flow at this place.
+    pub fn flow(&self, at: u32) -> &Flow {
+        &self.flows[at as usize]
+    }
+
+    /// The place of the flow of this number.
+    pub fn place_of(&self, id: u32) -> Option<u32> {
+        self.places.get(&id).copied()
+    }
+
+    /// The last sequence of the flow at this place, once nothing more of it is to be sent; 0 without a sender,
+    /// of which nobody knows what has left.
+    pub fn last_of(&self, at: u32) -> Option<u64> {
+        let flow = &self.flows[at as usize];
+        match self.stage {
+            Stage::Over if flow.sender.is_none() => Some(0),
+            Stage::Over if flow.sent >= flow.allowed => Some(flow.sent),
+            _ => None,
+        }
+    }
+
+    /// The numbers of all flows that are sent from here, and the last sequence of each; nothing before all are
+    /// known.
+    pub fn lasts(&self) -> Option<Vec<(u32, u64)>> {
+        let each = (0..).zip(&self.flows);
+        each.map(|(at, flow)| Some((flow.id, self.last_of(at)?))).collect()
+    }
+
+    /// Lets one more first message be sent in each flow.
+    pub fn probe(&mut self) {
+        self.stage = Stage::Joining;
+        for at in 0..self.flows.len() {
+            self.flows[at].allowed += 1;
+            self.touch(at as u32);
+        }
+    }
+
+    /// Begins: `flows_in_all` is what a rate is shared out among.
+    pub fn begin(&mut self, begin: Time, flows_in_all: u32) {
+        self.stage = Stage::Running;
+        if let Pace::Rate(rate) = self.pace {
+            let places = self.places.iter().map(|(id, at)| (*id, *at)).collect();
+            self.schedule = Some(Schedule::new(rate, flows_in_all, begin.as_nanos(), places));
+        }
+        for at in 0..self.flows.len() {
+            let flow = &mut self.flows[at];
+            flow.base = flow.sent;
+            flow.passed = flow.passed.max(flow.sent);
+            if let Pace::InFlight(count) = self.pace {
+                flow.allowed = flow.passed + u64::from(count).min(self.messages_max);
+            }
+            self.touch(at as u32);
+        }
+    }
+
+    /// Says from when and until when it is measured.
+    pub fn measure(&mut self, from: Time, until: Time) {
+        self.measured = (from.as_nanos(), until.as_nanos());
+    }
+
+    /// Ends: nothing more becomes due.
+    pub fn end(&mut self) {
+        self.stage = Stage::Over;
+        if let Pace::InFlight(_) = self.pace {
+            for flow in &mut self.flows {
+                flow.allowed = flow.sent;
+            }
+        }
+    }
+
+    /// Whether as many messages as were asked for have come back.
+    pub fn is_spent(&self) -> bool {
+        let is_spent =
+            |flow: &Flow| flow.sender.is_none() || flow.passed.saturating_sub(flow.base) >= self.messages_max;
+        self.messages_max < u64::MAX && self.stage == Stage::Running && self.flows.iter().all(is_spent)
+    }
+
+    /// Counts what was due and cannot be sent any more.
+    pub fn count_unsent(&mut self) {
+        let live = self.flows.iter().filter(|flow| flow.sender.is_some());
+        self.tally.unsent += live.map(|flow| flow.allowed.saturating_sub(flow.sent)).sum::<u64>();
+    }
+
+    /// Lets everything be sent that is due at `now`.
+    pub fn follow_schedule(&mut self, now: Time) {
+        let Some(schedule) = &mut self.schedule else { return };
+        let until = now.as_nanos().min(self.measured.1.saturating_sub(1));
+        while let Some(at) = schedule.take_due(until) {
+            let flow = &mut self.flows[at as usize];
+            flow.allowed += u64::from(flow.allowed - flow.base < self.messages_max);
+            if !flow.is_touched {
+                flow.is_touched = true;
+                self.touched.push(at);
+            }
+        }
+    }
+
+    /// When the next message becomes due by itself.
+    pub fn next_due(&self) -> Option<Time> {
+        let schedule = self.schedule.as_ref().filter(|_| self.stage == Stage::Running)?;
+        schedule.next().map(Time::from_nanos)
+    }
+
+    /// A flow of which something may have become due.
+    pub fn pop_touched(&mut self) -> Option<u32> {
+        let at = self.touched.pop()?;
+        self.flows[at as usize].is_touched = false;
+        Some(at)
+    }
+
+    /// Looks again at what is due of a flow.
+    pub fn touch(&mut self, at: u32) {
+        let flow = &mut self.flows[at as usize];
+        if !flow.is_touched {
+            flow.is_touched = true;
+            self.touched.push(at);
+        }
+    }
+
+    /// Appends the frames of a flow that are due at `now`, as many as one send takes.
+    pub fn push_due(&mut self, at: u32, now: Time, out: &mut Vec<u8>) {
+        let now = now.as_nanos();
+        let flow = &mut self.flows[at as usize];
+        let before = flow.sent;
+        while flow.sent < flow.allowed && out.len() < SEND_BYTES {
+            let intended = match &self.schedule {
+                Some(schedule) if self.stage != Stage::Joining => {
+                    schedule.time(flow.id, flow.sent - flow.base)
+                }
+                _ => now,
+            };
+            flow.sent += 1;
+            if !self.timed {
+                flow.times.push_back((flow.sent, intended));
+            }
+            self.payloads.push_frame(out, flow.id, flow.sent, intended, self.keys.next());
+        }
+        self.tally.sent += flow.sent - before;
+        if self.is_measured {
+            self.tally.window.sent += flow.sent - before;
+        }
+    }
+
+    /// Takes a message in that came at `arrived`; none of its bytes are looked at where nothing is checked.
+    pub fn take(&mut self, receiver: &mut Receiver, message: Option<&Message<'_>>, arrived: u64) {
+        let begins = !receiver.account.has_begun();
+        let seen = match message {
+            Some(message) => self.payloads.read(message, receiver.flow, receiver.account.next()),
+            None => Seen::Plain,
+        };
+        let (low, mut intended) = match seen {
+            Seen::Timed(low, intended) => (Some(low), Some(intended)),
+            Seen::Sealed(low) => (Some(low), None),
+            Seen::Plain => (None, None),
+            Seen::Wrong => return self.take_wrong(receiver),
+        };
+        let sequence = match low {
+            Some(low) => {
+                let sequence = receiver.account.whole(low);
+                match receiver.account.take(sequence, receiver.joins) {
+                    Taken::InTurn | Taken::Ahead(_) => {}
+                    Taken::Late => self.tally.errors.reordered += 1,
+                    Taken::Again => {
+                        self.tally.errors.duplicated += 1;
+                        return;
+                    }
+                }
+                sequence
+            }
+            None => {
+                receiver.account.take_unread();
+                receiver.account.next() - 1
+            }
+        };
+        self.tally.begun += u64::from(begins && !receiver.is_optional);
+        self.tally.received += 1;
+        if let Some(at) = receiver.paces {
+            let time = self.pass(at, receiver.account.next() - 1, sequence);
+            intended = intended.or(time);
+        }
+        self.tally.window.received += u64::from(self.is_measured);
+        let Some(intended) = intended else { return };
+        let counts = match self.pace {
+            Pace::InFlight(_) => self.is_measured,
+            Pace::Rate(_) => (self.measured.0..self.measured.1).contains(&intended),
+        };
+        if counts {
+            self.tally.window.latency.record(arrived.saturating_sub(intended));
+        }
+    }
+
+    fn take_wrong(&mut self, receiver: &mut Receiver) {
+        self.tally.errors.wrong += 1;
+        receiver.account.take_wrong();
+        if let Some(at) = receiver.paces {
+            let passed = receiver.account.next() - 1;
+            self.pass(at, passed, passed);
+        }
+    }
+
+    /// Notes how far the receiver that sets the pace is; gives when the message it took was meant to be sent.
+    fn pass(&mut self, at: u32, passed: u64, sequence: u64) -> Option<u64> {
+        let flow = &mut self.flows[at as usize];
+        let mut time = None;
+        while let Some((first, intended)) =
+            flow.times.front().copied().filter(|(first, _)| *first <= sequence)
+        {
+            flow.times.pop_front();
+            time = (first == sequence).then_some(intended);
+        }
+        flow.passed = passed;
+        if let (Stage::Running, Pace::InFlight(count)) = (self.stage, self.pace) {
+            // Something wrong or repeated lets nobody send more than was asked for.
+            let allowed = passed.min(flow.sent) + u64::from(count);
+            flow.allowed = flow.allowed.max(allowed.min(flow.base.saturating_add(self.messages_max)));
+            self.touch(at);
+        }
+        time
+    }
+}

@@ -1,0 +1,250 @@
+//! A small server that keeps to the protocol and lies about messages: it drops, repeats, swaps and changes them.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use fanfare::protocol::{
+    Connection, Event, Input, Limits, Opcode, Role, accept_key, push_client_frame, push_server_frame,
+};
+use fanfare::time::Time;
+
+/// How long a test waits for what has to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is done to the messages of a connection, by their number in it, from 0 on.
+pub type Lie = fn(number: u64, message: &[u8]) -> Deed;
+
+/// What becomes of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// It is sent as it is.
+    Pass,
+    /// These are sent in its place.
+    Instead(Vec<Vec<u8>>),
+    /// It is sent behind the next one.
+    Hold,
+    /// It is sent as text.
+    Text,
+    /// It is sent in a frame that is masked, which a server must not do.
+    Masked,
+    /// The connection is closed with 1008 in its place.
+    Close,
+    /// The connection ends without a word in its place.
+    Hangup,
+}
+
+/// Who gets what is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// Its sender: the lie is told to everybody.
+    Sender,
+    /// All others; the lie is told to the first who came, the others hear the truth.
+    Others,
+}
+
+/// A running server.
+pub struct Liar {
+    pub address: SocketAddr,
+    got: Arc<Got>,
+}
+
+/// Messages that were got.
+#[derive(Default)]
+struct Got {
+    count: Mutex<u64>,
+    grown: Condvar,
+}
+
+impl Got {
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self) {
+        *self.lock() += 1;
+        self.grown.notify_all();
+    }
+}
+
+#[derive(Default)]
+struct Room {
+    members: Vec<(u64, TcpStream)>,
+    held: Vec<u8>,
+    number: u64,
+}
+
+impl Liar {
+    /// A server that answers handshakes right.
+    pub fn start(to: To, lie: Lie) -> Liar {
+        let got = Arc::new(Got::default());
+        let counted = Arc::clone(&got);
+        let room = Arc::new(Mutex::new(Room::default()));
+        let address = listen(move |id, stream| {
+            let Some((stream, answer)) = read_handshake(stream) else { return };
+            match to {
+                To::Sender => echo(stream, &answer, lie, &counted),
+                To::Others => relay(id, stream, &answer, lie, &counted, &room),
+            }
+        });
+        Liar { address, got }
+    }
+
+    /// A server that answers each request with these bytes and waits for the end.
+    pub fn refusing(answer: &'static [u8]) -> Liar {
+        let address = listen(move |_, mut stream| {
+            let Some(_) = read_head(&mut stream) else { return };
+            let _ = stream.write_all(answer);
+            let _ = stream.shutdown(Shutdown::Write);
+            let _ = stream.read(&mut [0]);
+        });
+        Liar { address, got: Arc::default() }
+    }
+
+    pub fn url(&self) -> String {
+        format!("ws://{}/anything?a=b", self.address)
+    }
+
+    /// Messages that it has got.
+    pub fn got(&self) -> u64 {
+        *self.got.lock()
+    }
+
+    /// Waits until it has got so many.
+    pub fn wait_for(&self, messages: u64) {
+        let few = |count: &mut u64| *count < messages;
+        let (count, waited) = self
+            .got
+            .grown
+            .wait_timeout_while(self.got.lock(), PATIENCE, few)
+            .unwrap_or_else(PoisonError::into_inner);
+        assert!(!waited.timed_out(), "only {count} messages have come");
+    }
+}
+
+fn listen(serve: impl Fn(u64, TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("it is bound");
+    let serve = Arc::new(serve);
+    thread::spawn(move || {
+        for (id, stream) in (0..).zip(listener.incoming()) {
+            let (stream, serve) = (stream.expect("a connection"), Arc::clone(&serve));
+            thread::spawn(move || serve(id, stream));
+        }
+    });
+    address
+}
+
+fn read_head(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    Some(head)
+}
+
+/// The request's stream, and the answer that accepts.
+fn read_handshake(mut stream: TcpStream) -> Option<(TcpStream, String)> {
+    stream.set_nodelay(true).expect("a socket option");
+    let head = String::from_utf8(read_head(&mut stream)?).expect("a head is ASCII");
+    assert!(head.starts_with("GET /anything?a=b HTTP/1.1\r\n"), "{head}");
+    let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
+    let accept = String::from_utf8(accept_key(key).to_vec()).expect("base64");
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
+    Some((stream, answer))
+}
+
+/// Hands each message over, until the peer leaves or it is told to end.
+fn read_messages(stream: &TcpStream, got: &Got, mut take: impl FnMut(&[u8]) -> bool) {
+    let mut connection = Connection::open(Role::Server);
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let Ok(read @ 1..) = (&*stream).read(&mut buffer) else { return };
+        let mut input = Input::new(&mut buffer[..read]);
+        while let Some(event) = connection.next_event(Time::ZERO, &mut input, &Limits::default()) {
+            match event {
+                Event::Message(message) => {
+                    got.add();
+                    if !take(message.payload) {
+                        return;
+                    }
+                }
+                Event::Close { .. } => return,
+                event => panic!("the load sends nothing else: {event:?}"),
+            }
+        }
+    }
+}
+
+/// Appends what is sent for a message; false if the connection ends behind it.
+fn push(out: &mut Vec<u8>, held: &mut Vec<u8>, deed: Deed, message: &[u8]) -> bool {
+    match deed {
+        Deed::Hold => {
+            push_server_frame(held, Opcode::Binary, message);
+            return true;
+        }
+        Deed::Pass => push_server_frame(out, Opcode::Binary, message),
+        Deed::Instead(messages) => {
+            messages.iter().for_each(|message| push_server_frame(out, Opcode::Binary, message));
+        }
+        Deed::Text => push_server_frame(out, Opcode::Text, &vec![b'a'; message.len()]),
+        Deed::Masked => push_client_frame(out, Opcode::Binary, true, message, [1, 2, 3, 4]),
+        Deed::Close => {
+            push_server_frame(out, Opcode::Close, b"\x03\xf0told to");
+            return false;
+        }
+        Deed::Hangup => return false,
+    }
+    out.append(held);
+    true
+}
+
+fn echo(stream: TcpStream, answer: &str, lie: Lie, got: &Got) {
+    let _ = (&stream).write_all(answer.as_bytes());
+    let mut held = Vec::new();
+    let mut number = 0;
+    read_messages(&stream, got, |message| {
+        let mut out = Vec::new();
+        let goes_on = push(&mut out, &mut held, lie(number, message), message);
+        number += 1;
+        (&stream).write_all(&out).is_ok() && goes_on
+    });
+    let _ = stream.shutdown(Shutdown::Both);
+}
+
+fn relay(id: u64, stream: TcpStream, answer: &str, lie: Lie, got: &Got, room: &Mutex<Room>) {
+    let lock = || room.lock().unwrap_or_else(PoisonError::into_inner);
+    {
+        // Who is told to be in is in.
+        let mut room = lock();
+        let _ = (&stream).write_all(answer.as_bytes());
+        room.members.push((id, stream.try_clone().expect("a descriptor")));
+    }
+    read_messages(&stream, got, |message| {
+        let mut room = lock();
+        let Room { members, held, number } = &mut *room;
+        let mut lied = Vec::new();
+        let goes_on = push(&mut lied, held, lie(*number, message), message);
+        *number += 1;
+        let mut true_one = Vec::new();
+        push_server_frame(&mut true_one, Opcode::Binary, message);
+        for (place, (member, stream)) in members.iter_mut().enumerate() {
+            if *member != id {
+                let bytes = if place == 0 { &lied } else { &true_one };
+                let _ = stream.write_all(bytes);
+            }
+            if place == 0 && !goes_on {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+        true
+    });
+    let _ = stream.shutdown(Shutdown::Both);
+}
