@@ -1,18 +1,17 @@
 //! The flags of the `fanfare` binary. Each is in the environment too, as `FANFARE_` and its name.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::builder::styling::Styles;
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgAction, ArgMatches, CommandFactory, Parser};
 
 use fanfare::Config;
 use fanfare::endpoint::OriginRule;
 use fanfare::rooms::{LagRule, PresenceRule};
 use fanfare::server::{ExemptNetwork, ListenAddress, Pin};
-
-use crate::flag_values::{duration, number, size, switch};
-use crate::load::LoadArgs;
 
 /// A WebSocket fan-out server: what enters a room leaves to everyone in it, in one order.
 #[derive(Debug, Parser)]
@@ -20,9 +19,6 @@ use crate::load::LoadArgs;
     name = "fanfare",
     version,
     styles = Styles::plain(),
-    args_conflicts_with_subcommands = true,
-    disable_help_subcommand = true,
-    subcommand_help_heading = "Commands, in place of serving",
     after_help = "Sizes are written 64KiB, 1MiB or in bytes; durations 500ms, 30s, 5m, 1h.\n\
         Each flag can be given in the environment instead, as shown; a flag wins.\n\n\
         Paths: / (a page to try it), /healthz, /echo, /rooms/{room} (WebSocket; ?echo=true: own messages too,\n\
@@ -232,18 +228,6 @@ pub struct Cli {
     /// consumers info
     #[arg(long, env = "FANFARE_LOG", value_name = "LEVEL", default_value = "info", help_heading = "Logs")]
     pub log: tracing::Level,
-
-    /// What to do instead of serving.
-    #[command(subcommand)]
-    pub command: Option<Command>,
-}
-
-/// What to do instead of serving.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    // Its help is at `LoadArgs`.
-    #[allow(missing_docs)]
-    Load(Box<LoadArgs>),
 }
 
 impl Cli {
@@ -298,10 +282,15 @@ impl Cli {
     }
 }
 
-/// The flags of this process. An empty variable in the environment counts as unset, as service
-/// managers cannot leave one out; where nothing is served, none of them counts.
-pub fn parse() -> Result<Cli, clap::Error> {
-    let mut command = Cli::command();
+/// The flags of this process, for [`Cli`] or for one of the `commands` that can stand in its place. An empty
+/// variable in the environment counts as unset, as service managers cannot leave one out; where a command stands
+/// in the place of serving, none of them counts.
+pub fn parse(commands: impl IntoIterator<Item = clap::Command>) -> Result<ArgMatches, clap::Error> {
+    let mut command = Cli::command()
+        .subcommands(commands)
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+        .subcommand_help_heading("Commands, in place of serving");
     let serves = std::env::args_os().nth(1).is_none_or(|first| command.find_subcommand(first).is_none());
     let is_empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
     let unset: Vec<clap::Id> = command
@@ -312,7 +301,34 @@ pub fn parse() -> Result<Cli, clap::Error> {
     for id in unset {
         command = command.mut_arg(id, |flag| flag.env(clap::builder::Resettable::Reset));
     }
-    Cli::from_arg_matches(&command.try_get_matches()?)
+    command.try_get_matches()
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("expected on or off".to_owned()),
+    }
+}
+
+/// A whole number.
+pub fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let expected = if digits { "a smaller number" } else { "a whole number" };
+    text.parse().map_err(|_| format!("expected {expected}"))
+}
+
+/// A size in bytes.
+pub fn size(text: &str) -> Result<usize, String> {
+    let allowed = || "expected a size such as 65536, 64KiB or 1MiB".to_owned();
+    let size: ByteSize = text.parse().map_err(|_| allowed())?;
+    usize::try_from(size.as_u64()).map_err(|_| allowed())
+}
+
+/// A duration with its unit.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "expected a duration such as 500ms, 30s, 5m or 1h".to_owned())
 }
 
 /// A complaint of the parser in one line, as `error: …`.

@@ -3,17 +3,19 @@
 #![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;
-mod flag_values;
 mod load;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
+use clap::FromArgMatches;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
+use cli::Cli;
 use fanfare::{Config, ServerBuilder, ServerHandle, StartError};
+use load::{LoadArgs, LoadError};
 
 /// Could not start, or was told twice to stop; a load that failed or found something wrong.
 const EXIT_FAILED: u8 = 1;
@@ -24,8 +26,10 @@ const EXIT_USAGE: u8 = 2;
 const LOG_LINES_MAX: usize = 8192;
 
 fn main() -> ExitCode {
-    let cli = match cli::parse() {
-        Ok(cli) => cli,
+    let parsed = cli::parse([load::command()]).and_then(|matches| Task::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(Task::Serve(cli)) => *cli,
+        Ok(Task::Load(args)) => return make_load(*args),
         Err(error) if error.use_stderr() => return complain(&cli::one_line(&error), EXIT_USAGE),
         Err(help) => {
             // A closed pipe is no reason to fail.
@@ -33,16 +37,6 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    if let Some(cli::Command::Load(args)) = cli.command {
-        return match load::run(*args) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::from(EXIT_FAILED),
-            Err(error) => {
-                let usage = matches!(error, load::LoadError::Usage(_));
-                complain(&format!("error: {error}"), if usage { EXIT_USAGE } else { EXIT_FAILED })
-            }
-        };
-    }
     let (config, level) = cli.into_config();
     let _log_until_the_end = start_log(level);
     std::panic::set_hook(Box::new(|panic| {
@@ -55,6 +49,33 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let usage = matches!(error, StartError::Config(_) | StartError::Descriptors { .. });
+            complain(&format!("error: {error}"), if usage { EXIT_USAGE } else { EXIT_FAILED })
+        }
+    }
+}
+
+/// What this process is to do.
+enum Task {
+    Serve(Box<Cli>),
+    Load(Box<LoadArgs>),
+}
+
+impl Task {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Task, clap::Error> {
+        match matches.subcommand() {
+            Some((_, matches)) => LoadArgs::from_arg_matches(matches).map(|args| Task::Load(Box::new(args))),
+            None => Cli::from_arg_matches(matches).map(|cli| Task::Serve(Box::new(cli))),
+        }
+    }
+}
+
+/// Makes load on a server.
+fn make_load(args: LoadArgs) -> ExitCode {
+    match load::run(args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(EXIT_FAILED),
+        Err(error) => {
+            let usage = matches!(error, LoadError::Usage(_));
             complain(&format!("error: {error}"), if usage { EXIT_USAGE } else { EXIT_FAILED })
         }
     }

@@ -131,7 +131,7 @@ const LAYERS: &[Layer] = &[
     // The load generator is of the binary, and meets servers over the wire alone.
     Layer {
         prefix: "src/load/",
-        may_import: &["flag_values", "EXIT_FAILED"],
+        may_import: &["cli", "EXIT_FAILED"],
         never_names: &[
             "fanfare::endpoint",
             "fanfare::rooms",

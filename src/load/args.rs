@@ -10,7 +10,7 @@ use clap::{Args, Subcommand, ValueHint};
 use fanfare::server::Pin;
 
 use super::target::{Sources, Url};
-use crate::flag_values;
+use crate::cli;
 
 /// Load a WebSocket server, check every message and say what it cost.
 #[derive(Debug, Args)]
@@ -45,6 +45,25 @@ pub enum Scenario {
         in flight. Below 16 bytes latency is that of this member only."
     )]
     Fanout(FanoutArgs),
+    /// Connections that say nothing: what each costs the server
+    #[command(
+        after_help = "Pings of the server are answered and counted. --pid shows its memory for each connection and \
+        its processor time."
+    )]
+    Idle(IdleArgs),
+    /// Connections that all break at once and come back at once, again and again
+    #[command(
+        after_help = "Each storm resets every connection, opens all of them anew and waits until the last is back. What \
+        is refused or ends meanwhile is counted and tried again. In the results a message is an opening handshake."
+    )]
+    Storm(StormArgs),
+    /// A fan-out in which some members stop reading: what it does to the others
+    #[command(
+        after_help = "It is measured twice, for --duration each: while all members read, and after some have stopped. \
+        Those may be cut by the server, or miss messages: that is counted and is no error. All others have to get \
+        everything. What the stalled ones still find in their sockets at the end is checked too."
+    )]
+    Stalled(StalledArgs),
 }
 
 /// The flags of `fanfare load echo`.
@@ -53,6 +72,9 @@ pub struct EchoArgs {
     /// The traffic.
     #[command(flatten)]
     pub traffic: TrafficArgs,
+    /// How long.
+    #[command(flatten)]
+    pub times: TimeArgs,
     /// What all scenarios have.
     #[command(flatten)]
     pub common: CommonArgs,
@@ -67,6 +89,57 @@ pub struct FanoutArgs {
     /// The traffic.
     #[command(flatten)]
     pub traffic: TrafficArgs,
+    /// How long.
+    #[command(flatten)]
+    pub times: TimeArgs,
+    /// What all scenarios have.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// The flags of `fanfare load idle`.
+#[derive(Debug, Args)]
+pub struct IdleArgs {
+    /// How long.
+    #[command(flatten)]
+    pub times: TimeArgs,
+    /// What all scenarios have.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// The flags of `fanfare load storm`.
+#[derive(Debug, Args)]
+pub struct StormArgs {
+    /// How often all come back
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = count(1..=1_000_000), allow_negative_numbers = true, help_heading = "Measuring")]
+    pub storms: u32,
+    /// What all scenarios have.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// The flags of `fanfare load stalled`.
+#[derive(Debug, Args)]
+pub struct StalledArgs {
+    /// Part of each room's members that stop reading: a percentage
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        default_value = "10%",
+        allow_negative_numbers = true,
+        help_heading = "Traffic"
+    )]
+    pub stalled: Share,
+    /// The rooms.
+    #[command(flatten)]
+    pub rooms: RoomArgs,
+    /// The traffic.
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
+    /// How long.
+    #[command(flatten)]
+    pub times: TimeArgs,
     /// What all scenarios have.
     #[command(flatten)]
     pub common: CommonArgs,
@@ -100,12 +173,23 @@ pub struct TrafficArgs {
     pub rate: Option<f64>,
     /// End when each sender's messages, so many, have come back or reached the room, if that is before the end of
     /// --duration
-    #[arg(long, value_name = "COUNT", value_parser = flag_values::number::<NonZeroU64>, allow_negative_numbers = true, help_heading = "Traffic")]
+    #[arg(long, value_name = "COUNT", value_parser = cli::number::<NonZeroU64>, allow_negative_numbers = true, help_heading = "Traffic")]
     pub messages: Option<NonZeroU64>,
     /// Do not compare payloads, and take masked frames too: for servers that send back what they do not
     /// understand. Only how many messages come is counted then
     #[arg(long, help_heading = "Traffic")]
     pub no_check: bool,
+}
+
+/// How long.
+#[derive(Debug, Args)]
+pub struct TimeArgs {
+    /// How long to measure
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, allow_negative_numbers = true, help_heading = "Measuring")]
+    pub duration: Duration,
+    /// How long to run before that
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration_or_none, allow_negative_numbers = true, help_heading = "Measuring")]
+    pub warm_up: Duration,
 }
 
 /// What all scenarios have.
@@ -121,9 +205,9 @@ pub struct CommonArgs {
     /// 28,000 connections to one server
     #[arg(long, value_name = "ADDRESSES", help_heading = "Connections")]
     pub source: Option<Sources>,
-    /// Connections that are being opened at a time
-    #[arg(long, value_name = "COUNT", default_value_t = 128, value_parser = count(1..=1_000_000), allow_negative_numbers = true, help_heading = "Connections")]
-    pub opening: u32,
+    /// Connections that are being opened at a time [default: 128; in a storm all]
+    #[arg(long, value_name = "COUNT", value_parser = count(1..=10_000_000), allow_negative_numbers = true, help_heading = "Connections")]
+    pub opening: Option<u32>,
     /// Header of each opening handshake, for example "Origin: http://localhost"; may be repeated
     #[arg(long, value_name = "HEADER", help_heading = "Connections")]
     pub header: Vec<Header>,
@@ -131,12 +215,6 @@ pub struct CommonArgs {
     /// missing at the end
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, allow_negative_numbers = true, help_heading = "Connections")]
     pub timeout: Duration,
-    /// How long to measure
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, allow_negative_numbers = true, help_heading = "Measuring")]
-    pub duration: Duration,
-    /// How long to run before that
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration_or_none, allow_negative_numbers = true, help_heading = "Measuring")]
-    pub warm_up: Duration,
     /// The server's process, if it runs on this machine: its processor time and memory are shown
     #[arg(long, value_name = "PID", value_parser = count(1..=4_194_304), allow_negative_numbers = true, help_heading = "Measuring")]
     pub pid: Option<u32>,
@@ -150,7 +228,7 @@ pub struct CommonArgs {
     #[arg(long, value_name = "CORES", default_value = "off", help_heading = "This process")]
     pub pin: Pin,
     /// Same number, same payloads and masks [default: a random one]
-    #[arg(long, value_name = "NUMBER", value_parser = flag_values::number::<u64>, allow_negative_numbers = true, help_heading = "This process")]
+    #[arg(long, value_name = "NUMBER", value_parser = cli::number::<u64>, allow_negative_numbers = true, help_heading = "This process")]
     pub seed: Option<u64>,
 }
 
@@ -179,6 +257,28 @@ impl FromStr for Header {
     }
 }
 
+/// A part of all, above 0 and below 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share(f64);
+
+impl FromStr for Share {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Share, &'static str> {
+        let percent = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
+        let percent = percent.filter(|percent| *percent > 0.0 && *percent < 100.0);
+        percent.map(|percent| Share(percent / 100.0)).ok_or("expected a percentage above 0% and below 100%")
+    }
+}
+
+impl Share {
+    /// Whether the thing of this number, from 0 on, is of the part; it is spread evenly over all.
+    pub fn has(self, number: u32) -> bool {
+        let until = |number: f64| (number * self.0).floor();
+        until(f64::from(number) + 1.0) > until(f64::from(number))
+    }
+}
+
 /// Message sizes that are allowed.
 const SIZE_MAX: usize = 64 << 20;
 /// Messages a second that are allowed.
@@ -190,7 +290,7 @@ fn count(range: std::ops::RangeInclusive<u32>) -> clap::builder::RangedI64ValueP
 }
 
 fn message_size(text: &str) -> Result<usize, String> {
-    let size = flag_values::size(text)?;
+    let size = cli::size(text)?;
     if size > SIZE_MAX { Err("expected at most 64MiB".to_owned()) } else { Ok(size) }
 }
 
@@ -200,13 +300,13 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let duration = flag_values::duration(text)?;
+    let duration = cli::duration(text)?;
     let allowed = Duration::from_millis(1)..=DURATION_MAX;
     if allowed.contains(&duration) { Ok(duration) } else { Err("expected 1ms to 7days".to_owned()) }
 }
 
 fn duration_or_none(text: &str) -> Result<Duration, String> {
-    let duration = flag_values::duration(text)?;
+    let duration = cli::duration(text)?;
     if duration.is_zero() { Ok(duration) } else { self::duration(text) }
 }
 
@@ -216,7 +316,36 @@ impl LoadArgs {
         let common = match &self.scenario {
             Scenario::Echo(args) => &args.common,
             Scenario::Fanout(args) => &args.common,
+            Scenario::Idle(args) => &args.common,
+            Scenario::Storm(args) => &args.common,
+            Scenario::Stalled(args) => &args.common,
         };
         common.json.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_spread_evenly() {
+        let share: Share = "10%".parse().unwrap();
+        let has: Vec<u32> = (0..40).filter(|number| share.has(*number)).collect();
+        assert_eq!(has, [9, 19, 29, 39]);
+        let half: Share = "50%".parse().unwrap();
+        assert_eq!((0..1000).filter(|number| half.has(*number)).count(), 500);
+        for text in ["0%", "100%", "10", "-5%", "x%", "NaN%"] {
+            assert!(text.parse::<Share>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_header_has_a_name_and_a_value() {
+        let header: Header = "Origin:  http://a:80 ".parse().unwrap();
+        assert_eq!((header.name.as_str(), header.value.as_str()), ("Origin", "http://a:80"));
+        for text in ["Origin", ": a", "a b: c", "a: b\r\nc: d"] {
+            assert!(text.parse::<Header>().is_err(), "{text}");
+        }
     }
 }

@@ -20,6 +20,8 @@ use super::worker::Worker;
 
 /// How often the progress is shown, and patience looked at.
 const TICK: Duration = Duration::from_millis(250);
+/// Longer than any run.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// What a run gave.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub struct Measured {
     pub rss_before: Option<u64>,
     /// Whether it was ended before its time.
     pub is_interrupted: bool,
+    /// Seconds from the begin of each storm until all were back.
+    pub back_s: Vec<f64>,
 }
 
 /// Makes a run.
@@ -74,7 +78,8 @@ pub fn measure(plan: &Plan) -> Result<Measured, LoadError> {
             tally.add(ended.map_err(LoadError::Failed)?);
         }
         conducted.map_err(|error| with_causes(error, &tally))?;
-        Ok(Measured { tally, rss_before, is_interrupted: conductor.is_interrupted })
+        let Conductor { is_interrupted, back_s, .. } = conductor;
+        Ok(Measured { tally, rss_before, is_interrupted, back_s })
     })
 }
 
@@ -127,6 +132,8 @@ struct Conductor<'p> {
     notes: Receiver<Note>,
     progress: Progress,
     is_interrupted: bool,
+    /// How long each storm took.
+    back_s: Vec<f64>,
     /// Threads whose connections of the current wave are open, whose members have begun, whose messages are spent, that have ended.
     opened: usize,
     begun: usize,
@@ -136,13 +143,13 @@ struct Conductor<'p> {
 
 impl<'p> Conductor<'p> {
     fn new(plan: &'p Plan, course: &'p Course, notes: Receiver<Note>) -> Conductor<'p> {
-        let progress = Progress::new();
         Conductor {
             plan,
             course,
             notes,
-            progress,
+            progress: Progress::new(),
             is_interrupted: false,
+            back_s: Vec::new(),
             opened: 0,
             begun: 0,
             spent: 0,
@@ -156,18 +163,46 @@ impl<'p> Conductor<'p> {
             self.course.open_wave(wave);
             self.wait("opening", |conductor| conductor.opened)?;
         }
-        if self.plan.kind != Kind::Echo {
+        if self.plan.kind.has_rooms() {
             self.course.join();
             self.wait("joining", |conductor| conductor.begun)?;
         }
-        self.course.run(self.plan.warm_up, self.plan.duration);
+        if self.is_interrupted {
+            return Err(LoadError::Failed("interrupted before anything was measured".to_owned()));
+        }
+        match self.plan.kind {
+            Kind::Storm => self.storms()?,
+            _ => self.course.run(self.plan.warm_up, self.plan.calm, self.plan.duration),
+        }
         while self.done < self.plan.threads() {
             self.hear(self.phase())?;
-            if self.course.live.open.load(Ordering::Relaxed) == 0 {
+            let is_storm = self.plan.kind == Kind::Storm;
+            if !is_storm && self.course.live.open.load(Ordering::Relaxed) == 0 {
                 self.course.end();
             }
         }
         self.progress.clear();
+        Ok(())
+    }
+
+    /// Lets all connections break and come back, again and again.
+    fn storms(&mut self) -> Result<(), LoadError> {
+        self.course.run(Duration::ZERO, Duration::ZERO, FOREVER);
+        for storm in 1..=self.plan.storms {
+            self.opened = 0;
+            let from = self.course.clock.now();
+            self.course.break_all(storm);
+            // One that has come back may have ended again.
+            self.wait("storm", |conductor| {
+                let is_whole = conductor.counts().0 == u64::from(conductor.plan.connections);
+                if is_whole { conductor.opened } else { 0 }
+            })?;
+            if self.is_interrupted {
+                break;
+            }
+            self.back_s.push(self.course.clock.now().since(from).as_secs_f64());
+        }
+        self.course.end();
         Ok(())
     }
 
@@ -187,7 +222,7 @@ impl<'p> Conductor<'p> {
         while how_many(self) < self.plan.threads() {
             self.hear(phase)?;
             if self.is_interrupted {
-                return Err(LoadError::Failed("interrupted before anything was measured".to_owned()));
+                return Ok(());
             }
             let (now, counts) = (self.course.clock.now(), self.counts());
             if counts != before {
@@ -224,7 +259,7 @@ impl<'p> Conductor<'p> {
     /// Takes in the next note, or waits for a while.
     fn hear(&mut self, phase: &str) -> Result<(), LoadError> {
         match self.notes.recv_timeout(TICK) {
-            Ok(Note::Opened) => self.opened += 1,
+            Ok(Note::Opened(storm)) => self.opened += usize::from(storm == self.course.storm()),
             Ok(Note::Begun) => self.begun += 1,
             Ok(Note::Done) => self.done += 1,
             // The thread itself says why, when it is joined.

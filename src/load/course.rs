@@ -12,8 +12,8 @@ const UNKNOWN: u64 = u64::MAX;
 /// What a thread tells the one that conducts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// All of its connections up to the current wave are open.
-    Opened,
+    /// All of its connections up to the current wave are open, after so many storms.
+    Opened(u32),
     /// Each of its members has got a first message.
     Begun,
     /// Each of its senders has sent as many messages as were asked for, and they have come back.
@@ -37,7 +37,9 @@ pub struct Course {
     wave: AtomicU32,
     joining: AtomicBool,
     stopped: AtomicBool,
+    storm: AtomicU32,
     begin: AtomicU64,
+    calm_from: AtomicU64,
     from: AtomicU64,
     until: AtomicU64,
     /// The last sequence of each flow that several threads get.
@@ -69,7 +71,9 @@ impl Course {
             wave: AtomicU32::new(0),
             joining: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            storm: AtomicU32::new(0),
             begin: unknown(),
+            calm_from: unknown(),
             from: unknown(),
             until: unknown(),
             lasts: (0..flows).map(|_| unknown()).collect(),
@@ -105,13 +109,26 @@ impl Course {
         self.wake_all();
     }
 
-    /// Begins the traffic; it is measured after `warm_up` for `duration`.
-    pub fn run(&self, warm_up: Duration, duration: Duration) {
+    /// Begins the traffic: after `warm_up` it is measured while all read for `calm`, then for `duration`.
+    pub fn run(&self, warm_up: Duration, calm: Duration, duration: Duration) {
         let begin = self.clock.now();
-        let from = begin + warm_up;
+        let calm_from = begin + warm_up;
+        let from = calm_from + calm;
         self.until.store((from + duration).as_nanos(), Ordering::Release);
         self.from.store(from.as_nanos(), Ordering::Release);
+        self.calm_from.store(calm_from.as_nanos(), Ordering::Release);
         self.begin.store(begin.as_nanos(), Ordering::Release);
+        self.wake_all();
+    }
+
+    /// How often all connections were to break so far.
+    pub fn storm(&self) -> u32 {
+        self.storm.load(Ordering::Acquire)
+    }
+
+    /// Lets all connections break for this time.
+    pub fn break_all(&self, storm: u32) {
+        self.storm.store(storm, Ordering::Release);
         self.wake_all();
     }
 
@@ -120,7 +137,12 @@ impl Course {
         Time::from_nanos(self.begin.load(Ordering::Acquire))
     }
 
-    /// From when it is measured.
+    /// From when it is measured while all read.
+    pub fn calm_from(&self) -> Time {
+        Time::from_nanos(self.calm_from.load(Ordering::Acquire))
+    }
+
+    /// From when it is measured, and some have stopped reading if they are to.
     pub fn from(&self) -> Time {
         Time::from_nanos(self.from.load(Ordering::Acquire))
     }

@@ -4,6 +4,7 @@ use fanfare::time::Time;
 
 use super::process::{ThreadTime, Usage};
 use super::tally::Tally;
+use super::traffic::Span;
 
 /// Takes the readings of one thread at both ends of what is measured; one thread takes the server's too.
 ///
@@ -12,6 +13,8 @@ use super::tally::Tally;
 #[derive(Debug)]
 pub struct Meter {
     pid: Option<u32>,
+    /// From when to when it was calm.
+    calm: Option<(Time, Time)>,
     started: Option<Reading>,
     stopped: Option<Reading>,
 }
@@ -26,7 +29,7 @@ struct Reading {
 impl Meter {
     /// A meter that has the server's readings too, if its process is given.
     pub fn new(pid: Option<u32>) -> Meter {
-        Meter { pid, started: None, stopped: None }
+        Meter { pid, calm: None, started: None, stopped: None }
     }
 
     fn reading(&self, at: Time) -> Reading {
@@ -35,18 +38,24 @@ impl Meter {
         Reading { at, thread: ThreadTime::of_this_thread(), server }
     }
 
-    /// Takes the reading at the start.
-    pub fn start(&mut self, now: Time) {
-        self.started = Some(self.reading(now));
-    }
-
-    /// Takes the reading at the end.
-    pub fn stop(&mut self, now: Time) {
-        self.stopped = Some(self.reading(now));
+    /// Takes the readings as another span begins, or none.
+    pub fn turn_to(&mut self, span: Option<Span>, now: Time) {
+        match span {
+            Some(Span::Calm) => self.calm = Some((now, now)),
+            Some(Span::Main) => self.started = Some(self.reading(now)),
+            None if self.started.is_some() => self.stopped = Some(self.reading(now)),
+            None => {}
+        }
+        if let Some((_, until)) = &mut self.calm
+            && self.stopped.is_none()
+        {
+            *until = now;
+        }
     }
 
     /// What was used between both.
     pub fn read_into(self, tally: &mut Tally) {
+        tally.calm_seconds = self.calm.map_or(0.0, |(from, until)| until.since(from).as_secs_f64());
         let (Some(started), Some(stopped)) = (self.started, self.stopped) else { return };
         tally.seconds = stopped.at.since(started.at).as_secs_f64();
         tally.threads.push(stopped.thread.since(started.thread));

@@ -31,6 +31,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use thiserror::Error;
 
 pub use args::LoadArgs;
@@ -46,6 +47,11 @@ pub enum LoadError {
     /// The run failed.
     #[error("{0}")]
     Failed(String),
+}
+
+/// The command line of a load.
+pub fn command() -> clap::Command {
+    LoadArgs::augment_args(clap::Command::new("load"))
 }
 
 /// Where the JSON goes.

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use fanfare::protocol::{ClientHandshake, Connection, Role};
 use fanfare::reactor::{Interest, Io, PollIo, PollStream};
 use fanfare::slab::Key;
+use fanfare::time::Time;
 
 use super::plan::Spec;
 use super::skim::Skimmer;
@@ -12,7 +13,7 @@ use super::traffic::Receiver;
 
 /// Where a connection is in its life.
 #[derive(Debug)]
-pub enum Stage {
+pub enum Life {
     /// The socket is not there yet.
     Connecting,
     /// The request is sent.
@@ -48,27 +49,50 @@ pub struct Peer {
     pub stream: PollStream,
     /// What it was opened for.
     pub spec: Spec,
+    /// When it was begun to be opened.
+    pub since: Time,
     /// Where it is in its life.
-    pub stage: Stage,
+    pub life: Life,
     /// The flow that it sends, if any.
     pub sends: Option<u32>,
     /// The flow that it gets, if any.
     pub receives: Option<Receiver>,
     /// What the kernel has not taken yet.
     unsent: Vec<u8>,
-    watches_writable: bool,
+    interest: Interest,
 }
 
 impl Peer {
     /// A connection whose socket is not there yet.
-    pub fn new(stream: PollStream, spec: Spec, sends: Option<u32>, receives: Option<Receiver>) -> Peer {
-        let stage = Stage::Connecting;
-        Peer { stream, spec, stage, sends, receives, unsent: Vec::new(), watches_writable: false }
+    pub fn new(
+        stream: PollStream,
+        spec: Spec,
+        since: Time,
+        sends: Option<u32>,
+        receives: Option<Receiver>,
+    ) -> Peer {
+        let interest = Interest { readable: true, writable: false };
+        let life = Life::Connecting;
+        Peer { stream, spec, since, life, sends, receives, unsent: Vec::new(), interest }
+    }
+
+    /// Whether it has stopped reading.
+    pub fn is_paused(&self) -> bool {
+        !self.interest.readable
+    }
+
+    /// Stops reading for good.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub fn pause(&mut self, io: &mut PollIo, key: Key) -> io::Result<()> {
+        self.watch(io, key, Interest { readable: false, ..self.interest })
     }
 
     /// Whether messages can be sent now.
     pub fn can_send(&self) -> bool {
-        matches!(self.stage, Stage::Open(_)) && self.unsent.is_empty()
+        matches!(self.life, Life::Open(_)) && self.unsent.is_empty()
     }
 
     /// Asks to be told when the socket is there.
@@ -113,11 +137,15 @@ impl Peer {
     }
 
     fn watch_writable(&mut self, io: &mut PollIo, key: Key, writable: bool) -> io::Result<()> {
-        if self.watches_writable == writable {
+        self.watch(io, key, Interest { writable, ..self.interest })
+    }
+
+    fn watch(&mut self, io: &mut PollIo, key: Key, interest: Interest) -> io::Result<()> {
+        if self.interest == interest {
             return Ok(());
         }
-        self.watches_writable = writable;
-        io.set_interest(&self.stream, key, Interest { readable: true, writable })
+        self.interest = interest;
+        io.set_interest(&self.stream, key, interest)
     }
 }
 

@@ -9,13 +9,18 @@ use core_affinity::CoreId;
 use fanfare::server::{Pin, raise_descriptor_limit};
 
 use super::LoadError;
-use super::args::{CommonArgs, FanoutArgs, Header, LoadArgs, RoomArgs, Scenario, TrafficArgs};
+use super::args::{
+    CommonArgs, EchoArgs, FanoutArgs, Header, IdleArgs, LoadArgs, RoomArgs, Scenario, Share, StalledArgs,
+    StormArgs, TimeArgs, TrafficArgs,
+};
 use super::process::Usage;
 use super::target::{ROOM, Sources, Target, Url};
 
 /// Descriptors beside the connections: streams, files, signals, and what each thread waits on.
 const DESCRIPTORS_KEPT: u64 = 32;
 const DESCRIPTORS_PER_THREAD: u64 = 3;
+/// Connections that are opened at a time, unless all are to come at once.
+const OPENING: u32 = 128;
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +29,12 @@ pub enum Kind {
     Echo,
     /// Each member gets the messages of its room's publisher.
     Fanout,
+    /// Nobody says anything.
+    Idle,
+    /// All connections break and come back.
+    Storm,
+    /// A fan-out in which some members stop reading.
+    Stalled,
 }
 
 impl Kind {
@@ -32,7 +43,15 @@ impl Kind {
         match self {
             Kind::Echo => "echo",
             Kind::Fanout => "fanout",
+            Kind::Idle => "idle",
+            Kind::Storm => "storm",
+            Kind::Stalled => "stalled",
         }
+    }
+
+    /// Whether publishers send to rooms.
+    pub fn has_rooms(self) -> bool {
+        matches!(self, Kind::Fanout | Kind::Stalled)
     }
 }
 
@@ -54,8 +73,12 @@ pub enum Part {
     Member(u32),
     /// Gets this flow, and sets its pace in a closed loop.
     Pacer(u32),
+    /// Gets this flow until it stops reading.
+    Stalling(u32),
     /// Sends this flow, and may get it back.
     Publisher(u32),
+    /// Sends nothing, and does not care what it gets.
+    Silent,
 }
 
 /// One connection to open.
@@ -92,8 +115,14 @@ pub struct Plan {
     pub messages: Option<u64>,
     /// Whether payloads are compared.
     pub checked: bool,
+    /// The part of the members that stop reading.
+    stalled: Option<Share>,
+    /// How often all connections break.
+    pub storms: u32,
     /// How long it is measured.
     pub duration: Duration,
+    /// How long it is measured before that, while all read.
+    pub calm: Duration,
     /// How long it runs before that.
     pub warm_up: Duration,
     /// How long nothing may change while something is waited for.
@@ -120,32 +149,62 @@ impl Plan {
     /// When they do not fit each other or this machine.
     pub fn new(args: LoadArgs) -> Result<Plan, LoadError> {
         match args.scenario {
-            Scenario::Echo(args) => {
-                let targets = resolve(&args.common.urls)?;
-                let flows = args.common.connections;
-                Plan::build(Kind::Echo, targets, flows, args.traffic, args.common)
+            Scenario::Echo(EchoArgs { traffic, times, common }) => {
+                let targets = resolve(&common.urls)?;
+                let flows = common.connections;
+                let plan = Plan::base(Kind::Echo, targets, flows, common)?;
+                plan.with_traffic(&traffic).with_times(&times).check_descriptors()
             }
-            Scenario::Fanout(FanoutArgs { rooms, traffic, common }) => {
-                let targets = rooms_targets(&rooms, &common)?;
-                let flows = (targets.len() / 2) as u32;
-                if common.connections < flows {
-                    return Err(LoadError::Usage(format!(
-                        "--connections {}: each of the {flows} rooms needs a member; at least {flows} are needed",
-                        common.connections
-                    )));
-                }
-                Plan::build(Kind::Fanout, targets, flows, traffic, common)
+            Scenario::Fanout(FanoutArgs { rooms, traffic, times, common }) => {
+                let plan = Plan::with_rooms(Kind::Fanout, &rooms, common)?;
+                plan.with_traffic(&traffic).with_times(&times).check_descriptors()
+            }
+            Scenario::Idle(IdleArgs { times, common }) => {
+                let targets = resolve(&common.urls)?;
+                Plan::base(Kind::Idle, targets, 0, common)?.with_times(&times).check_descriptors()
+            }
+            Scenario::Storm(StormArgs { storms, common }) => {
+                let targets = resolve(&common.urls)?;
+                let plan = Plan::base(Kind::Storm, targets, 0, common)?;
+                Plan { storms, ..plan }.check_descriptors()
+            }
+            Scenario::Stalled(StalledArgs { stalled, rooms, traffic, times, common }) => {
+                let plan = Plan::with_rooms(Kind::Stalled, &rooms, common)?;
+                let plan = plan.with_traffic(&traffic).with_times(&times);
+                Plan { stalled: Some(stalled), calm: plan.duration, ..plan }.check_descriptors()
             }
         }
     }
 
-    fn build(
-        kind: Kind,
-        targets: Vec<Target>,
-        flows: u32,
-        traffic: TrafficArgs,
-        common: CommonArgs,
-    ) -> Result<Plan, LoadError> {
+    /// A run whose members share rooms.
+    fn with_rooms(kind: Kind, rooms: &RoomArgs, common: CommonArgs) -> Result<Plan, LoadError> {
+        let targets = rooms_targets(rooms, &common)?;
+        let flows = (targets.len() / 2) as u32;
+        if common.connections < flows {
+            return Err(LoadError::Usage(format!(
+                "--connections {}: each of the {flows} rooms needs a member; at least {flows} are needed",
+                common.connections
+            )));
+        }
+        Plan::base(kind, targets, flows, common)
+    }
+
+    fn with_traffic(self, traffic: &TrafficArgs) -> Plan {
+        Plan {
+            size: traffic.size,
+            pace: traffic.rate.map_or(Pace::InFlight(traffic.in_flight), Pace::Rate),
+            messages: traffic.messages.map(NonZeroU64::get),
+            checked: !traffic.no_check,
+            ..self
+        }
+    }
+
+    fn with_times(self, times: &TimeArgs) -> Plan {
+        Plan { duration: times.duration, warm_up: times.warm_up, ..self }
+    }
+
+    /// A run in which nothing is sent.
+    fn base(kind: Kind, targets: Vec<Target>, flows: u32, common: CommonArgs) -> Result<Plan, LoadError> {
         let sources = common.source.unwrap_or_default();
         for target in &targets {
             if let Some(source) = sources.misfit(target.address) {
@@ -160,28 +219,33 @@ impl Plan {
             Usage::of_process(pid)
                 .map_err(|error| LoadError::Usage(format!("--pid {pid}: no process to look at: {error}")))?;
         }
-        let plan = Plan {
+        let opening = common.opening.unwrap_or(match kind {
+            Kind::Storm => common.connections,
+            _ => OPENING,
+        });
+        Ok(Plan {
             kind,
             targets,
             headers: common.header,
             connections: common.connections,
             flows,
-            size: traffic.size,
-            pace: traffic.rate.map_or(Pace::InFlight(traffic.in_flight), Pace::Rate),
-            messages: traffic.messages.map(NonZeroU64::get),
-            checked: !traffic.no_check,
-            duration: common.duration,
-            warm_up: common.warm_up,
+            size: 0,
+            pace: Pace::InFlight(0),
+            messages: None,
+            checked: true,
+            stalled: None,
+            storms: 0,
+            duration: Duration::ZERO,
+            calm: Duration::ZERO,
+            warm_up: Duration::ZERO,
             timeout: common.timeout,
-            opening: common.opening.div_ceil(common.threads),
+            opening: opening.div_ceil(common.threads),
             cores: cores(&common.pin, common.threads as usize)?,
             sources,
             pid: common.pid,
             seed: common.seed.unwrap_or_else(rand::random),
             seeded: common.seed.is_some(),
-        };
-        plan.check_descriptors()?;
-        Ok(plan)
+        })
     }
 
     /// Threads that make the load.
@@ -191,18 +255,12 @@ impl Plan {
 
     /// Connections that publish and are no members.
     pub fn publishers(&self) -> u32 {
-        match self.kind {
-            Kind::Echo => 0,
-            Kind::Fanout => self.flows,
-        }
+        if self.kind.has_rooms() { self.flows } else { 0 }
     }
 
     /// Waves in which connections are opened.
     pub fn waves(&self) -> u32 {
-        match self.kind {
-            Kind::Echo => 1,
-            Kind::Fanout => 3,
-        }
+        if self.kind.has_rooms() { 3 } else { 1 }
     }
 
     /// The address that a connection comes from, if one was asked for.
@@ -226,9 +284,10 @@ impl Plan {
 
     /// A connection and its thread. A room's publisher and its pacer are on the same one.
     fn spec(&self, number: u32, threads: u32) -> (Spec, u32) {
-        if self.kind == Kind::Echo {
+        if !self.kind.has_rooms() {
             let target = number % self.targets.len() as u32;
-            return (Spec { number, target, wave: 0, part: Part::Echo(number) }, number % threads);
+            let part = if self.kind == Kind::Echo { Part::Echo(number) } else { Part::Silent };
+            return (Spec { number, target, wave: 0, part }, number % threads);
         }
         if let Some(flow) = number.checked_sub(self.connections) {
             let spec = Spec { number, target: self.flows + flow, wave: 2, part: Part::Publisher(flow) };
@@ -236,17 +295,22 @@ impl Plan {
         }
         let (flow, row) = (number % self.flows, number / self.flows);
         let is_last = number + self.flows >= self.connections;
-        let (wave, part) = if is_last { (1, Part::Pacer(flow)) } else { (0, Part::Member(flow)) };
+        let (wave, part) = match self.stalled {
+            _ if is_last => (1, Part::Pacer(flow)),
+            Some(stalled) if stalled.has(row) => (0, Part::Stalling(flow)),
+            _ => (0, Part::Member(flow)),
+        };
         let on = if is_last { flow } else { flow.wrapping_add(row) };
         (Spec { number, target: flow, wave, part }, on % threads)
     }
 
-    fn check_descriptors(&self) -> Result<(), LoadError> {
+    /// The run, if there are descriptors for it.
+    fn check_descriptors(self) -> Result<Plan, LoadError> {
         let limit = raise_descriptor_limit();
         let connections = u64::from(self.connections) + u64::from(self.publishers());
         let needed = connections + DESCRIPTORS_KEPT + DESCRIPTORS_PER_THREAD * self.threads() as u64;
         if needed <= limit {
-            return Ok(());
+            return Ok(self);
         }
         Err(LoadError::Usage(format!(
             "--connections {}: {needed} descriptors are needed, {limit} are allowed (ulimit -n)",
@@ -304,4 +368,79 @@ fn cores(pin: &Pin, threads: usize) -> Result<Vec<Option<CoreId>>, LoadError> {
         }
     };
     Ok((0..threads).map(|thread| cores.get(thread % cores.len().max(1)).copied()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: LoadArgs,
+    }
+
+    fn plan(arguments: &str) -> Plan {
+        let arguments = ["load"].into_iter().chain(arguments.split(' '));
+        Plan::new(Command::parse_from(arguments).args).unwrap()
+    }
+
+    fn specs(plan: &Plan) -> Vec<(usize, Spec)> {
+        (0..plan.threads())
+            .flat_map(|thread| plan.specs_of(thread).into_iter().map(move |spec| (thread, spec)))
+            .collect()
+    }
+
+    #[test]
+    fn connections_are_shared_out_once_each() {
+        for arguments in [
+            "echo ws://127.0.0.1:1/ ws://127.0.0.1:2/",
+            "idle ws://127.0.0.1:1/",
+            "fanout ws://127.0.0.1:1/{room} --rooms 7",
+        ] {
+            for threads in [1, 3] {
+                let plan = plan(&format!("{arguments} --connections 50 --threads {threads}"));
+                let specs = specs(&plan);
+                let mut numbers: Vec<u32> = specs.iter().map(|(_, spec)| spec.number).collect();
+                numbers.sort_unstable();
+                assert_eq!(numbers, (0..50 + plan.publishers()).collect::<Vec<_>>(), "{arguments}");
+                for thread in 0..threads {
+                    let waves = specs.iter().filter(|(on, _)| *on == thread).map(|(_, spec)| spec.wave);
+                    assert!(waves.is_sorted());
+                    let count = specs.iter().filter(|(on, _)| *on == thread).count();
+                    assert!(count >= 40 / threads, "{arguments}: {count} on one of {threads}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_room_has_a_publisher_and_a_pacer_that_joins_last_on_the_same_thread() {
+        let plan = plan(
+            "fanout ws://127.0.0.1:1/r{room} --publisher-url ws://127.0.0.1:1/p{room} --rooms 7 --connections 23 --threads 3",
+        );
+        let specs = specs(&plan);
+        for flow in 0..7 {
+            let with = |part| specs.iter().find(|(_, spec)| spec.part == part);
+            let (thread, pacer) = with(Part::Pacer(flow)).unwrap();
+            let (of_publisher, publisher) = with(Part::Publisher(flow)).unwrap();
+            assert_eq!(thread, of_publisher);
+            assert_eq!((pacer.wave, publisher.wave), (1, 2));
+            let url = |spec: &Spec| plan.targets[spec.target as usize].url.to_string();
+            assert_eq!(url(pacer), format!("ws://127.0.0.1:1/r{flow}"));
+            assert_eq!(url(publisher), format!("ws://127.0.0.1:1/p{flow}"));
+            let members = specs.iter().filter(|(_, spec)| spec.part == Part::Member(flow)).count();
+            assert_eq!(members, if flow < 2 { 3 } else { 2 });
+        }
+    }
+
+    #[test]
+    fn a_share_of_the_members_stalls_but_never_the_pacer() {
+        let plan = plan("stalled ws://127.0.0.1:1/ --connections 20 --stalled 20%");
+        let stalling = specs(&plan).iter().filter(|(_, spec)| spec.part == Part::Stalling(0)).count();
+        // One of four would be the last.
+        assert_eq!(stalling, 3);
+    }
 }

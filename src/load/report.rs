@@ -8,7 +8,7 @@ use super::conductor::Measured;
 use super::latency::Latency;
 use super::plan::{Kind, Pace, Plan};
 use super::process::Usage;
-use super::tally::Errors;
+use super::tally::{Errors, Stalled, Tally};
 
 /// The version of the JSON: it changes when a field is taken away or gets another meaning.
 const VERSION: u32 = 1;
@@ -25,8 +25,8 @@ pub struct Report {
     pub connections: u32,
     /// Connections that published.
     pub publishers: u32,
-    /// Bytes of each message.
-    pub size_bytes: usize,
+    /// Bytes of each message, where there are any.
+    pub size_bytes: Option<usize>,
     /// Messages under way at a time, in a closed loop.
     pub in_flight: Option<u32>,
     /// Messages a second that were due, in an open loop.
@@ -37,7 +37,7 @@ pub struct Report {
     pub duration_s: f64,
     /// Whether it was ended before its time.
     pub interrupted: bool,
-    /// Messages that came back, or that were published.
+    /// Messages that came back, or that were published; opening handshakes in a storm.
     pub messages: u64,
     /// Messages that came, each at each receiver.
     pub deliveries: u64,
@@ -53,6 +53,10 @@ pub struct Report {
     pub errors: Errors,
     /// Messages that were due and could not be sent.
     pub unsent: u64,
+    /// Seconds from the begin of each storm until all connections were back.
+    pub storms_s: Option<Vec<f64>>,
+    /// What became of those that stopped reading, and what there was before they did.
+    pub stalled: Option<StalledReport>,
     /// Pings of the server that were answered.
     pub pings: u64,
     /// Why connections ended before their time, and how many did.
@@ -72,6 +76,20 @@ pub struct Total {
     pub sent: u64,
     /// Messages that came, each at each receiver.
     pub received: u64,
+}
+
+/// Members that stopped reading, and the others before.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct StalledReport {
+    /// Those that stopped.
+    #[serde(flatten)]
+    pub counts: Stalled,
+    /// Deliveries a second before.
+    pub before_deliveries_per_s: f64,
+    /// How long messages took before.
+    pub before_latency_us: Option<LatencyUs>,
+    /// The p99 of the others over the p99 before.
+    pub p99_ratio: Option<f64>,
 }
 
 /// Quantiles in microseconds.
@@ -134,28 +152,26 @@ pub enum Saturated {
 impl Report {
     /// The results of a run.
     pub fn new(plan: &Plan, measured: Measured) -> Report {
-        let Measured { tally, rss_before, is_interrupted } = measured;
+        let Measured { tally, rss_before, is_interrupted, back_s } = measured;
         let seconds = tally.seconds;
-        let per_second = |count: u64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
         let deliveries = tally.window.received;
-        let messages = if plan.kind == Kind::Echo { deliveries } else { tally.window.sent };
-        let per_connection = f64::from(plan.connections + plan.publishers());
+        let messages = if plan.kind.has_rooms() { tally.window.sent } else { deliveries };
+        let connections = f64::from(plan.connections + plan.publishers());
         let server = tally.server.as_ref().filter(|_| seconds > 0.0).map(|(before, after)| {
             let grown = after.rss_bytes as f64 - rss_before.unwrap_or_default() as f64;
-            Server::new(before, after, seconds, deliveries, grown / per_connection)
+            Server::new(before, after, seconds, deliveries, grown / connections)
         });
-        let ran: f64 = tally.threads.iter().map(|time| time.ran_s).sum();
-        let busiest = tally.threads.iter().map(|time| time.ran_s + time.waited_s).fold(0.0, f64::max);
-        let share = |part: f64| if seconds > 0.0 { part / seconds } else { 0.0 };
-        let generator = Generator { cores: share(ran), threads: plan.threads(), busy: share(busiest) };
+        let generator = Generator::new(&tally, plan.threads());
+        let latency_us = LatencyUs::new(&tally.window.latency);
+        let has_messages = plan.flows > 0;
         Report {
             version: VERSION,
             scenario: plan.kind.name(),
             connections: plan.connections,
             publishers: plan.publishers(),
-            size_bytes: plan.size,
+            size_bytes: has_messages.then_some(plan.size),
             in_flight: match plan.pace {
-                Pace::InFlight(count) => Some(count),
+                Pace::InFlight(count) => has_messages.then_some(count),
                 Pace::Rate(_) => None,
             },
             rate_per_s: match plan.pace {
@@ -167,12 +183,14 @@ impl Report {
             interrupted: is_interrupted,
             messages,
             deliveries,
-            messages_per_s: per_second(messages),
-            deliveries_per_s: per_second(deliveries),
-            latency_us: LatencyUs::new(&tally.window.latency),
+            messages_per_s: per_second(messages as f64, seconds),
+            deliveries_per_s: per_second(deliveries as f64, seconds),
+            latency_us,
             total: Total { sent: tally.sent, received: tally.received },
             errors: tally.errors,
             unsent: tally.unsent,
+            storms_s: (plan.kind == Kind::Storm).then_some(back_s),
+            stalled: (plan.kind == Kind::Stalled).then(|| StalledReport::new(&tally, latency_us)),
             pings: tally.pings,
             ended: tally.causes,
             saturated: saturated(server.map(|server| server.busy), generator.busy),
@@ -183,7 +201,31 @@ impl Report {
 
     /// Whether everything came, as it was sent.
     pub fn is_clean(&self) -> bool {
-        self.errors.sum() == 0 && self.unsent == 0 && self.total.received > 0
+        let has_all = self.size_bytes.is_none() || self.total.received > 0;
+        self.errors.sum() == 0 && self.unsent == 0 && has_all
+    }
+}
+
+/// How much there is of something in a second; none where there was no time.
+fn per_second(amount: f64, seconds: f64) -> f64 {
+    if seconds > 0.0 { amount / seconds } else { 0.0 }
+}
+
+impl Generator {
+    fn new(tally: &Tally, threads: usize) -> Generator {
+        let ran: f64 = tally.threads.iter().map(|time| time.ran_s).sum();
+        let busiest = tally.threads.iter().map(|time| time.ran_s + time.waited_s).fold(0.0, f64::max);
+        let share = |part| per_second(part, tally.seconds);
+        Generator { cores: share(ran), threads, busy: share(busiest) }
+    }
+}
+
+impl StalledReport {
+    fn new(tally: &Tally, after: Option<LatencyUs>) -> StalledReport {
+        let before_latency_us = LatencyUs::new(&tally.calm.latency);
+        let p99_ratio = after.zip(before_latency_us).map(|(after, before)| after.p99 / before.p99);
+        let before_deliveries_per_s = per_second(tally.calm.received as f64, tally.calm_seconds);
+        StalledReport { counts: tally.stalled, before_deliveries_per_s, before_latency_us, p99_ratio }
     }
 }
 

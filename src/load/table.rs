@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::report::{Report, Saturated, Server};
+use super::report::{LatencyUs, Report, Saturated, Server};
+use super::tally::Stalled;
 
 /// Shows the results as a table.
 pub struct Table<'r>(pub &'r Report);
@@ -29,6 +30,17 @@ fn time(microseconds: f64) -> String {
     }
 }
 
+fn latency(latency: &LatencyUs) -> String {
+    let parts = [
+        ("p50", latency.p50),
+        ("p90", latency.p90),
+        ("p99", latency.p99),
+        ("p99.9", latency.p99_9),
+        ("max", latency.max),
+    ];
+    parts.map(|(name, microseconds)| format!("{name} {}", time(microseconds))).join("  ")
+}
+
 fn bytes(bytes: f64) -> String {
     match bytes.abs() {
         ..10_240.0 => format!("{bytes:.0} bytes"),
@@ -43,27 +55,51 @@ impl fmt::Display for Table<'_> {
         self.headline(f)?;
         let row = |f: &mut fmt::Formatter<'_>, name: &str, text: &str| writeln!(f, "  {name:<11} {text}");
         let count = |count: u64, rate: f64| format!("{} ({}/s)", grouped(count), grouped(rate as u64));
-        row(f, "messages", &count(report.messages, report.messages_per_s))?;
+        match &report.storms_s {
+            Some(storms) => {
+                row(f, "handshakes", &count(report.messages, report.messages_per_s))?;
+                let storms: Vec<String> = storms.iter().map(|seconds| time(seconds * 1e6)).collect();
+                row(f, "all back", &storms.join("  "))?;
+            }
+            None if report.size_bytes.is_some() => {
+                row(f, "messages", &count(report.messages, report.messages_per_s))?;
+            }
+            None => {}
+        }
         if report.deliveries != report.messages {
             row(f, "deliveries", &count(report.deliveries, report.deliveries_per_s))?;
         }
-        if let Some(latency) = &report.latency_us {
-            let parts = [
-                ("p50", latency.p50),
-                ("p90", latency.p90),
-                ("p99", latency.p99),
-                ("p99.9", latency.p99_9),
-                ("max", latency.max),
-            ];
-            let parts = parts.map(|(name, microseconds)| format!("{name} {}", time(microseconds)));
-            row(f, "latency", &parts.join("  "))?;
+        if let Some(stalled) = &report.stalled {
+            if let Some(before) = &stalled.before_latency_us {
+                row(f, "before", &latency(before))?;
+            }
+            let Stalled { members, cut, missed } = stalled.counts;
+            let [members, cut, missed] = [members, cut, missed].map(grouped);
+            row(
+                f,
+                "stalled",
+                &format!("{members} members, {cut} cut by the server, {missed} messages left out"),
+            )?;
+        }
+        if let Some(after) = &report.latency_us {
+            row(f, "latency", &latency(after))?;
+        }
+        if let Some(ratio) = report.stalled.and_then(|stalled| stalled.p99_ratio) {
+            row(f, "", &format!("p99 {ratio:.2} times that before"))?;
+        }
+        if report.pings > 0 {
+            row(f, "pings", &format!("{} answered", grouped(report.pings)))?;
         }
         row(f, "errors", &self.errors())?;
         for (cause, count) in &report.ended {
             row(f, "", &format!("{} {cause}", grouped(*count)))?;
         }
         if let Some(server) = &report.server {
-            row(f, "server", &of_server(server))?;
+            row(
+                f,
+                "server",
+                &of_server(server, if report.storms_s.is_some() { "handshake" } else { "message" }),
+            )?;
         }
         let generator = report.generator;
         let threads = if generator.threads == 1 { "thread" } else { "threads" };
@@ -81,7 +117,9 @@ impl Table<'_> {
             1 => write!(f, " and a publisher")?,
             several => write!(f, " and {} publishers", grouped(u64::from(several)))?,
         }
-        write!(f, ", {} bytes", grouped(report.size_bytes as u64))?;
+        if let Some(size) = report.size_bytes {
+            write!(f, ", {} bytes", grouped(size as u64))?;
+        }
         if let Some(in_flight) = report.in_flight {
             write!(f, ", {} in flight", grouped(u64::from(in_flight)))?;
         }
@@ -124,14 +162,19 @@ impl Table<'_> {
     }
 }
 
-fn of_server(server: &Server) -> String {
+/// Cores, with as many digits as an idle server needs.
+fn cores(cores: f64) -> String {
+    if cores < 0.095 { format!("{cores:.4} cores") } else { format!("{cores:.2} cores") }
+}
+
+fn of_server(server: &Server, unit: &str) -> String {
     let mut parts = Vec::new();
     if let (Some(cpu), Some(user), Some(system)) =
         (server.cpu_us_per_message, server.user_us_per_message, server.system_us_per_message)
     {
-        parts.push(format!("{cpu:.2} us a message ({user:.2} user, {system:.2} system)"));
+        parts.push(format!("{cpu:.2} us a {unit} ({user:.2} user, {system:.2} system)"));
     }
-    parts.push(format!("{:.2} cores", server.cores));
+    parts.push(cores(server.cores));
     parts.push(format!("{} resident", bytes(server.rss_bytes as f64)));
     parts.push(format!("{} a connection", bytes(server.rss_bytes_per_connection)));
     parts.join(", ")

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::latency::Latency;
 use super::process::{ThreadTime, Usage};
+use super::traffic::Span;
 
 /// Causes that are told apart.
 const CAUSES_MAX: usize = 16;
@@ -59,6 +60,17 @@ impl Window {
     }
 }
 
+/// What became of the members that stopped reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stalled {
+    /// How many there were.
+    pub members: u64,
+    /// Connections that the server ended.
+    pub cut: u64,
+    /// Messages that were left out between others.
+    pub missed: u64,
+}
+
 /// What a thread has counted.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -66,6 +78,12 @@ pub struct Tally {
     pub window: Window,
     /// How long that was, in seconds.
     pub seconds: f64,
+    /// What was measured before that, while all read.
+    pub calm: Window,
+    /// How long that was, in seconds.
+    pub calm_seconds: f64,
+    /// Of the members that stopped reading.
+    pub stalled: Stalled,
     /// Over the whole run.
     pub errors: Errors,
     /// Why connections ended, and how many did so.
@@ -78,6 +96,8 @@ pub struct Tally {
     pub begun: u64,
     /// Messages that were due and never sent.
     pub unsent: u64,
+    /// Opening handshakes that were accepted.
+    pub handshakes: u64,
     /// Pings of the server that were answered.
     pub pings: u64,
     /// The processor time of each thread.
@@ -87,6 +107,14 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// The window of a span.
+    pub fn window_of(&mut self, span: Option<Span>) -> Option<&mut Window> {
+        match span? {
+            Span::Calm => Some(&mut self.calm),
+            Span::Main => Some(&mut self.window),
+        }
+    }
+
     /// Notes why a connection ended.
     pub fn note_cause(&mut self, cause: String) {
         let is_full = self.causes.len() >= CAUSES_MAX;
@@ -99,6 +127,11 @@ impl Tally {
     pub fn add(&mut self, other: Tally) {
         self.window.add(&other.window);
         self.seconds = self.seconds.max(other.seconds);
+        self.calm.add(&other.calm);
+        self.calm_seconds = self.calm_seconds.max(other.calm_seconds);
+        self.stalled.members += other.stalled.members;
+        self.stalled.cut += other.stalled.cut;
+        self.stalled.missed += other.stalled.missed;
         self.errors.add(&other.errors);
         for (cause, count) in other.causes {
             *self.causes.entry(cause).or_default() += count;
@@ -107,6 +140,7 @@ impl Tally {
         self.received += other.received;
         self.begun += other.begun;
         self.unsent += other.unsent;
+        self.handshakes += other.handshakes;
         self.pings += other.pings;
         self.threads.extend(other.threads);
         self.server = self.server.take().or(other.server);

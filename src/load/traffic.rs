@@ -28,6 +28,15 @@ pub enum Stage {
     Over,
 }
 
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// The time while all read, where some stop later.
+    Calm,
+    /// What the results are about.
+    Main,
+}
+
 /// The messages of one sender.
 #[derive(Debug)]
 pub struct Flow {
@@ -62,6 +71,13 @@ pub struct Receiver {
     pub is_optional: bool,
 }
 
+impl Receiver {
+    /// Whether it misses what does not come.
+    pub fn misses(&self) -> bool {
+        !self.is_optional || self.account.has_begun()
+    }
+}
+
 /// The messages of one thread.
 #[derive(Debug)]
 pub struct Traffic {
@@ -75,10 +91,10 @@ pub struct Traffic {
     timed: bool,
     /// What may be sent.
     pub stage: Stage,
-    /// Whether it is being measured now.
-    pub is_measured: bool,
-    /// From when and until when it is measured.
-    measured: (u64, u64),
+    /// What is being measured now.
+    pub measuring: Option<Span>,
+    /// From when it is measured while all read, from when otherwise, until when.
+    borders: [u64; 3],
     flows: Vec<Flow>,
     /// Their places by their numbers.
     places: HashMap<u32, u32>,
@@ -102,8 +118,8 @@ impl Traffic {
             checked: plan.checked,
             timed,
             stage: Stage::Waiting,
-            is_measured: false,
-            measured: (u64::MAX, u64::MAX),
+            measuring: None,
+            borders: [u64::MAX; 3],
             flows: Vec::new(),
             places: HashMap::new(),
             touched: Vec::new(),
@@ -193,9 +209,19 @@ impl Traffic {
         }
     }
 
-    /// Says from when and until when it is measured.
-    pub fn measure(&mut self, from: Time, until: Time) {
-        self.measured = (from.as_nanos(), until.as_nanos());
+    /// Says from when it is measured while all read, from when otherwise, and until when.
+    pub fn measure(&mut self, borders: [Time; 3]) {
+        self.borders = borders.map(Time::as_nanos);
+    }
+
+    /// What is measured at a time.
+    pub fn span_at(&self, time: u64) -> Option<Span> {
+        let [calm_from, from, until] = self.borders;
+        match time {
+            _ if time < calm_from || time >= until => None,
+            _ if time < from => Some(Span::Calm),
+            _ => Some(Span::Main),
+        }
     }
 
     /// Ends: nothing more becomes due.
@@ -224,7 +250,7 @@ impl Traffic {
     /// Lets everything be sent that is due at `now`.
     pub fn follow_schedule(&mut self, now: Time) {
         let Some(schedule) = &mut self.schedule else { return };
-        let until = now.as_nanos().min(self.measured.1.saturating_sub(1));
+        let until = now.as_nanos().min(self.borders[2].saturating_sub(1));
         while let Some(at) = schedule.take_due(until) {
             let flow = &mut self.flows[at as usize];
             flow.allowed += u64::from(flow.allowed - flow.base < self.messages_max);
@@ -275,9 +301,10 @@ impl Traffic {
             }
             self.payloads.push_frame(out, flow.id, flow.sent, intended, self.keys.next());
         }
-        self.tally.sent += flow.sent - before;
-        if self.is_measured {
-            self.tally.window.sent += flow.sent - before;
+        let sent = flow.sent - before;
+        self.tally.sent += sent;
+        if let Some(window) = self.tally.window_of(self.measuring) {
+            window.sent += sent;
         }
     }
 
@@ -318,14 +345,25 @@ impl Traffic {
             let time = self.pass(at, receiver.account.next() - 1, sequence);
             intended = intended.or(time);
         }
-        self.tally.window.received += u64::from(self.is_measured);
+        if let Some(window) = self.tally.window_of(self.measuring) {
+            window.received += 1;
+        }
         let Some(intended) = intended else { return };
-        let counts = match self.pace {
-            Pace::InFlight(_) => self.is_measured,
-            Pace::Rate(_) => (self.measured.0..self.measured.1).contains(&intended),
+        let span = match self.pace {
+            Pace::InFlight(_) => self.measuring,
+            Pace::Rate(_) => self.span_at(intended),
         };
-        if counts {
-            self.tally.window.latency.record(arrived.saturating_sub(intended));
+        if let Some(window) = self.tally.window_of(span) {
+            window.latency.record(arrived.saturating_sub(intended));
+        }
+    }
+
+    /// Counts what a receiver has missed, up to the last message if that is known.
+    pub fn settle(&mut self, receiver: &Receiver, last: Option<u64>, is_stalled: bool) {
+        match is_stalled {
+            // What comes behind the last that it has read was never its turn.
+            true => self.tally.stalled.missed += receiver.account.missing(None),
+            false => self.tally.errors.lost += receiver.account.missing(last),
         }
     }
 

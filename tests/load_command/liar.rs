@@ -26,6 +26,8 @@ pub enum Deed {
     Instead(Vec<Vec<u8>>),
     /// It is sent behind the next one.
     Hold,
+    /// It is sent behind a Ping.
+    Ping,
     /// It is sent as text.
     Text,
     /// It is sent in a frame that is masked, which a server must not do.
@@ -103,11 +105,26 @@ impl Liar {
         Liar { address, got: Arc::default() }
     }
 
+    /// An echo that refuses so many requests with 503 behind the first ten.
+    pub fn flaky(refused: u64) -> Liar {
+        let got = Arc::new(Got::default());
+        let counted = Arc::clone(&got);
+        let address = listen(move |id, stream| {
+            let Some((mut stream, answer)) = read_handshake(stream) else { return };
+            if (10..10 + refused).contains(&id) {
+                let _ = stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
+                return;
+            }
+            echo(stream, &answer, |_, _| Deed::Pass, &counted);
+        });
+        Liar { address, got }
+    }
+
     pub fn url(&self) -> String {
         format!("ws://{}/anything?a=b", self.address)
     }
 
-    /// Messages that it has got.
+    /// Messages and Pongs that it has got.
     pub fn got(&self) -> u64 {
         *self.got.lock()
     }
@@ -176,6 +193,10 @@ fn read_messages(stream: &TcpStream, got: &Got, mut take: impl FnMut(&[u8]) -> b
                         return;
                     }
                 }
+                Event::Pong(payload) => {
+                    assert_eq!(payload, b"alive?");
+                    got.add();
+                }
                 Event::Close { .. } => return,
                 event => panic!("the load sends nothing else: {event:?}"),
             }
@@ -193,6 +214,10 @@ fn push(out: &mut Vec<u8>, held: &mut Vec<u8>, deed: Deed, message: &[u8]) -> bo
         Deed::Pass => push_server_frame(out, Opcode::Binary, message),
         Deed::Instead(messages) => {
             messages.iter().for_each(|message| push_server_frame(out, Opcode::Binary, message));
+        }
+        Deed::Ping => {
+            push_server_frame(out, Opcode::Ping, b"alive?");
+            push_server_frame(out, Opcode::Binary, message);
         }
         Deed::Text => push_server_frame(out, Opcode::Text, &vec![b'a'; message.len()]),
         Deed::Masked => push_client_frame(out, Opcode::Binary, true, message, [1, 2, 3, 4]),

@@ -9,3 +9,4 @@ mod run;
 #[allow(dead_code)] // what the tests of the binary itself use
 #[path = "../support/running.rs"]
 mod running;
+mod scenarios;

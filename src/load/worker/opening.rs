@@ -1,0 +1,206 @@
+//! How a thread opens its connections, and how they end.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::net::sockopt;
+
+use fanfare::reactor::{Io, Ready};
+use fanfare::slab::Key;
+use fanfare::time::Time;
+
+use super::Worker;
+use crate::load::account::Account;
+use crate::load::course::Note;
+use crate::load::dial;
+use crate::load::peer::{Life, Peer, Reader};
+use crate::load::plan::{Kind, Part, Spec};
+use crate::load::traffic::{Receiver, Span};
+
+impl Worker<'_> {
+    /// Opens connections, as many at a time as were asked for.
+    pub(super) fn open_more(&mut self, now: Time) -> Result<(), String> {
+        let wave = self.course.wave();
+        while let Some(spec) = self.to_open.front().copied().filter(|spec| spec.wave <= wave) {
+            if self.opening >= self.plan.opening {
+                return Ok(());
+            }
+            self.to_open.pop_front();
+            self.open(spec, now)?;
+        }
+        if self.opening == 0 && self.opened_waves <= wave {
+            self.opened_waves = wave + 1;
+            self.note(Note::Opened(self.storm));
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, spec: Spec, now: Time) -> Result<(), String> {
+        let target = &self.plan.targets[spec.target as usize];
+        let source = self.plan.source_of(spec.number);
+        // What fails here is for want of something of ours: no server can be blamed, and nobody can go on.
+        let explain = |error| dial::explain(target, source, &error);
+        let (socket, is_there) = dial::open(target.address, source).map_err(explain)?;
+        let stream = self.io.register(socket, self.peers.next_key()).map_err(explain)?;
+        let (sends, receives) = self.part_of(spec);
+        let key = self.peers.insert(Peer::new(stream, spec, now, sends, receives));
+        self.opening += 1;
+        if is_there {
+            return self.upgrade(key);
+        }
+        let peer = self.peers.get_mut(key).expect("it was inserted right here");
+        peer.await_connected(&mut self.io, key).map_err(explain)
+    }
+
+    /// What a connection sends and gets.
+    fn part_of(&mut self, spec: Spec) -> (Option<u32>, Option<Receiver>) {
+        let receiver = |flow, paces, joins, is_optional| {
+            Some(Receiver { flow, paces, account: Account::default(), joins, is_optional })
+        };
+        let joins = self.traffic.can_join_anywhere();
+        match spec.part {
+            Part::Echo(flow) => {
+                let at = self.traffic.add_flow(flow);
+                (Some(at), receiver(flow, Some(at), false, false))
+            }
+            Part::Member(flow) | Part::Stalling(flow) => (None, receiver(flow, None, joins, false)),
+            // The publisher comes later and is on the same thread: it finds this place.
+            Part::Pacer(flow) => {
+                let at = self.traffic.add_flow(flow);
+                (None, receiver(flow, Some(at), joins, false))
+            }
+            Part::Publisher(flow) => (self.traffic.place_of(flow), receiver(flow, None, joins, true)),
+            Part::Silent => (None, None),
+        }
+    }
+
+    /// Goes on with a connection whose socket is there or has failed.
+    pub(super) fn connected(&mut self, key: Key, ready: Ready) -> Result<(), String> {
+        let Some(peer) = self.peers.get(key) else { return Ok(()) };
+        if !ready.writable && !ready.hung_up {
+            return Ok(());
+        }
+        match sockopt::socket_error(&peer.stream) {
+            Ok(Ok(())) => self.upgrade(key),
+            Ok(Err(error)) | Err(error) => {
+                let target = &self.plan.targets[peer.spec.target as usize];
+                let source = self.plan.source_of(peer.spec.number);
+                self.give_up(key, dial::explain(target, source, &error.into()))
+            }
+        }
+    }
+
+    /// Sends the request of the opening handshake.
+    fn upgrade(&mut self, key: Key) -> Result<(), String> {
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        let target = &self.plan.targets[peer.spec.target as usize];
+        let mut nonce = [0; 16];
+        for part in nonce.as_chunks_mut::<4>().0 {
+            *part = self.traffic.key();
+        }
+        let handshake = dial::handshake(target, &self.plan.headers, nonce);
+        let io = &mut self.io;
+        let sent = peer.flush(io, key).and_then(|_| peer.send(io, key, handshake.request()));
+        peer.life = Life::Upgrading(Box::new(handshake));
+        match sent {
+            Ok(()) => Ok(()),
+            Err(error) => self.give_up(key, format!("{}: no WebSocket: {error}", target.url)),
+        }
+    }
+
+    /// Takes in the answer of the server, and gives the bytes of it if it accepts.
+    pub(super) fn upgraded(&mut self, key: Key, received: usize) -> Result<Option<usize>, String> {
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(None) };
+        let Life::Upgrading(handshake) = &mut peer.life else { return Ok(Some(0)) };
+        let bytes = &self.buffer[..received];
+        let accepted = match handshake.receive(bytes) {
+            Ok(Some(accepted)) => accepted,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                let target = &self.plan.targets[peer.spec.target as usize];
+                let message = dial::explain_refusal(target, &error, bytes);
+                return self.give_up(key, message).map(|()| None);
+            }
+        };
+        peer.life = Life::Open(Reader::new(self.plan.checked));
+        if let Some(at) = peer.sends {
+            self.traffic.flow_mut(at).sender = Some(key);
+        }
+        if self.plan.kind == Kind::Storm && self.traffic.measuring == Some(Span::Main) {
+            self.traffic.tally.window.received += 1;
+            let took = self.arrived.since(peer.since).as_nanos();
+            self.traffic.tally.window.latency.record(u64::try_from(took).unwrap_or(u64::MAX));
+        }
+        self.traffic.tally.handshakes += 1;
+        self.opening -= 1;
+        self.course.live.open.fetch_add(1, Ordering::Relaxed);
+        Ok(Some(accepted.used))
+    }
+
+    /// Notes that a connection could not be opened. Nothing can go on without it; in a storm it is tried again.
+    fn give_up(&mut self, key: Key, message: String) -> Result<(), String> {
+        if self.storm == 0 {
+            return Err(message);
+        }
+        let Some(peer) = self.peers.remove_at(key.index()) else { return Ok(()) };
+        self.io.close(peer.stream);
+        self.opening -= 1;
+        self.traffic.tally.errors.closed += 1;
+        self.traffic.tally.note_cause(message);
+        self.to_open.push_back(peer.spec);
+        Ok(())
+    }
+
+    /// Notes that the server ended a connection.
+    pub(super) fn end(&mut self, key: Key, cause: String) -> Result<(), String> {
+        let Some(peer) = self.peers.get(key) else { return Ok(()) };
+        if !matches!(peer.life, Life::Open(_)) {
+            let url = &self.plan.targets[peer.spec.target as usize].url;
+            let message = format!("{url}: no WebSocket: {cause}");
+            return self.give_up(key, message);
+        }
+        let Some(peer) = self.peers.remove_at(key.index()) else { return Ok(()) };
+        let is_paused = peer.is_paused();
+        self.io.close(peer.stream);
+        self.course.live.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(receiver) = &peer.receives {
+            self.traffic.settle(receiver, None, is_paused);
+        }
+        let tally = &mut self.traffic.tally;
+        tally.note_cause(cause);
+        match is_paused {
+            true => tally.stalled.cut += 1,
+            false => tally.errors.closed += 1,
+        }
+        if let Some(at) = peer.sends {
+            self.traffic.flow_mut(at).sender = None;
+        }
+        if self.storm > 0 {
+            self.to_open.push_back(peer.spec);
+            self.opened_waves = 0;
+        } else if self.peers.is_empty() {
+            self.note(Note::Gone);
+        }
+        Ok(())
+    }
+
+    /// Breaks all connections, to open them anew. They are reset, so that no port rests for a minute.
+    pub(super) fn break_all(&mut self) {
+        self.storm = self.course.storm();
+        let keys: Vec<Key> = self.peers.keys().collect();
+        for key in keys {
+            let Some(peer) = self.peers.remove_at(key.index()) else { continue };
+            // If it cannot be, it ends in the ordinary way.
+            let _ = sockopt::set_socket_linger(&peer.stream, Some(Duration::ZERO));
+            match peer.life {
+                Life::Open(_) => {
+                    self.course.live.open.fetch_sub(1, Ordering::Relaxed);
+                }
+                _ => self.opening -= 1,
+            }
+            self.io.close(peer.stream);
+            self.to_open.push_back(peer.spec);
+        }
+        self.opened_waves = 0;
+    }
+}

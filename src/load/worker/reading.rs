@@ -1,0 +1,142 @@
+//! How a thread reads from its connections.
+
+use std::ops::Range;
+
+use fanfare::protocol::{Connection, Event, Input, Limits, Opcode, push_client_frame};
+use fanfare::reactor::{Io, Ready};
+use fanfare::slab::Key;
+use fanfare::time::Time;
+
+use super::Worker;
+use crate::load::peer::{self, Life, Reader};
+use crate::load::traffic::{Receiver, Traffic};
+
+/// What is read at most at the end from a member that had stopped: more than any kernel holds for it.
+const REST_BYTES_MAX: usize = 64 << 20;
+
+impl Worker<'_> {
+    /// Does what a connection is ready for.
+    pub(super) fn serve(&mut self, ready: Ready) -> Result<(), String> {
+        let key = ready.key;
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        if matches!(peer.life, Life::Connecting) {
+            return self.connected(key, ready);
+        }
+        if ready.writable {
+            match peer.flush(&mut self.io, key) {
+                Ok(true) => peer.sends.into_iter().for_each(|at| self.traffic.touch(at)),
+                Ok(false) => {}
+                Err(error) => return self.end(key, format!("the connection broke: {error}")),
+            }
+        }
+        if ready.readable || ready.hung_up { self.receive(key).map(|_| ()) } else { Ok(()) }
+    }
+
+    /// Reads once, and gives the bytes that there were.
+    fn receive(&mut self, key: Key) -> Result<usize, String> {
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(0) };
+        let received = match self.io.receive(&peer.stream, &mut self.buffer) {
+            Ok(0) => return self.end(key, "ended by the server without a Close".to_owned()).map(|()| 0),
+            Ok(received) => received,
+            Err(error) if peer::is_later(&error) => return Ok(0),
+            Err(error) => return self.end(key, format!("the connection broke: {error}")).map(|()| 0),
+        };
+        self.arrived = self.io.now();
+        let is_open = matches!(peer.life, Life::Open(_));
+        let start = if is_open { Some(0) } else { self.upgraded(key, received)? };
+        if let Some(start) = start {
+            self.read(key, start..received)?;
+        }
+        Ok(received)
+    }
+
+    /// Reads what is left for a member that had stopped.
+    pub(super) fn read_rest(&mut self, key: Key) -> Result<(), String> {
+        let mut rest = REST_BYTES_MAX;
+        while rest > 0 {
+            match self.receive(key)? {
+                0 => return Ok(()),
+                received => rest = rest.saturating_sub(received),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes frames in.
+    fn read(&mut self, key: Key, range: Range<usize>) -> Result<(), String> {
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        let Life::Open(reader) = &mut peer.life else { return Ok(()) };
+        self.out.clear();
+        let bytes = &mut self.buffer[range];
+        let (arrived, receiver) = (self.arrived, peer.receives.as_mut());
+        let mut desk = Desk { traffic: &mut self.traffic, receiver, answers: &mut self.out };
+        let cause = match reader {
+            Reader::Strict(connection) => {
+                desk.read(connection, &mut Input::new(bytes), arrived, &self.limits)
+            }
+            Reader::Skimming(skimmer) => match skimmer.take(bytes) {
+                Ok(skimmed) => {
+                    for _ in 0..skimmed.messages {
+                        desk.take(None, arrived);
+                    }
+                    skimmed.closed.then(|| "closed by the server".to_owned())
+                }
+                Err(error) => Some(format!("the server broke the protocol: {error}")),
+            },
+        };
+        let sent = if self.out.is_empty() { Ok(()) } else { peer.send(&mut self.io, key, &self.out) };
+        match (cause, sent) {
+            (Some(cause), _) => self.end(key, cause),
+            (None, Err(error)) => self.end(key, format!("the connection broke: {error}")),
+            (None, Ok(())) => Ok(()),
+        }
+    }
+}
+
+/// Where the frames of one connection are taken in.
+struct Desk<'d> {
+    traffic: &'d mut Traffic,
+    receiver: Option<&'d mut Receiver>,
+    /// Frames to send in answer.
+    answers: &'d mut Vec<u8>,
+}
+
+impl Desk<'_> {
+    fn take(&mut self, message: Option<&fanfare::protocol::Message<'_>>, arrived: Time) {
+        match &mut self.receiver {
+            Some(receiver) => self.traffic.take(receiver, message, arrived.as_nanos()),
+            // Who does not care may be in a room where others talk.
+            None => self.traffic.tally.received += 1,
+        }
+    }
+
+    /// Takes everything in, and says why the connection is over, if it is.
+    fn read(
+        &mut self,
+        connection: &mut Connection,
+        input: &mut Input<'_>,
+        arrived: Time,
+        limits: &Limits,
+    ) -> Option<String> {
+        while let Some(event) = connection.next_event(arrived, input, limits) {
+            match event {
+                Event::Message(message) => self.take(Some(&message), arrived),
+                Event::Ping(payload) => {
+                    self.traffic.tally.pings += 1;
+                    push_client_frame(self.answers, Opcode::Pong, true, payload, self.traffic.key());
+                }
+                Event::Close { code, reason, .. } => {
+                    let payload = code.map(|code| code.as_u16().to_be_bytes());
+                    let payload = payload.as_ref().map_or(&[][..], |payload| payload);
+                    push_client_frame(self.answers, Opcode::Close, true, payload, self.traffic.key());
+                    let code = code.map(|code| format!("with {}", code.as_u16()));
+                    let code = code.unwrap_or_else(|| "without a code".to_owned());
+                    return Some(format!("closed by the server {code}: {}", reason.escape_debug()));
+                }
+                Event::Failed(failure) => return Some(format!("the server broke the protocol: {failure}")),
+                Event::Pong(_) | Event::Request(_) | Event::Body { .. } | Event::BadRequest(_) => {}
+            }
+        }
+        None
+    }
+}

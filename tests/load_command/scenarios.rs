@@ -1,0 +1,147 @@
+//! Idle connections, storms and stalled members.
+
+use serde_json::Value;
+
+use crate::liar::{Deed, Liar, To};
+use crate::run::{errors, number, real_number, run};
+use crate::running::Running;
+
+fn server(flags: &[&str]) -> Running {
+    Running::start(env!("CARGO_BIN_EXE_fanfare"), flags)
+}
+
+#[test]
+fn idle_connections_are_weighed() {
+    let server = server(&[]);
+    let url = format!("ws://{}/echo", server.address);
+    let pid = server.child.id().to_string();
+    let fixed =
+        ["idle", &url, "--connections", "20", "--duration", "100ms", "--warm-up", "1ms", "--threads", "2"];
+    let json = run(&[&fixed[..], &["--pid", &pid, "--json", "-"]].concat()).clean();
+    assert_eq!((number(&json, "/connections"), number(&json, "/messages")), (20, 0), "{json:#}");
+    assert!(json["latency_us"].is_null() && json["size_bytes"].is_null() && json["in_flight"].is_null());
+    assert!(json["server"]["cpu_us_per_message"].is_null());
+    assert!(real_number(&json, "/server/cores") >= 0.0);
+    real_number(&json, "/server/rss_bytes_per_connection");
+    let table = run(&fixed);
+    assert!(table.stdout.starts_with("idle: 20 connections, 0.1 s\n"), "{table:?}");
+    assert!(!table.stdout.contains("messages"), "{table:?}");
+}
+
+#[test]
+fn an_idle_connection_that_is_ended_is_found() {
+    let server = server(&[]);
+    // Nobody may be in there.
+    let url = format!("ws://{}/rooms/none?last=x", server.address);
+    let refused = run(&["idle", &url, "--connections", "2", "--duration", "10m"]);
+    assert!(refused.complaint(1).contains("status 400"), "{refused:?}");
+    let liar = Liar::refusing(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n",
+    );
+    let refused = run(&["idle", &liar.url(), "--connections", "2", "--duration", "10m"]);
+    assert!(refused.complaint(1).contains("Sec-WebSocket-Accept"), "{refused:?}");
+}
+
+#[test]
+fn pings_are_answered() {
+    let liar = Liar::start(To::Sender, |_, _| Deed::Ping);
+    let url = liar.url();
+    let fixed =
+        ["echo", &url, "--connections", "3", "--messages", "20", "--warm-up", "0s", "--duration", "60s"];
+    let json = run(&[&fixed[..], &["--json", "-"]].concat()).clean();
+    assert_eq!(number(&json, "/pings"), 60);
+    liar.wait_for(60 + 60);
+}
+
+#[test]
+fn in_a_storm_everybody_comes_back() {
+    let server = server(&[]);
+    let url = format!("ws://{}/echo", server.address);
+    let pid = server.child.id().to_string();
+    for threads in ["1", "3"] {
+        let fixed =
+            ["storm", &url, "--connections", "30", "--storms", "4", "--threads", threads, "--json", "-"];
+        let json = run(&[&fixed[..], &["--pid", &pid]].concat()).clean();
+        assert_eq!(number(&json, "/messages"), 120, "{json:#}");
+        let storms = json["storms_s"].as_array().unwrap();
+        assert!(
+            storms.len() == 4 && storms.iter().all(|seconds| seconds.as_f64().unwrap() > 0.0),
+            "{json:#}"
+        );
+        assert!(real_number(&json, "/latency_us/p50") > 0.0, "{json:#}");
+    }
+    let table = run(&["storm", &url, "--connections", "5", "--storms", "2"]);
+    assert_eq!(table.status, Some(0), "{table:?}");
+    for part in ["storm: 5 connections, ", "\n  handshakes  10 (", "\n  all back    "] {
+        assert!(table.stdout.contains(part), "{part}: {table:?}");
+    }
+}
+
+#[test]
+fn whoever_is_refused_in_a_storm_is_counted_and_comes_again() {
+    let liar = Liar::flaky(30);
+    let url = liar.url();
+    // 10 come, then 30 are refused, as often as they come.
+    let fixed = ["storm", &url, "--connections", "10", "--storms", "1", "--timeout", "60s", "--json", "-"];
+    let json = run(&fixed).unclean();
+    assert_eq!((number(&json, "/messages"), errors(&json)), (10, [0, 0, 0, 0, 30]), "{json:#}");
+    let (cause, count) = json["ended"].as_object().unwrap().iter().next().unwrap();
+    assert!(cause.contains("status 503") && count == 30, "{json:#}");
+}
+
+/// A run in which some stop reading.
+fn stalled(url: &str, more: &[&str]) -> crate::run::Run {
+    let fixed =
+        ["stalled", url, "--stalled", "20%", "--duration", "400ms", "--warm-up", "1ms", "--json", "-"];
+    run(&[&fixed[..], more].concat())
+}
+
+#[test]
+fn those_that_read_get_everything_beside_those_that_have_stopped() {
+    let server = server(&["--lag-policy", "disconnect,skip*=skip,latest*=latest"]);
+    for room in ["cut", "skip", "latest"] {
+        let url = format!("ws://{}/rooms/{room}", server.address);
+        let more = ["--connections", "20", "--size", "16KiB", "--rate", "400", "--threads", "2"];
+        let json = stalled(&url, &more);
+        // The policy latest lets everybody miss what a newer message has overtaken.
+        if room == "latest" {
+            assert_eq!(errors(&json.json())[1..], [0; 4], "{json:?}");
+            continue;
+        }
+        let json = json.clean();
+        assert_eq!(
+            (&json["scenario"], number(&json, "/stalled/members")),
+            (&Value::from("stalled"), 3),
+            "{json:#}"
+        );
+        assert!(number(&json, "/stalled/cut") <= 3, "{json:#}");
+    }
+}
+
+#[test]
+fn a_lie_to_a_member_that_reads_is_found_beside_stalled_ones() {
+    let liar = Liar::start(To::Others, |number, _| match number % 20 {
+        10 => Deed::Instead(vec![]),
+        _ => Deed::Pass,
+    });
+    let run = stalled(&liar.url(), &["--connections", "10", "--rate", "200"]);
+    let json = run.unclean();
+    let [lost, rest @ ..] = errors(&json);
+    assert!(lost > 0 && rest == [0; 4], "{json:#}");
+}
+
+#[test]
+fn a_lie_to_a_stalled_member_is_found_too() {
+    // The first who comes is the one that stalls.
+    let liar = Liar::start(To::Others, |number, message| match number {
+        150 => Deed::Instead(vec![message.to_vec(), message.to_vec()]),
+        151 => Deed::Instead(vec![]),
+        _ => Deed::Pass,
+    });
+    let run = stalled(&liar.url(), &["--connections", "3", "--stalled", "99%", "--rate", "400"]);
+    let json = run.json();
+    let found = (errors(&json), number(&json, "/stalled/missed"));
+    // Unless the run was too slow to come so far.
+    let expected = if liar.got() > 152 { ([0, 1, 0, 0, 0], 1) } else { found };
+    assert_eq!(found, expected, "{json:#}");
+}
