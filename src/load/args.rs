@@ -16,7 +16,6 @@ use crate::cli;
 #[derive(Debug, Args)]
 #[command(
     about = "Load a WebSocket server, check every message and say what it cost",
-    arg_required_else_help = true,
     after_help = "The server is any that speaks RFC 6455 and is reached by ws://; for fanfare itself /echo and /rooms/{room}:\n\n  \
         fanfare load echo --connections 100 --in-flight 16 ws://127.0.0.1:9001/echo\n  \
         fanfare load fanout --connections 1000 --size 64 ws://127.0.0.1:9001/rooms/load\n\n\

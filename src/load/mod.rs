@@ -51,7 +51,8 @@ pub enum LoadError {
 
 /// The command line of a load.
 pub fn command() -> clap::Command {
-    LoadArgs::augment_args(clap::Command::new("load"))
+    // Without a scenario the complaint is a line like all others.
+    LoadArgs::augment_args(clap::Command::new("load")).arg_required_else_help(false)
 }
 
 /// Where the JSON goes.

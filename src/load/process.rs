@@ -70,8 +70,8 @@ impl Usage {
         }
         let coarse_s = user_s + system_s;
         let all_there = earlier.threads.keys().all(|id| self.threads.contains_key(id));
-        if self.threads.is_empty() || !all_there || coarse_s <= 0.0 {
-            let busy = if self.threads.is_empty() { coarse_s / seconds } else { busy };
+        if fine_s <= 0.0 || !all_there || coarse_s <= 0.0 {
+            let busy = if fine_s <= 0.0 { coarse_s / seconds } else { busy };
             return Spent { user_s, system_s, busy };
         }
         // The ticks say in which proportion, the scheduler how much.

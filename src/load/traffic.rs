@@ -369,6 +369,10 @@ impl Traffic {
 
     fn take_wrong(&mut self, receiver: &mut Receiver) {
         self.tally.errors.wrong += 1;
+        if receiver.joins && !receiver.account.has_begun() {
+            // It stands for nothing as long as it is not known what should come.
+            return;
+        }
         receiver.account.take_wrong();
         if let Some(at) = receiver.paces {
             let passed = receiver.account.next() - 1;

@@ -111,8 +111,8 @@ impl<'p> Worker<'p> {
         let mut ready: Vec<Ready> = Vec::new();
         while !self.course.is_stopped() {
             let now = self.io.now();
-            self.open_more(now)?;
             self.follow(now)?;
+            self.open_more(now)?;
             self.send_touched();
             self.show();
             if self.is_done(now) {

@@ -19,7 +19,8 @@ fn check(arguments: &[&str], status: i32, parts: &[&str]) {
 fn bad_flags_are_one_line_with_what_was_seen_and_what_is_allowed() {
     const URL: &str = "ws://127.0.0.1:1/";
     for (arguments, parts) in [
-        (&["echo"][..], &["<URL>"][..]),
+        (&[][..], &["subcommand", "echo", "storm"][..]),
+        (&["echo"], &["<URL>"]),
         (&["echo", "http://a/"], &["http://a/", "expected ws://HOST[:PORT]/PATH"]),
         (&["echo", "wss://a/"], &["wss://a/", "without TLS"]),
         (&["echo", "ws://a:99999/"], &["99999", "1 to 65535"]),
@@ -52,6 +53,10 @@ fn bad_flags_are_one_line_with_what_was_seen_and_what_is_allowed() {
         ),
         (&["fanout", URL, URL, "--publisher-url", URL], &["--publisher-url", "2 URLs"]),
         (&["fanout", URL, "--publisher-url", "a"], &["--publisher-url", "expected ws://"]),
+        (&["stalled", URL, "--stalled", "100%"], &["--stalled", "100%", "below 100%"]),
+        (&["storm", URL, "--storms", "0"], &["--storms", "0 is not in 1.."]),
+        (&["storm", URL, "--duration", "5s"], &["--duration"]),
+        (&["idle", URL, "--size", "5"], &["--size"]),
         (&["dance", URL], &["dance"]),
         (&["echo", URL, "--colour"], &["--colour"]),
     ] {
@@ -87,7 +92,7 @@ fn the_flags_of_the_server_do_not_mix_with_a_load() {
 #[test]
 fn help_names_scenarios_flags_and_status() {
     for (arguments, parts) in [
-        (&["--help"][..], &["echo", "fanout", "Exit status"][..]),
+        (&["--help"][..], &["echo", "fanout", "idle", "storm", "stalled", "Exit status"][..]),
         (
             &["echo", "--help"],
             &["--in-flight", "--rate", "--pid", "--json", "--source", "[default: 100]", "8 bytes"],

@@ -51,8 +51,9 @@ fn check(lie: Lie, expected: [u64; 5]) {
         let liar = Liar::start(To::Others, lie);
         let json = load("fanout", &liar, size, &[]);
         assert_eq!(errors(&json), expected, "fan-out of {size} bytes: {json:#}");
-        // The first one is how members know that they have joined.
-        assert_eq!((number(&json, "/total/sent"), liar.got()), (MESSAGES + 1, MESSAGES + 1), "{json:#}");
+        // First messages, by which members know that they have joined, come before the others.
+        let sent = number(&json, "/total/sent");
+        assert!(sent == liar.got() && sent > MESSAGES, "{sent} {} {json:#}", liar.got());
     }
 }
 
