@@ -15,26 +15,20 @@ fn load(scenario: &str, liar: &Liar, size: &str, more: &[&str]) -> Value {
     let url = liar.url();
     let connections = CONNECTIONS.to_string();
     let messages = MESSAGES.to_string();
-    let fixed = [
-        scenario,
-        &url,
-        "--connections",
-        &connections,
-        "--size",
-        size,
-        "--messages",
-        &messages,
-        "--warm-up",
-        "0s",
-        "--duration",
-        "60s",
-        "--timeout",
-        "500ms",
-        "--json",
-        "-",
-    ];
-    let in_flight: &[&str] = if more.contains(&"--in-flight") { &[] } else { &["--in-flight", "4"] };
-    run(&[&fixed[..], in_flight, more].concat()).unclean()
+    let mut arguments =
+        vec![scenario, &url, "--size", size, "--warm-up", "0s", "--timeout", "500ms", "--json", "-"];
+    arguments.extend(more);
+    for (flag, value) in [
+        ("--connections", connections.as_str()),
+        ("--messages", messages.as_str()),
+        ("--duration", "60s"),
+        ("--in-flight", "4"),
+    ] {
+        if !more.contains(&flag) {
+            arguments.extend([flag, value]);
+        }
+    }
+    run(&arguments).unclean()
 }
 
 /// What a lie is found as: lost, duplicated, reordered, wrong, closed.

@@ -91,8 +91,7 @@ fn whoever_is_refused_in_a_storm_is_counted_and_comes_again() {
 
 /// A run in which some stop reading.
 fn stalled(url: &str, more: &[&str]) -> crate::run::Run {
-    let fixed =
-        ["stalled", url, "--stalled", "20%", "--duration", "400ms", "--warm-up", "1ms", "--json", "-"];
+    let fixed = ["stalled", url, "--duration", "400ms", "--warm-up", "1ms", "--json", "-"];
     run(&[&fixed[..], more].concat())
 }
 
@@ -101,7 +100,8 @@ fn those_that_read_get_everything_beside_those_that_have_stopped() {
     let server = server(&["--lag-policy", "disconnect,skip*=skip,latest*=latest"]);
     for room in ["cut", "skip", "latest"] {
         let url = format!("ws://{}/rooms/{room}", server.address);
-        let more = ["--connections", "20", "--size", "16KiB", "--rate", "400", "--threads", "2"];
+        let more =
+            ["--connections", "20", "--stalled", "20%", "--size", "16KiB", "--rate", "400", "--threads", "2"];
         let json = stalled(&url, &more);
         // The policy latest lets everybody miss what a newer message has overtaken.
         if room == "latest" {
@@ -124,7 +124,7 @@ fn a_lie_to_a_member_that_reads_is_found_beside_stalled_ones() {
         10 => Deed::Instead(vec![]),
         _ => Deed::Pass,
     });
-    let run = stalled(&liar.url(), &["--connections", "10", "--rate", "200"]);
+    let run = stalled(&liar.url(), &["--connections", "10", "--stalled", "20%", "--rate", "200"]);
     let json = run.unclean();
     let [lost, rest @ ..] = errors(&json);
     assert!(lost > 0 && rest == [0; 4], "{json:#}");
