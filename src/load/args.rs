@@ -271,9 +271,10 @@ impl FromStr for Share {
 }
 
 impl Share {
-    /// Whether the thing of this number, from 0 on, is of the part; it is spread evenly over all.
+    /// Whether the thing of this number, from 0 on, is of the part; it is spread evenly over all, and has the
+    /// first.
     pub fn has(self, number: u32) -> bool {
-        let until = |number: f64| (number * self.0).floor();
+        let until = |number: f64| (number * self.0).ceil();
         until(f64::from(number) + 1.0) > until(f64::from(number))
     }
 }
@@ -331,7 +332,7 @@ mod tests {
     fn a_share_is_spread_evenly() {
         let share: Share = "10%".parse().unwrap();
         let has: Vec<u32> = (0..40).filter(|number| share.has(*number)).collect();
-        assert_eq!(has, [9, 19, 29, 39]);
+        assert_eq!(has, [0, 10, 20, 30]);
         let half: Share = "50%".parse().unwrap();
         assert_eq!((0..1000).filter(|number| half.has(*number)).count(), 500);
         for text in ["0%", "100%", "10", "-5%", "x%", "NaN%"] {

@@ -43,8 +43,8 @@ pub enum Deed {
 pub enum To {
     /// Its sender: the lie is told to everybody.
     Sender,
-    /// All others; the lie is told to the first who came, the others hear the truth.
-    Others,
+    /// All others; the lie is told to who came at this place, from 0 on, the others hear the truth.
+    Others(usize),
 }
 
 /// A running server.
@@ -88,7 +88,7 @@ impl Liar {
             let Some((stream, answer)) = read_handshake(stream) else { return };
             match to {
                 To::Sender => echo(stream, &answer, lie, &counted),
-                To::Others => relay(id, stream, &answer, lie, &counted, &room),
+                To::Others(place) => relay((id, stream), &answer, (place, lie), &counted, &room),
             }
         });
         Liar { address, got }
@@ -244,7 +244,13 @@ fn echo(stream: TcpStream, answer: &str, lie: Lie, got: &Got) {
     let _ = stream.shutdown(Shutdown::Both);
 }
 
-fn relay(id: u64, stream: TcpStream, answer: &str, lie: Lie, got: &Got, room: &Mutex<Room>) {
+fn relay(
+    (id, stream): (u64, TcpStream),
+    answer: &str,
+    (told, lie): (usize, Lie),
+    got: &Got,
+    room: &Mutex<Room>,
+) {
     let lock = || room.lock().unwrap_or_else(PoisonError::into_inner);
     {
         // Who is told to be in is in.
@@ -262,10 +268,10 @@ fn relay(id: u64, stream: TcpStream, answer: &str, lie: Lie, got: &Got, room: &M
         push_server_frame(&mut true_one, Opcode::Binary, message);
         for (place, (member, stream)) in members.iter_mut().enumerate() {
             if *member != id {
-                let bytes = if place == 0 { &lied } else { &true_one };
+                let bytes = if place == told { &lied } else { &true_one };
                 let _ = stream.write_all(bytes);
             }
-            if place == 0 && !goes_on {
+            if place == told && !goes_on {
                 let _ = stream.shutdown(Shutdown::Both);
             }
         }

@@ -206,7 +206,7 @@ fn a_server_that_shuts_down_is_found() {
     let server = server();
     let url = format!("ws://{}/rooms/end", server.address);
     let fixed = ["fanout", &url, "--connections", "4", "--warm-up", "0s", "--duration", "10m", "--json", "-"];
-    let child = command(&[&fixed[..], &["--timeout", "500ms"]].concat()).stdout(Stdio::piped()).spawn();
+    let child = command(&[&fixed[..], &["--timeout", "60s"]].concat()).stdout(Stdio::piped()).spawn();
     // Once a stranger in the room gets a message, the load runs.
     let mut stranger = TcpStream::connect(server.address).expect("a connection");
     let request = b"GET /rooms/end HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
