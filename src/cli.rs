@@ -340,7 +340,7 @@ pub fn one_line(error: &clap::Error) -> String {
         is_usage = line.starts_with("Usage:") || is_usage && !line.is_empty();
         !line.is_empty() && !is_usage && !line.starts_with("For more information")
     });
-    useful.collect::<Vec<_>>().join("; ")
+    useful.collect::<Vec<_>>().join("; ").replace(":; ", ": ")
 }
 
 #[cfg(test)]

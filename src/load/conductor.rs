@@ -86,7 +86,9 @@ pub fn measure(plan: &Plan) -> Result<Measured, LoadError> {
 /// A failure, with what became of the connections.
 fn with_causes(error: LoadError, tally: &Tally) -> LoadError {
     match tally.causes.iter().next() {
-        Some((cause, count)) => LoadError::Failed(format!("{error}; {count} connections were {cause}")),
+        Some((kind, ended)) => {
+            LoadError::Failed(format!("{error}; {} ended: {}", ended.count, ended.cause(kind)))
+        }
         None => error,
     }
 }

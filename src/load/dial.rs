@@ -64,7 +64,12 @@ pub fn handshake(target: &Target, headers: &[Header], key: [u8; 16]) -> ClientHa
 /// Why the server did not accept, with what it says itself in `answer`.
 pub fn explain_refusal(target: &Target, error: &HandshakeError, answer: &[u8]) -> String {
     let body = answer.windows(4).position(|end| end == b"\r\n\r\n").map_or(&[][..], |at| &answer[at + 4..]);
-    let body = fanfare::protocol::shown(body, SHOWN_CHARS_MAX);
+    let body: String = String::from_utf8_lossy(body)
+        .trim()
+        .chars()
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .take(SHOWN_CHARS_MAX)
+        .collect();
     let says = if body.is_empty() { String::new() } else { format!("; it says: {body}") };
     format!("{}: no WebSocket: {error}{says}", target.url)
 }

@@ -192,7 +192,7 @@ impl Report {
             storms_s: (plan.kind == Kind::Storm).then_some(back_s),
             stalled: (plan.kind == Kind::Stalled).then(|| StalledReport::new(&tally, latency_us)),
             pings: tally.pings,
-            ended: tally.causes,
+            ended: tally.causes.iter().map(|(kind, ended)| (ended.cause(kind), ended.count)).collect(),
             saturated: saturated(server.map(|server| server.busy), generator.busy),
             server,
             generator,

@@ -71,6 +71,36 @@ pub struct Stalled {
     pub missed: u64,
 }
 
+/// Connections that ended for causes of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// How many there are.
+    pub count: u64,
+    /// What was said of the first.
+    detail: String,
+    /// Whether something else was said of others.
+    differ: bool,
+}
+
+impl Ended {
+    fn add(&mut self, other: &Ended) {
+        if self.count == 0 {
+            self.detail.clone_from(&other.detail);
+        }
+        self.count += other.count;
+        self.differ |= other.differ || self.detail != other.detail;
+    }
+
+    /// The cause in words.
+    pub fn cause(&self, kind: &str) -> String {
+        match (self.detail.as_str(), self.differ) {
+            ("", _) => kind.to_owned(),
+            (detail, false) => format!("{kind}: {detail}"),
+            (detail, true) => format!("{kind}, such as: {detail}"),
+        }
+    }
+}
+
 /// What a thread has counted.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -86,8 +116,8 @@ pub struct Tally {
     pub stalled: Stalled,
     /// Over the whole run.
     pub errors: Errors,
-    /// Why connections ended, and how many did so.
-    pub causes: BTreeMap<String, u64>,
+    /// Why connections ended.
+    pub causes: BTreeMap<String, Ended>,
     /// Messages that were sent, over the whole run.
     pub sent: u64,
     /// Messages that came, over the whole run.
@@ -115,12 +145,12 @@ impl Tally {
         }
     }
 
-    /// Notes why a connection ended.
-    pub fn note_cause(&mut self, cause: String) {
-        let is_full = self.causes.len() >= CAUSES_MAX;
-        let cause =
-            if is_full && !self.causes.contains_key(&cause) { "other causes".to_owned() } else { cause };
-        *self.causes.entry(cause).or_default() += 1;
+    /// Notes why a connection ended: a kind of cause, and what was said of this one.
+    pub fn note_cause(&mut self, kind: &str, detail: &str) {
+        let is_full = self.causes.len() >= CAUSES_MAX && !self.causes.contains_key(kind);
+        let kind = if is_full { "other causes" } else { kind };
+        let ended = self.causes.entry(kind.to_owned()).or_default();
+        ended.add(&Ended { count: 1, detail: detail.to_owned(), differ: false });
     }
 
     /// Takes another thread's in.
@@ -133,8 +163,8 @@ impl Tally {
         self.stalled.cut += other.stalled.cut;
         self.stalled.missed += other.stalled.missed;
         self.errors.add(&other.errors);
-        for (cause, count) in other.causes {
-            *self.causes.entry(cause).or_default() += count;
+        for (kind, ended) in other.causes {
+            self.causes.entry(kind).or_default().add(&ended);
         }
         self.sent += other.sent;
         self.received += other.received;
@@ -144,5 +174,30 @@ impl Tally {
         self.pings += other.pings;
         self.threads.extend(other.threads);
         self.server = self.server.take().or(other.server);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_of_a_kind_are_one_with_an_example() {
+        let (mut tally, mut other) = (Tally::default(), Tally::default());
+        tally.note_cause("closed with 1008", "at 1");
+        tally.note_cause("hung up", "");
+        tally.note_cause("hung up", "");
+        other.note_cause("closed with 1008", "at 2");
+        other.note_cause("closed with 1001", "bye");
+        tally.add(other);
+        let shown: Vec<_> =
+            tally.causes.iter().map(|(kind, ended)| (ended.cause(kind), ended.count)).collect();
+        let expected = [("closed with 1001: bye", 1), ("closed with 1008, such as: at 1", 2), ("hung up", 2)];
+        assert_eq!(shown, expected.map(|(cause, count)| (cause.to_owned(), count)));
+        for number in 0..100 {
+            tally.note_cause(&format!("kind {number}"), "");
+        }
+        assert_eq!(tally.causes.len(), CAUSES_MAX + 1);
+        assert_eq!(tally.causes.values().map(|ended| ended.count).sum::<u64>(), 105);
     }
 }

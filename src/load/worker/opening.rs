@@ -146,17 +146,17 @@ impl Worker<'_> {
         self.io.close(peer.stream);
         self.opening -= 1;
         self.traffic.tally.errors.closed += 1;
-        self.traffic.tally.note_cause(message);
+        self.traffic.tally.note_cause(&message, "");
         self.to_open.push_back(peer.spec);
         Ok(())
     }
 
     /// Notes that the server ended a connection.
-    pub(super) fn end(&mut self, key: Key, cause: String) -> Result<(), String> {
+    pub(super) fn end(&mut self, key: Key, (kind, detail): (&str, &str)) -> Result<(), String> {
         let Some(peer) = self.peers.get(key) else { return Ok(()) };
         if !matches!(peer.life, Life::Open(_)) {
             let url = &self.plan.targets[peer.spec.target as usize].url;
-            let message = format!("{url}: no WebSocket: {cause}");
+            let message = format!("{url}: no WebSocket: {kind} {detail}").trim_end().to_owned();
             return self.give_up(key, message);
         }
         let Some(peer) = self.peers.remove_at(key.index()) else { return Ok(()) };
@@ -167,7 +167,7 @@ impl Worker<'_> {
             self.traffic.settle(receiver, None, is_paused);
         }
         let tally = &mut self.traffic.tally;
-        tally.note_cause(cause);
+        tally.note_cause(kind, detail);
         match is_paused {
             true => tally.stalled.cut += 1,
             false => tally.errors.closed += 1,

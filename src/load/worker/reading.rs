@@ -14,6 +14,9 @@ use crate::load::traffic::{Receiver, Traffic};
 /// What is read at most at the end from a member that had stopped: more than any kernel holds for it.
 const REST_BYTES_MAX: usize = 64 << 20;
 
+const BROKE: &str = "the connection broke";
+const BROKE_PROTOCOL: &str = "the server broke the protocol";
+
 impl Worker<'_> {
     /// Does what a connection is ready for.
     pub(super) fn serve(&mut self, ready: Ready) -> Result<(), String> {
@@ -26,7 +29,7 @@ impl Worker<'_> {
             match peer.flush(&mut self.io, key) {
                 Ok(true) => peer.sends.into_iter().for_each(|at| self.traffic.touch(at)),
                 Ok(false) => {}
-                Err(error) => return self.end(key, format!("the connection broke: {error}")),
+                Err(error) => return self.end(key, (BROKE, &error.to_string())),
             }
         }
         if ready.readable || ready.hung_up { self.receive(key).map(|_| ()) } else { Ok(()) }
@@ -36,10 +39,10 @@ impl Worker<'_> {
     fn receive(&mut self, key: Key) -> Result<usize, String> {
         let Some(peer) = self.peers.get_mut(key) else { return Ok(0) };
         let received = match self.io.receive(&peer.stream, &mut self.buffer) {
-            Ok(0) => return self.end(key, "ended by the server without a Close".to_owned()).map(|()| 0),
+            Ok(0) => return self.end(key, ("ended by the server without a Close", "")).map(|()| 0),
             Ok(received) => received,
             Err(error) if peer::is_later(&error) => return Ok(0),
-            Err(error) => return self.end(key, format!("the connection broke: {error}")).map(|()| 0),
+            Err(error) => return self.end(key, (BROKE, &error.to_string())).map(|()| 0),
         };
         self.arrived = self.io.now();
         let is_open = matches!(peer.life, Life::Open(_));
@@ -79,15 +82,15 @@ impl Worker<'_> {
                     for _ in 0..skimmed.messages {
                         desk.take(None, arrived);
                     }
-                    skimmed.closed.then(|| "closed by the server".to_owned())
+                    skimmed.closed.then(|| ("closed by the server".to_owned(), String::new()))
                 }
-                Err(error) => Some(format!("the server broke the protocol: {error}")),
+                Err(error) => Some((BROKE_PROTOCOL.to_owned(), error.to_string())),
             },
         };
         let sent = if self.out.is_empty() { Ok(()) } else { peer.send(&mut self.io, key, &self.out) };
         match (cause, sent) {
-            (Some(cause), _) => self.end(key, cause),
-            (None, Err(error)) => self.end(key, format!("the connection broke: {error}")),
+            (Some((kind, detail)), _) => self.end(key, (&kind, &detail)),
+            (None, Err(error)) => self.end(key, (BROKE, &error.to_string())),
             (None, Ok(())) => Ok(()),
         }
     }
@@ -110,14 +113,15 @@ impl Desk<'_> {
         }
     }
 
-    /// Takes everything in, and says why the connection is over, if it is.
+    /// Takes everything in, and says why the connection is over, if it is: the kind of cause and what is known
+    /// of it.
     fn read(
         &mut self,
         connection: &mut Connection,
         input: &mut Input<'_>,
         arrived: Time,
         limits: &Limits,
-    ) -> Option<String> {
+    ) -> Option<(String, String)> {
         while let Some(event) = connection.next_event(arrived, input, limits) {
             match event {
                 Event::Message(message) => self.take(Some(&message), arrived),
@@ -131,9 +135,9 @@ impl Desk<'_> {
                     push_client_frame(self.answers, Opcode::Close, true, payload, self.traffic.key());
                     let code = code.map(|code| format!("with {}", code.as_u16()));
                     let code = code.unwrap_or_else(|| "without a code".to_owned());
-                    return Some(format!("closed by the server {code}: {}", reason.escape_debug()));
+                    return Some((format!("closed by the server {code}"), reason.escape_debug().to_string()));
                 }
-                Event::Failed(failure) => return Some(format!("the server broke the protocol: {failure}")),
+                Event::Failed(failure) => return Some((BROKE_PROTOCOL.to_owned(), failure.to_string())),
                 Event::Pong(_) | Event::Request(_) | Event::Body { .. } | Event::BadRequest(_) => {}
             }
         }
