@@ -107,16 +107,20 @@ impl Url {
         Url { target: self.target.replace(ROOM, &room.to_string()), ..self.clone() }
     }
 
-    /// The first address that the host has.
+    /// The first IPv4 address that the host has, or else its first: `localhost` often has two, and most servers
+    /// listen on one of them.
     ///
     /// # Errors
     ///
     /// When its name is not known.
     pub fn resolve(&self) -> Result<Target, String> {
-        let mut addresses = (self.host.as_str(), self.port)
-            .to_socket_addrs()
-            .map_err(|error| format!("{self}: the host {} has no address: {error}", self.host))?;
-        let address = addresses.next().ok_or_else(|| format!("{self}: the host has no address"))?;
+        let found = (self.host.as_str(), self.port).to_socket_addrs();
+        let found =
+            found.map_err(|error| format!("{self}: the host {} has no address: {error}", self.host))?;
+        let addresses: Vec<SocketAddr> = found.collect();
+        let four = addresses.iter().find(|address| address.is_ipv4());
+        let address =
+            *four.or(addresses.first()).ok_or_else(|| format!("{self}: the host has no address"))?;
         Ok(Target { url: self.clone(), address })
     }
 }

@@ -241,10 +241,12 @@ impl Traffic {
         self.messages_max < u64::MAX && self.stage == Stage::Running && self.flows.iter().all(is_spent)
     }
 
-    /// Counts what was due and cannot be sent any more.
-    pub fn count_unsent(&mut self) {
-        let live = self.flows.iter().filter(|flow| flow.sender.is_some());
-        self.tally.unsent += live.map(|flow| flow.allowed.saturating_sub(flow.sent)).sum::<u64>();
+    /// Counts what was due and is not sent any more; what was sent is then all that can come.
+    pub fn give_up_unsent(&mut self) {
+        for flow in self.flows.iter_mut().filter(|flow| flow.sender.is_some()) {
+            self.tally.unsent += flow.allowed.saturating_sub(flow.sent);
+            flow.allowed = flow.sent;
+        }
     }
 
     /// Lets everything be sent that is due at `now`.

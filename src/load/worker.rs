@@ -270,7 +270,10 @@ impl<'p> Worker<'p> {
 
     /// Takes leave of the server, and says what was counted.
     fn finish(mut self) -> Result<Tally, String> {
-        self.traffic.count_unsent();
+        self.traffic.give_up_unsent();
+        for (flow, last) in self.traffic.lasts().into_iter().flatten() {
+            self.course.set_last(flow, last);
+        }
         let keys: Vec<Key> = self.peers.keys().collect();
         for key in keys {
             if self.peers.get(key).is_some_and(Peer::is_paused) {

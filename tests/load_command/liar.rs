@@ -26,6 +26,8 @@ pub enum Deed {
     Instead(Vec<Vec<u8>>),
     /// It is sent behind the next one.
     Hold,
+    /// It is sent before the next one, and not yet.
+    Delay,
     /// It is sent behind a Ping.
     Ping,
     /// It is sent as text.
@@ -71,10 +73,17 @@ impl Got {
     }
 }
 
+/// Frames that are sent before and behind the next message.
+#[derive(Default)]
+struct Kept {
+    before: Vec<u8>,
+    behind: Vec<u8>,
+}
+
 #[derive(Default)]
 struct Room {
     members: Vec<(u64, TcpStream)>,
-    held: Vec<u8>,
+    kept: Kept,
     number: u64,
 }
 
@@ -118,6 +127,18 @@ impl Liar {
             echo(stream, &answer, |_, _| Deed::Pass, &counted);
         });
         Liar { address, got }
+    }
+
+    /// A server that accepts and never reads again.
+    pub fn deaf() -> Liar {
+        let address = listen(move |_, stream| {
+            let Some((mut stream, answer)) = read_handshake(stream) else { return };
+            let _ = stream.write_all(answer.as_bytes());
+            loop {
+                thread::park();
+            }
+        });
+        Liar { address, got: Arc::default() }
     }
 
     pub fn url(&self) -> String {
@@ -205,12 +226,20 @@ fn read_messages(stream: &TcpStream, got: &Got, mut take: impl FnMut(&[u8]) -> b
 }
 
 /// Appends what is sent for a message; false if the connection ends behind it.
-fn push(out: &mut Vec<u8>, held: &mut Vec<u8>, deed: Deed, message: &[u8]) -> bool {
+fn push(out: &mut Vec<u8>, kept: &mut Kept, deed: Deed, message: &[u8]) -> bool {
     match deed {
         Deed::Hold => {
-            push_server_frame(held, Opcode::Binary, message);
+            push_server_frame(&mut kept.behind, Opcode::Binary, message);
             return true;
         }
+        Deed::Delay => {
+            push_server_frame(&mut kept.before, Opcode::Binary, message);
+            return true;
+        }
+        _ => out.append(&mut kept.before),
+    }
+    match deed {
+        Deed::Hold | Deed::Delay => unreachable!("done above"),
         Deed::Pass => push_server_frame(out, Opcode::Binary, message),
         Deed::Instead(messages) => {
             messages.iter().for_each(|message| push_server_frame(out, Opcode::Binary, message));
@@ -227,17 +256,17 @@ fn push(out: &mut Vec<u8>, held: &mut Vec<u8>, deed: Deed, message: &[u8]) -> bo
         }
         Deed::Hangup => return false,
     }
-    out.append(held);
+    out.append(&mut kept.behind);
     true
 }
 
 fn echo(stream: TcpStream, answer: &str, lie: Lie, got: &Got) {
     let _ = (&stream).write_all(answer.as_bytes());
-    let mut held = Vec::new();
+    let mut kept = Kept::default();
     let mut number = 0;
     read_messages(&stream, got, |message| {
         let mut out = Vec::new();
-        let goes_on = push(&mut out, &mut held, lie(number, message), message);
+        let goes_on = push(&mut out, &mut kept, lie(number, message), message);
         number += 1;
         (&stream).write_all(&out).is_ok() && goes_on
     });
@@ -260,9 +289,9 @@ fn relay(
     }
     read_messages(&stream, got, |message| {
         let mut room = lock();
-        let Room { members, held, number } = &mut *room;
+        let Room { members, kept, number } = &mut *room;
         let mut lied = Vec::new();
-        let goes_on = push(&mut lied, held, lie(*number, message), message);
+        let goes_on = push(&mut lied, kept, lie(*number, message), message);
         *number += 1;
         let mut true_one = Vec::new();
         push_server_frame(&mut true_one, Opcode::Binary, message);

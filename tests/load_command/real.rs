@@ -116,6 +116,47 @@ fn an_open_loop_sends_what_is_due_and_no_more() {
 }
 
 #[test]
+fn in_an_open_loop_a_stall_cannot_hide() {
+    // The first fifty answers come with the fifty-first, which is due a quarter of a second behind the first.
+    let liar = Liar::start(To::Sender, |number, _| if number < 50 { Deed::Delay } else { Deed::Pass });
+    let url = liar.url();
+    let fixed = ["--connections", "1", "--rate", "200", "--messages", "60"];
+    let json = load("echo", &url, &fixed).clean();
+    let (median, max) = (real_number(&json, "/latency_us/p50"), real_number(&json, "/latency_us/max"));
+    assert!(max >= 249_000.0 && median >= 95_000.0, "{json:#}");
+    assert_eq!(number(&json, "/total/received"), 60);
+}
+
+#[test]
+fn what_a_server_does_not_take_is_lost_or_was_never_sent() {
+    let liar = Liar::deaf();
+    let url = liar.url();
+    let fixed = ["echo", &url, "--connections", "1", "--rate", "500", "--size", "64KiB", "--warm-up", "0s"];
+    let json = run(&[&fixed[..], &["--duration", "1s", "--timeout", "1s", "--json", "-"]].concat()).unclean();
+    let sent = number(&json, "/total/sent");
+    assert!(sent < 500 && number(&json, "/unsent") == 500 - sent, "{json:#}");
+    assert_eq!((errors(&json), number(&json, "/total/received")), ([sent, 0, 0, 0, 0], 0), "{json:#}");
+    assert!(json["latency_us"].is_null());
+}
+
+#[test]
+fn headers_are_sent_along() {
+    let server = server();
+    let url = format!("ws://{}/echo", server.address);
+    let evil = run(&["echo", &url, "--connections", "1", "--header", "Origin: http://evil.example"]);
+    assert!(evil.complaint(1).contains("status 403"), "{evil:?}");
+    let own = format!("Origin: http://{}", server.address);
+    load("echo", &url, &["--connections", "1", "--messages", "5", "--header", &own]).clean();
+}
+
+#[test]
+fn a_host_may_be_a_name() {
+    let server = server();
+    let url = format!("ws://localhost:{}/echo", server.address.port());
+    load("echo", &url, &["--connections", "2", "--messages", "5"]).clean();
+}
+
+#[test]
 fn the_server_is_measured_by_its_process() {
     let server = server();
     let url = format!("ws://{}/echo", server.address);
