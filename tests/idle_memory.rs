@@ -171,6 +171,27 @@ fn an_echo_of_small_messages_allocates_nothing() {
     server.finish();
 }
 
+#[test]
+fn an_echo_of_whole_messages_of_any_size_allocates_nothing() {
+    for (bytes, in_flight) in [(16, 1), (1 << 10, 16), (16 << 10, 4), (64 << 10, 1)] {
+        let mut server = server(1);
+        let client = server.connect(0, "/echo");
+        let messages = binary(&vec![7; bytes]).repeat(in_flight);
+        let round = |server: &mut Server| {
+            server.feed(client, &messages);
+            server.turn(0);
+            let mut socket = server.socket(client);
+            assert_eq!(socket.output.len(), messages.len() - 4 * in_flight);
+            socket.output.clear();
+            socket.sends.clear();
+        };
+        (0..20).for_each(|_| round(&mut server));
+        let count = allocations(|| (0..100).for_each(|_| round(&mut server)));
+        assert_eq!(count, 0, "for 100 times {in_flight} messages of {bytes} B");
+        server.finish();
+    }
+}
+
 /// Allocations for `messages` relayed one per turn to so many members.
 fn relay_allocations(shards: usize, members: usize, messages: usize) -> u64 {
     let mut server = server(shards);

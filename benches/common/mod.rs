@@ -1,5 +1,7 @@
 //! What the benches that run a server of their own share.
 
+#![allow(dead_code)] // each bench uses its part
+
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr, Command, Stdio};

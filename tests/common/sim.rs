@@ -266,6 +266,8 @@ pub struct SimIo {
     watched: Vec<(SocketId, Key)>,
     /// Reported by the next wait before anything else: for stale keys.
     pub injected: Vec<Ready>,
+    /// How often it was waited.
+    pub waits: usize,
     /// What the latest wait was given.
     pub deadline: Option<Time>,
     /// How far its clock, which is read once per turn, is behind the others' by now.
@@ -276,7 +278,7 @@ pub struct SimIo {
 impl SimIo {
     pub fn new(net: Rc<RefCell<Net>>, waker: SimWaker) -> SimIo {
         let (watched, injected, lag) = (Vec::new(), Vec::new(), Duration::ZERO);
-        SimIo { net, waker, watched, injected, deadline: None, lag, latest: Cell::default() }
+        SimIo { net, waker, watched, injected, waits: 0, deadline: None, lag, latest: Cell::default() }
     }
 
     /// Whether a wait would report something.
@@ -372,6 +374,7 @@ impl Io for SimIo {
 
     fn wait(&mut self, ready: &mut Vec<Ready>, deadline: Option<Time>) -> io::Result<()> {
         ADOPTING.set(false);
+        self.waits += 1;
         self.deadline = deadline;
         self.waker.0.store(false, Ordering::SeqCst);
         ready.clear();

@@ -1,0 +1,33 @@
+//! The pure parts, each alone: unmasking, headers, frames, UTF-8, the handshake, a room's log, and whole turns
+//! of a shard over a simulated operating system, with their allocations.
+//!
+//! ```text
+//! cargo bench --bench micro
+//! ```
+//!
+//! Times are medians of rounds, of the time that this thread computes. It fails if a bar is not met; with
+//! `--test` everything runs once, and only the bars that are counts are judged.
+
+#[path = "../../tests/counting/mod.rs"]
+mod counting;
+#[path = "../common/flat.rs"]
+mod flat;
+mod harness;
+mod log;
+mod mask;
+mod protocol;
+mod turns;
+
+use std::process::ExitCode;
+
+use harness::Harness;
+
+fn main() -> ExitCode {
+    let smoke = std::env::args().any(|argument| argument == "--test");
+    let mut harness = Harness { smoke, bars: Vec::new() };
+    mask::run(&mut harness);
+    protocol::run(&mut harness);
+    log::run(&mut harness);
+    turns::run(&mut harness);
+    if harness.verdict() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
