@@ -35,27 +35,29 @@ impl Key {
 
 #[derive(Debug)]
 enum Entry<T> {
-    Vacant { next_free: u32, generation: u32 },
-    Occupied { generation: u32, value: T },
+    Vacant { next_free: u32 },
+    Occupied(T),
 }
 
 /// Storage of `T` under generational [`Key`]s. Slots are reused last in, first out.
 #[derive(Debug)]
 pub struct Slab<T> {
     entries: Vec<Entry<T>>,
+    /// Of each entry's latest occupancy. They stand apart, as beside a value each would take eight bytes.
+    generations: Vec<u32>,
     first_free: u32,
     occupied: u32,
 }
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Slab { entries: Vec::new(), first_free: NONE, occupied: 0 }
+        Slab { entries: Vec::new(), generations: Vec::new(), first_free: NONE, occupied: 0 }
     }
 }
 
 impl<T> Slab<T> {
     /// Bytes that one slot takes.
-    pub const SLOT_BYTES: usize = size_of::<Entry<T>>();
+    pub const SLOT_BYTES: usize = size_of::<Entry<T>>() + size_of::<u32>();
 
     /// Stores the value that `make` builds for its own key.
     ///
@@ -63,33 +65,32 @@ impl<T> Slab<T> {
     ///
     /// When 2³² − 1 slots are occupied: limits on connections keep far below it.
     pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Key {
-        let index = self.first_free;
-        if index == NONE {
-            let index = u32::try_from(self.entries.len()).expect("a slab holds fewer than 2^32 entries");
-            assert_ne!(index, NONE, "a slab holds fewer than 2^32 - 1 entries");
-            let key = Key { index, generation: 1 };
-            self.entries.push(Entry::Occupied { generation: 1, value: make(key) });
-            self.occupied += 1;
-            return key;
-        }
-        let Entry::Vacant { next_free, generation } = self.entries[index as usize] else {
-            unreachable!("the free list names only vacant slots");
-        };
-        let key = Key { index, generation: next_generation(generation) };
+        let key = self.next_key();
         let value = make(key);
-        self.first_free = next_free;
-        self.entries[index as usize] = Entry::Occupied { generation: key.generation, value };
+        match self.entries.get_mut(self.first_free as usize) {
+            Some(entry) => {
+                let Entry::Vacant { next_free } = *entry else {
+                    unreachable!("the free list names only vacant slots");
+                };
+                self.first_free = next_free;
+                *entry = Entry::Occupied(value);
+                self.generations[key.index as usize] = key.generation;
+            }
+            None => {
+                assert!(self.entries.len() < NONE as usize, "a slab holds fewer than 2^32 - 1 entries");
+                self.entries.push(Entry::Occupied(value));
+                self.generations.push(key.generation);
+            }
+        }
         self.occupied += 1;
         key
     }
 
     /// The key that the next insertion will get.
     pub fn next_key(&self) -> Key {
-        match self.entries.get(self.first_free as usize) {
-            Some(Entry::Vacant { generation, .. }) => {
-                Key { index: self.first_free, generation: next_generation(*generation) }
-            }
-            _ => Key { index: self.entries.len() as u32, generation: 1 },
+        match self.generations.get(self.first_free as usize) {
+            Some(generation) => Key { index: self.first_free, generation: next_generation(*generation) },
+            None => Key { index: self.entries.len() as u32, generation: 1 },
         }
     }
 
@@ -97,9 +98,13 @@ impl<T> Slab<T> {
     ///
     /// # Errors
     ///
-    /// When there is no memory; the slab is as it was.
+    /// When there is no memory; what the slab holds is as it was.
     pub fn try_reserve(&mut self) -> Result<(), TryReserveError> {
-        if self.first_free == NONE { self.entries.try_reserve(1) } else { Ok(()) }
+        if self.first_free != NONE {
+            return Ok(());
+        }
+        self.entries.try_reserve(1)?;
+        self.generations.try_reserve(1)
     }
 
     /// Stores `value`. See [`Slab::insert_with`].
@@ -109,24 +114,26 @@ impl<T> Slab<T> {
 
     /// The value that `key` names, if that occupancy still lasts.
     pub fn get(&self, key: Key) -> Option<&T> {
-        match self.entries.get(key.index as usize) {
-            Some(Entry::Occupied { generation, value }) if *generation == key.generation => Some(value),
-            _ => None,
+        if self.generations.get(key.index as usize) == Some(&key.generation) {
+            self.at(key.index)
+        } else {
+            None
         }
     }
 
     /// The value that `key` names, if that occupancy still lasts.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        match self.entries.get_mut(key.index as usize) {
-            Some(Entry::Occupied { generation, value }) if *generation == key.generation => Some(value),
-            _ => None,
+        if self.generations.get(key.index as usize) == Some(&key.generation) {
+            self.at_mut(key.index)
+        } else {
+            None
         }
     }
 
     /// The value in slot `index`, whatever its generation.
     pub fn at(&self, index: u32) -> Option<&T> {
         match self.entries.get(index as usize) {
-            Some(Entry::Occupied { value, .. }) => Some(value),
+            Some(Entry::Occupied(value)) => Some(value),
             _ => None,
         }
     }
@@ -134,27 +141,24 @@ impl<T> Slab<T> {
     /// The value in slot `index`, whatever its generation.
     pub fn at_mut(&mut self, index: u32) -> Option<&mut T> {
         match self.entries.get_mut(index as usize) {
-            Some(Entry::Occupied { value, .. }) => Some(value),
+            Some(Entry::Occupied(value)) => Some(value),
             _ => None,
         }
     }
 
     /// The key of what is in slot `index` now.
     pub fn key_at(&self, index: u32) -> Option<Key> {
-        match self.entries.get(index as usize) {
-            Some(Entry::Occupied { generation, .. }) => Some(Key { index, generation: *generation }),
-            _ => None,
-        }
+        self.at(index)?;
+        let generation = *self.generations.get(index as usize)?;
+        Some(Key { index, generation })
     }
 
     /// Takes the value in slot `index` out, whatever its generation.
     pub fn remove_at(&mut self, index: u32) -> Option<T> {
-        let entry = self.entries.get_mut(index as usize)?;
-        let Entry::Occupied { generation, .. } = entry else { return None };
-        let vacant = Entry::Vacant { next_free: self.first_free, generation: *generation };
-        let Entry::Occupied { value, .. } = std::mem::replace(entry, vacant) else {
-            unreachable!("checked above");
-        };
+        let entry =
+            self.entries.get_mut(index as usize).filter(|entry| matches!(entry, Entry::Occupied(_)))?;
+        let vacant = Entry::Vacant { next_free: self.first_free };
+        let Entry::Occupied(value) = std::mem::replace(entry, vacant) else { unreachable!("checked above") };
         self.first_free = index;
         self.occupied -= 1;
         Some(value)
@@ -172,10 +176,7 @@ impl<T> Slab<T> {
 
     /// The keys of all occupied slots, by index.
     pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
-        self.entries.iter().enumerate().filter_map(|(index, entry)| match entry {
-            Entry::Occupied { generation, .. } => Some(Key { index: index as u32, generation: *generation }),
-            Entry::Vacant { .. } => None,
-        })
+        (0..self.entries.len() as u32).filter_map(|index| self.key_at(index))
     }
 }
 

@@ -236,7 +236,7 @@ impl Connection {
         self.state
     }
 
-    /// When the first byte of what is still incomplete arrived: of a head, a message (its first
+    /// Since when what is incomplete is awaited ([`Connection::restart_clock`]): since its first byte arrived, of a head, a message (its first
     /// fragment, whatever control frames came since) or a lone frame; of a body, when the head before
     /// it was whole. `None` if nothing is incomplete, as between two requests.
     pub fn message_started(&self) -> Option<Time> {
@@ -247,6 +247,17 @@ impl Connection {
             return request.started().filter(|_| !self.undecided);
         }
         self.frames.as_ref().and_then(|frames| frames.started())
+    }
+
+    /// Notes that the driver has not read for a while and does again: whatever is incomplete is given its time
+    /// anew, as [`Connection::message_started`] then says.
+    pub fn restart_clock(&mut self, now: Time) {
+        if let Some(request) = &mut self.request {
+            request.restart_clock(now);
+        }
+        if let Some(frames) = &mut self.frames {
+            frames.restart_clock(now);
+        }
     }
 
     /// Heap bytes held, 0 when nothing is incomplete. What an event borrows from is held until the

@@ -20,4 +20,4 @@ pub use peer::PeerAddress;
 pub use poll_io::{PollIo, PollStream, PollWaker};
 pub use poll_listen::{ListeningSocket, PollListener, SocketOptions};
 pub use stop::Stop;
-pub use timer_wheel::TimerWheel;
+pub use timer_wheel::{Tick, TimerWheel};

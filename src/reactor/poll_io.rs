@@ -32,18 +32,10 @@ pub struct PollIo {
     clock: MonotonicClock,
 }
 
-/// A watched socket. Dropping it ends the watch, then closes it.
+/// A watched socket. [`Io::close`] ends the watch, then closes it; where it is dropped, the kernel does both.
 #[derive(Debug)]
 pub struct PollStream {
     socket: OwnedFd,
-    poller: Arc<Poller>,
-}
-
-impl Drop for PollStream {
-    fn drop(&mut self) {
-        // It fails only if the kernel has forgotten the socket already.
-        let _ = self.poller.delete(&self.socket);
-    }
 }
 
 /// Wakes the shard whose [`PollIo`] it came from.
@@ -93,13 +85,14 @@ impl Io for PollIo {
     #[allow(unsafe_code)]
     fn register(&mut self, socket: OwnedFd, key: Key) -> io::Result<PollStream> {
         let interest = Interest { readable: true, writable: false };
-        // SAFETY: the source must be deleted from the poller before it is closed. It moves into a
-        // `PollStream` right here, whose `Drop` deletes it first; if this call fails it was never
-        // added.
+        // SAFETY: the source must not stay in the poller when it is closed. It moves into a `PollStream`
+        // right here, which `close` deletes first. One that is dropped without it goes with its whole shard
+        // or acceptor, whose poller is not used any more, and is the only descriptor of its socket, with
+        // which the kernel forgets it. If this call fails it was never added.
         unsafe {
             self.poller.add_with_mode(&socket, poll_event(key, interest), PollMode::Level)?;
         }
-        Ok(PollStream { socket, poller: Arc::clone(&self.poller) })
+        Ok(PollStream { socket })
     }
 
     fn set_interest(&mut self, stream: &PollStream, key: Key, interest: Interest) -> io::Result<()> {
@@ -125,7 +118,8 @@ impl Io for PollIo {
     }
 
     fn close(&mut self, stream: PollStream) {
-        drop(stream);
+        // It fails only if the kernel has forgotten the socket already.
+        let _ = self.poller.delete(&stream.socket);
     }
 
     fn wait(&mut self, ready: &mut Vec<Ready>, deadline: Option<Time>) -> io::Result<()> {

@@ -12,6 +12,25 @@ use crate::time::Time;
 /// One tick: 2²⁶ ns, 67 ms. Deadlines are kept to within one tick, never early.
 const TICK_BITS: u32 = 26;
 const SLOTS: usize = 1024;
+
+/// A deadline as the wheel keeps it: a count of ticks, half the size of a [`Time`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tick(u32);
+
+impl Tick {
+    /// One that is never reached.
+    pub const NEVER: Tick = Tick(NONE);
+
+    /// The first tick at or after `deadline`, at which a wheel lets it expire anyway.
+    pub fn after(deadline: Time) -> Tick {
+        Tick(tick_after(deadline))
+    }
+
+    /// When it begins.
+    pub fn time(self) -> Time {
+        if self == Tick::NEVER { Time::NEVER } else { Time::from_nanos(u64::from(self.0) << TICK_BITS) }
+    }
+}
 const WORDS: usize = SLOTS / 64;
 
 #[derive(Clone, Copy, Debug)]
@@ -195,6 +214,22 @@ mod tests {
         assert_eq!(expire(&mut wheel, Time::from_nanos(due.as_nanos() - 1)), [] as [u32; 0]);
         assert_eq!(expire(&mut wheel, due), [3]);
         assert_eq!(wheel.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_tick_is_when_the_wheel_lets_its_deadline_expire() {
+        for nanoseconds in [0, 1, (1 << TICK_BITS) - 1, 1 << TICK_BITS, (1 << TICK_BITS) + 1, 30_000_000_000]
+        {
+            let deadline = Time::from_nanos(nanoseconds);
+            let due = Tick::after(deadline).time();
+            assert!(due >= deadline && due.since(deadline) < TICK);
+            assert_eq!(Tick::after(due).time(), due);
+            let mut wheel = TimerWheel::new(Time::ZERO);
+            wheel.arm(0, deadline.max(Time::from_nanos(1)));
+            assert_eq!(wheel.next_deadline(), Some(due.max(Time::ZERO + TICK)));
+        }
+        assert_eq!(Tick::NEVER.time(), Time::NEVER);
+        assert!(Tick::after(Time::NEVER) < Tick::NEVER);
     }
 
     #[test]

@@ -61,11 +61,12 @@ impl<S> Core<S> {
         match effect {
             Effect::Send(payload) => self.reply(key, session, &payload),
             Effect::Publish(Audience::Joined, payload) => {
+                let publisher = self.publisher(key, session);
                 let mut rooms = std::mem::take(&mut self.joined);
                 rooms.extend(self.rooms.rooms_of(session.memberships));
                 for place in rooms.drain(..) {
                     let message = (payload.kind(), payload.data());
-                    self.publications.push(&mut self.rooms, place, session.publisher(key), message);
+                    self.publications.push(&mut self.rooms, place, publisher.clone(), message);
                 }
                 self.joined = rooms;
                 None
@@ -80,11 +81,11 @@ impl<S> Core<S> {
                 self.join(key, session, &name, wish).err()
             }
             Effect::Leave(name) => {
-                self.leave_room(session, &name);
+                self.leave_room(key, session, &name);
                 None
             }
             Effect::Name(identity) => {
-                session.identity = Some(Arc::new(identity));
+                self.set_persona(key, session, Some(Arc::new(identity)), None);
                 None
             }
             Effect::Ask(question, ask) => self.ask(key, session, question, ask),
@@ -95,7 +96,7 @@ impl<S> Core<S> {
     /// Publishes to one room: with members here together with what else is said there in this turn, or
     /// else at once.
     fn publish_to(&mut self, key: Key, session: &Session, name: &RoomName, message: (Kind, &[u8])) {
-        let publisher = session.publisher(key);
+        let publisher = self.publisher(key, session);
         if let Some(room) = self.rooms.find(name) {
             let membership = self.rooms.membership_in(session.memberships, room);
             let membership = membership.and_then(|index| self.rooms.membership_key(index));
@@ -167,7 +168,7 @@ impl<S> Core<S> {
         if joined.is_new
             && let Some(room) = self.rooms.room_of(session.memberships)
         {
-            self.enter(session, &room, wish.encoding);
+            self.enter(key, session, &room, wish.encoding);
         }
         if joined.from < joined.extent.last {
             mark_dirty(&mut self.dirty, key.index(), session);
@@ -188,9 +189,9 @@ impl<S> Core<S> {
     }
 
     /// Ends a connection's membership of a room, if it has one.
-    pub(super) fn leave_room(&mut self, session: &mut Session, name: &RoomName) {
+    pub(super) fn leave_room(&mut self, key: Key, session: &mut Session, name: &RoomName) {
         if let Some(left) = self.rooms.leave(&mut session.memberships, name) {
-            self.left(session, left);
+            self.left(key, session, left);
         }
     }
 

@@ -52,7 +52,7 @@ impl<S> Core<S> {
         let refused = Answer::Refused;
         match ask {
             Ask::Introduce(identity) => {
-                let client = self.introduce(session, identity);
+                let client = self.introduce(key, session, identity);
                 self.tell_answer(key, session, question, Answer::Introduced(client))
             }
             Ask::Subscribe(room, wanted) => match self.subscribe(key, session, &room, wanted) {
@@ -60,7 +60,7 @@ impl<S> Core<S> {
                 Err(error) => self.tell_answer(key, session, question, refused(error)),
             },
             Ask::Unsubscribe(room) => {
-                self.leave_room(session, &room);
+                self.leave_room(key, session, &room);
                 self.tell_answer(key, session, question, Answer::Done)
             }
             Ask::Publish(room, payload) => {
@@ -68,7 +68,7 @@ impl<S> Core<S> {
                 let answer = published.map_or_else(refused, |()| Answer::Done);
                 self.tell_answer(key, session, question, answer)
             }
-            Ask::History(room, query) => match self.read_history(session, &room, query) {
+            Ask::History(room, query) => match self.read_history(key, session, &room, query) {
                 Ok((extent, messages)) => {
                     let answer = Answer::History { extent, messages: &messages };
                     self.tell_answer(key, session, question, answer)
@@ -146,7 +146,7 @@ impl<S> Core<S> {
             false => self.rooms.take_begun(session.memberships, ANSWER_BYTES),
         };
         let complete = joined_room.policy() != LagPolicy::Latest;
-        let messages = Messages { pieces, reader: Some(session.client) };
+        let messages = Messages { pieces, reader: Some(self.client(key, session)) };
         Ok(Subscribed { extent: joined.extent, recovered, complete, messages, from: joined.from })
     }
 
@@ -161,7 +161,8 @@ impl<S> Core<S> {
         let membership = self.rooms.membership_in(session.memberships, room).ok_or(AskError::NotMember)?;
         let place = (room, self.rooms.membership_key(membership));
         let message = (payload.kind(), payload.data());
-        self.publications.push(&mut self.rooms, place, session.publisher(key), message);
+        let publisher = self.publisher(key, session);
+        self.publications.push(&mut self.rooms, place, publisher, message);
         Ok(())
     }
 
@@ -173,6 +174,7 @@ impl<S> Core<S> {
     /// Reads a part of a room's history for a connection.
     fn read_history(
         &mut self,
+        key: Key,
         session: &Session,
         name: &RoomName,
         query: HistoryQuery,
@@ -180,7 +182,8 @@ impl<S> Core<S> {
         if query.limit > 0 {
             self.check_answers(session)?;
         }
-        self.read_part(name, query, ANSWER_BYTES, Some(session.client))
+        let reader = Some(self.client(key, session));
+        self.read_part(name, query, ANSWER_BYTES, reader)
     }
 
     /// Refuses what may be long while too much waits to be taken, by this connection or by all of the shard.

@@ -11,7 +11,7 @@ use crate::time::Time;
 use super::batch_pool::frame_bytes;
 use super::mailbox::{Adopt, Mail, Publication};
 use super::membership::Arrived;
-use super::session::{Session, Slot};
+use super::session::{Flag, Session, Slot};
 use super::stats::Counter;
 use super::{Core, DELIVERED_BYTES_PER_TURN, DELIVERIES_PER_TURN, Shard, mark_dirty};
 
@@ -55,7 +55,7 @@ impl<I: Io> Shard<I> {
             let Some(local) = core.rooms.get(*key) else { continue };
             for member in &local.members {
                 let slot = connections.at_mut(member.connection).expect("a member's connection is present");
-                if !slot.session.blocked {
+                if !slot.session.is(Flag::Blocked) {
                     mark_dirty(&mut core.dirty, member.connection, &mut slot.session);
                 }
             }
@@ -73,15 +73,14 @@ impl<I: Io> Shard<I> {
             Err(error) => return core.give_up(from, error.kind()),
         };
         let reserved = connections.try_reserve().and_then(|()| core.timers.try_reserve(key.index()));
-        if reserved.is_err() {
+        let Ok(peer) = reserved.and_then(|()| core.peers.try_insert(adopt.peer)) else {
             io.close(stream);
             return core.give_up(from, ErrorKind::OutOfMemory);
-        }
+        };
         let deadline = adopt.accepted + core.settings.handshake_timeout;
-        let trust = (adopt.peer, adopt.trusted);
-        let admitted = refusal.is_none();
-        let session = Session::new(core.connection_id(key), trust, admitted, core.now, deadline);
-        let inserted = connections.insert(Slot { stream, protocol: Connection::accepting(), session });
+        let session = Session::new((peer, adopt.trusted), refusal.is_none(), deadline);
+        let slot = Slot { stream, lingered: 0, protocol: Connection::accepting(), session };
+        let inserted = connections.insert(slot);
         debug_assert_eq!(inserted, key);
         let Some(slot) = connections.get_mut(key) else { return };
         core.arm(key.index(), slot);

@@ -14,11 +14,12 @@ use crate::endpoint::{CloseCause, CloseKind};
 use crate::id::ConnectionId;
 use crate::mutant::{Mutant, strikes};
 use crate::protocol::{CloseCode, Failure, Persistence, State, push_close_frame};
+use crate::reactor::Tick;
 use crate::slab::Key;
 
 use super::Core;
 use super::presence::may_return;
-use super::session::{Session, Slot};
+use super::session::{Flag, Session, Slot};
 
 /// The code and the reason of a Close.
 type Farewell = (CloseCode, Cow<'static, str>);
@@ -26,39 +27,39 @@ type Farewell = (CloseCode, Cow<'static, str>);
 impl<S> Core<S> {
     /// Ends a connection for this cause. The first cause counts; later ones change nothing.
     pub(super) fn finish<T>(&mut self, key: Key, slot: &mut Slot<T>, cause: CloseCause) {
-        if slot.session.ended {
+        if slot.session.is(Flag::Ended) {
             return;
         }
-        slot.session.ended = true;
+        slot.session.set(Flag::Ended, true);
         self.tally.count_close(&cause);
         let farewell = self.farewell(&slot.session, &cause);
         self.log(key, slot, &cause, farewell.as_ref());
         if deserves_the_rest(&cause) {
-            self.queue_rest(&mut slot.session);
+            self.queue_rest(key, &mut slot.session);
         }
-        self.leave_rooms(&mut slot.session, may_return(&cause));
+        self.leave_rooms(key, &mut slot.session, may_return(&cause));
         self.say_goodbye(slot, &cause, farewell);
         let patience = match cause {
             CloseCause::WriteTimeout { .. } => self.settings.close_timeout,
             // What was queued before, or the frame that is half out, deserves the time of any queue.
             _ => self.settings.write_timeout,
         };
-        slot.session.deadline = self.now + patience;
+        slot.session.deadline = Tick::after(self.now + patience);
         if matches!(cause, CloseCause::HandshakeTimeout { .. }) {
             // It has had its time; nothing that it may still send is waited for.
-            slot.session.read_closed = true;
+            slot.session.set(Flag::ReadClosed, true);
         }
         self.arm(key.index(), slot);
         self.mark_dirty(key.index(), &mut slot.session);
-        if slot.session.opened && !strikes(Mutant::ForgottenClose) {
+        if slot.session.is(Flag::Opened) && !strikes(Mutant::ForgottenClose) {
             self.tell_endpoint(self.connection_id(key), slot.session.endpoint, &cause);
         }
     }
 
     /// Frees a connection at the end of the turn, whatever still waits to be sent.
     pub(super) fn kill<T>(&mut self, index: u32, slot: &mut Slot<T>) {
-        if !slot.session.dead {
-            slot.session.dead = true;
+        if !slot.session.is(Flag::Dead) {
+            slot.session.set(Flag::Dead, true);
             slot.protocol.transport_lost();
             self.dead.push(index);
         }
@@ -66,14 +67,14 @@ impl<S> Core<S> {
 
     /// Puts what its rooms still have for a connection before its Close. A room that has left it behind
     /// takes nothing away from the others.
-    fn queue_rest(&mut self, session: &mut Session) {
+    fn queue_rest(&mut self, key: Key, session: &mut Session) {
         loop {
-            let (first, client) = (session.memberships, session.client);
+            let (first, client) = (session.memberships, self.client(key, session));
             let (mut serving, plan) = self.serving(&mut session.outbound);
             match plan.make(&mut serving, client, first) {
                 Ok(()) if plan.is_empty() => return,
                 Ok(()) => plan.queue(&mut serving),
-                Err(behind) => self.leave_room(session, &behind.room),
+                Err(behind) => self.leave_room(key, session, &behind.room),
             }
         }
     }
@@ -82,7 +83,7 @@ impl<S> Core<S> {
     fn farewell(&mut self, session: &Session, cause: &CloseCause) -> Option<Farewell> {
         let own = match cause {
             CloseCause::PeerClosed(_) => None,
-            _ if !session.opened => None,
+            _ if !session.is(Flag::Opened) => None,
             _ => self.router.endpoint(session.endpoint).and_then(|endpoint| {
                 catch_unwind(AssertUnwindSafe(|| endpoint.close_with(cause))).ok().flatten()
             }),
@@ -93,7 +94,7 @@ impl<S> Core<S> {
 
     fn say_goodbye<T>(&mut self, slot: &mut Slot<T>, cause: &CloseCause, farewell: Option<Farewell>) {
         let session = &mut slot.session;
-        if session.streams {
+        if session.is(Flag::Streams) {
             if is_slow_consumer(cause) {
                 session.outbound.drop_unstarted(&mut self.arena);
             }
@@ -109,7 +110,7 @@ impl<S> Core<S> {
             (State::Handshaking, _) => {
                 let some_bytes_came = slot.protocol.heap_bytes() > 0;
                 // Between two requests nothing is asked, and so nothing answered.
-                let asked = some_bytes_came || !session.served;
+                let asked = some_bytes_came || !session.is(Flag::Served);
                 // Who has sent nothing at all is not told that it took too long.
                 let told = some_bytes_came || !matches!(cause, CloseCause::HandshakeTimeout { .. });
                 if let Some(refusal) = cause.refusal().filter(|_| asked && told) {
@@ -142,7 +143,7 @@ impl<S> Core<S> {
 
     fn log<T>(&self, key: Key, slot: &Slot<T>, cause: &CloseCause, farewell: Option<&Farewell>) {
         let connection = self.connection_id(key);
-        let peer = slot.session.peer;
+        let peer = self.peers.address(slot.session.peer);
         let name = cause.kind().name();
         let code = farewell.map(|(code, _)| code.as_u16());
         let queued = slot.session.outbound.pinned_bytes();

@@ -4,6 +4,7 @@
 use crate::reactor::Io;
 
 use super::Shard;
+use super::session::Flag;
 
 /// Bytes of heap that one connection keeps from being freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ impl<I: Io> Shard<I> {
             let outbound = &slot.session.outbound;
             let replies = outbound.pinned_reply_bytes();
             Held {
-                ended: slot.session.ended,
+                ended: slot.session.is(Flag::Ended),
                 replies,
                 messages: outbound.pinned_bytes().saturating_sub(replies),
                 incoming: slot.protocol.heap_bytes(),

@@ -17,7 +17,7 @@ use crate::slab::Key;
 
 use super::membership::{JoinError, Wish};
 use super::open::position_headers;
-use super::session::Session;
+use super::session::{Flag, Session};
 use super::stats::Counter;
 use super::{Core, RECEIVE_BYTES, Step};
 
@@ -115,7 +115,7 @@ impl<S> Core<S> {
             return Ok(());
         }
         let plan = self.router.plan();
-        let decided = authorize(plan.api_keys.as_deref(), session.trusted, &plan.origins, request);
+        let decided = authorize(plan.api_keys.as_deref(), session.is(Flag::Trusted), &plan.origins, request);
         decided.map_err(|refusal| with_headers(refusal, headers.clone()))
     }
 
@@ -151,7 +151,7 @@ impl<S> Core<S> {
         (name, start, identity): (&RoomName, Start, Option<Identity>),
         headers: Headers,
     ) -> Step {
-        session.identity = identity.map(Arc::new);
+        self.set_persona(key, session, identity.map(Arc::new), None);
         let wish = Wish { own: OwnMessages::Receive, start, encoding: Encoding::Events, watches: false };
         let joined = match self.try_join(key, session, name, wish) {
             Ok(joined) => joined,
@@ -180,7 +180,7 @@ impl<S> Core<S> {
         });
         self.mark_dirty(key.index(), session);
         if head_only {
-            self.leave_rooms(session, false);
+            self.leave_rooms(key, session, false);
             return Step::Finish(CloseCause::HttpAnswered(200));
         }
         Step::Stream

@@ -19,15 +19,15 @@ use super::begun::{Begun, begin};
 #[cfg(test)]
 mod tests;
 
-/// One connection in one room.
+/// One connection in one room. There are as many as connections and more, so that every byte counts.
 #[derive(Debug)]
 pub struct Membership {
-    /// The room's entry here.
-    pub room: Key,
     /// The offset up to which it has been served.
     pub cursor: u64,
-    /// Messages up to this offset may be ones that it does not get.
-    pub own_until: u64,
+    /// The number of the room's entry here, which stays while it has a member.
+    pub room: u32,
+    /// The lower half of the offset up to which messages may be ones that it does not get.
+    own_until: u32,
     /// Whether it gets what it sends itself.
     pub own: OwnMessages,
     /// How messages are sent to it.
@@ -38,6 +38,14 @@ pub struct Membership {
     position: u32,
     /// The connection's next membership.
     pub next: u32,
+}
+
+impl Membership {
+    /// Whether messages behind this offset may be ones that it does not get. The halves of offsets are compared:
+    /// no window holds 2³¹ messages, and where an old half seems to lie ahead, each message is looked at in vain.
+    pub fn may_own_behind(&self, offset: u64) -> bool {
+        self.own_until.wrapping_sub(offset as u32) as i32 > 0
+    }
 }
 
 /// A member, as the delivery loop wants it.
@@ -180,6 +188,16 @@ impl LocalRooms {
         self.rooms.get(key)
     }
 
+    /// The room of a membership.
+    pub fn of(&self, membership: &Membership) -> Option<&LocalRoom> {
+        self.rooms.at(membership.room)
+    }
+
+    /// The room with this number, as memberships have it.
+    pub fn at(&self, room: u32) -> Option<&LocalRoom> {
+        self.rooms.at(room)
+    }
+
     /// The room under this key, while it has members here.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut LocalRoom> {
         self.rooms.get_mut(key)
@@ -213,7 +231,7 @@ impl LocalRooms {
     /// The rooms of a connection whose list of memberships starts at `first`, with the membership.
     pub fn rooms_of(&self, first: u32) -> impl Iterator<Item = (Key, Option<Key>)> + '_ {
         self.memberships_of(first).filter_map(|index| {
-            let room = self.memberships.at(index)?.room;
+            let room = self.rooms.key_at(self.memberships.at(index)?.room)?;
             Some((room, self.memberships.key_at(index)))
         })
     }
@@ -221,13 +239,13 @@ impl LocalRooms {
     /// The room of the membership that a list starts with.
     pub fn room_of(&self, first: u32) -> Option<Arc<Room>> {
         let membership = self.memberships.at(first)?;
-        Some(Arc::clone(&self.rooms.get(membership.room)?.room))
+        Some(Arc::clone(&self.of(membership)?.room))
     }
 
     /// The membership in the room of this name in the list that starts at `first`.
     pub fn membership_in(&self, first: u32, room: Key) -> Option<u32> {
         self.memberships_of(first)
-            .find(|index| self.memberships.at(*index).is_some_and(|found| found.room == room))
+            .find(|index| self.memberships.at(*index).is_some_and(|found| found.room == room.index()))
     }
 
     /// The key of a membership.
@@ -239,7 +257,7 @@ impl LocalRooms {
     pub fn behind(&self, first: u32) -> Option<(&Room, u64)> {
         let place = |index| {
             let membership = self.memberships.at(index)?;
-            Some((self.rooms.get(membership.room)?, membership.cursor))
+            Some((self.of(membership)?, membership.cursor))
         };
         let mut places = self.memberships_of(first).filter_map(place);
         let first = places.next()?;
@@ -265,10 +283,10 @@ impl LocalRooms {
         pieces
     }
 
-    /// Notes that the messages up to `offset` have one that this membership does not get.
+    /// Notes that the messages up to `offset`, the room's latest, have one that this membership does not get.
     pub fn note_own(&mut self, membership: Key, offset: u64) {
         if let Some(membership) = self.memberships.get_mut(membership) {
-            membership.own_until = membership.own_until.max(offset);
+            membership.own_until = offset as u32;
         }
     }
 
@@ -348,10 +366,10 @@ impl LocalRooms {
             }
         };
         let membership = Membership {
-            room: room_key,
+            room: room_key.index(),
             cursor: from,
             // It may have been a member before, and begin with messages of that time.
-            own_until: from.max(extent.last),
+            own_until: from.max(extent.last) as u32,
             own: wish.own,
             encoding: wish.encoding,
             watches: wish.watches,
@@ -435,7 +453,8 @@ impl LocalRooms {
     fn remove(&mut self, index: u32) -> Left {
         let membership = self.memberships.remove_at(index).expect("a listed membership is present");
         self.begun.forget(index);
-        let room = self.rooms.get_mut(membership.room).expect("a membership's room is present");
+        let key = self.rooms.key_at(membership.room).expect("a membership's room is present");
+        let room = self.rooms.at_mut(membership.room).expect("a membership's room is present");
         room.room.member_left(membership.watches);
         room.watchers -= usize::from(membership.watches);
         room.members.swap_remove(membership.position as usize);
@@ -443,10 +462,13 @@ impl LocalRooms {
             self.memberships.at_mut(moved.membership).expect("a member's membership is present").position =
                 membership.position;
         }
-        let emptied = room.members.is_empty().then_some(Emptied(membership.room));
+        let emptied = room.members.is_empty().then_some(Emptied(key));
         Left { room: Arc::clone(&room.room), encoding: membership.encoding, emptied }
     }
 }
+
+/// Bytes that one membership takes: its slot, and its place in the room's list.
+pub const MEMBERSHIP_BYTES: usize = Slab::<Membership>::SLOT_BYTES + size_of::<Member>();
 
 /// The head of an empty list of memberships.
 pub const NO_MEMBERSHIP: u32 = NONE;

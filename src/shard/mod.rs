@@ -34,6 +34,8 @@ mod mailbox;
 mod membership;
 mod open;
 mod outbound;
+mod peers;
+mod persona;
 mod presence;
 mod publish;
 mod rates;
@@ -56,7 +58,7 @@ use crate::endpoint::{CloseCause, Effects, Router, RouterPlan};
 use crate::flood::Flood;
 use crate::id::{ConnectionId, ShardId};
 use crate::mutant::{Mutant, strikes};
-use crate::reactor::{Io, PeerAddress, Ready, TimerWheel};
+use crate::reactor::{Io, PeerAddress, Ready, Tick, TimerWheel};
 use crate::rooms::Registry;
 use crate::slab::{Key, Slab};
 use crate::time::Time;
@@ -70,12 +72,14 @@ pub use rates::RateLimits;
 pub use settings::Settings;
 pub use stats::{Counter, ShardStats};
 
-use membership::LocalRooms;
+use membership::{LocalRooms, MEMBERSHIP_BYTES};
 use outbound::{Outbound, SendArena};
+use peers::Peers;
+use persona::Personas;
 use presence::Lingerers;
 use publish::PublishQueue;
 use serve::{Plan, Serving};
-use session::{Session, Slot};
+use session::{Flag, Session, Slot};
 use stats::Tally;
 use timers::ReadRound;
 
@@ -133,6 +137,8 @@ pub struct Shard<I: Io> {
 struct Core<S> {
     id: ShardId,
     now: Time,
+    /// When whoever says something now is next asked for a sign of life.
+    quiet_until: Tick,
     /// The same as others write it: the time since 1970.
     unix_time: Duration,
     settings: Arc<Settings>,
@@ -151,6 +157,8 @@ struct Core<S> {
     plan: Plan,
     arena: SendArena,
     rooms: LocalRooms,
+    peers: Peers,
+    personas: Personas,
     publications: PublishQueue,
     mailbox: Mailbox<S>,
     timers: TimerWheel,
@@ -177,6 +185,8 @@ struct Core<S> {
 impl<I: Io> Shard<I> {
     /// Bytes of memory that one idle connection takes, slab slot and timer: it owns no heap.
     pub const CONNECTION_BYTES: usize = Slab::<Slot<I::Stream>>::SLOT_BYTES + TimerWheel::LINK_BYTES;
+    /// Bytes that each room that it is in adds.
+    pub const MEMBERSHIP_BYTES: usize = MEMBERSHIP_BYTES;
 
     /// A shard without connections.
     pub fn new(io: I, mailbox: Mailbox<I::Socket>, shared: Shared, stats: ShardStats) -> Shard<I> {
@@ -185,6 +195,7 @@ impl<I: Io> Shard<I> {
         let core = Core {
             id,
             now,
+            quiet_until: Tick::after(now + shared.settings.ping_interval),
             unix_time: io.unix_time(),
             router: Router::new(shared.plan, id),
             settings: shared.settings,
@@ -197,6 +208,8 @@ impl<I: Io> Shard<I> {
             plan: Plan::default(),
             arena: SendArena::default(),
             rooms: LocalRooms::new(id, shared.registry),
+            peers: Peers::default(),
+            personas: Personas::default(),
             publications: PublishQueue::default(),
             reached: vec![false; mailbox.mesh().shards()],
             mailbox,
@@ -229,7 +242,7 @@ impl<I: Io> Shard<I> {
     pub fn turn(&mut self) -> io::Result<Progress> {
         let deadline = self.wait_deadline();
         self.io.wait(&mut self.ready, deadline)?;
-        self.core.now = self.io.now();
+        self.core.begin_turn(self.io.now());
         self.core.unix_time = self.io.unix_time();
         self.read_ready();
         self.run_timers();
@@ -290,8 +303,8 @@ impl<I: Io> Shard<I> {
         let Shard { connections, core, .. } = self;
         for key in core.publications.congesting() {
             let Some(slot) = connections.get_mut(key) else { continue };
-            if !slot.session.paused_publisher {
-                slot.session.paused_publisher = true;
+            if !slot.session.is(Flag::PausedPublisher) {
+                slot.session.set(Flag::PausedPublisher, true);
                 core.paused_publishers.push(key);
                 core.tally.add(Counter::PublisherPauses, 1);
                 mark_dirty(&mut core.dirty, key.index(), &mut slot.session);
@@ -307,7 +320,7 @@ impl<I: Io> Shard<I> {
         let mut paused = std::mem::take(&mut core.paused_publishers);
         for key in paused.drain(..) {
             let Some(slot) = connections.get_mut(key) else { continue };
-            slot.session.paused_publisher = strikes(Mutant::ForgottenResume);
+            slot.session.set(Flag::PausedPublisher, strikes(Mutant::ForgottenResume));
             core.reading_resumed(key.index(), slot);
             core.mark_dirty(key.index(), &mut slot.session);
         }
@@ -338,7 +351,9 @@ impl<I: Io> Shard<I> {
             core.http_bytes -= slot.session.http_bytes as usize;
             core.timers.cancel(index);
             io.close(slot.stream);
-            core.departed(slot.session.peer, slot.session.admitted);
+            core.personas.remove(&mut slot.session);
+            let peer = core.peers.remove(slot.session.peer);
+            core.departed(peer, slot.session.is(Flag::Admitted));
         }
         core.dead = dead;
     }
@@ -363,6 +378,11 @@ impl<I: Io> Shard<I> {
 }
 
 impl<S> Core<S> {
+    fn begin_turn(&mut self, now: Time) {
+        self.now = now;
+        self.quiet_until = Tick::after(now + self.settings.ping_interval);
+    }
+
     fn connection_id(&self, key: Key) -> ConnectionId {
         ConnectionId { shard: self.id, key }
     }
@@ -403,9 +423,16 @@ impl<S> Core<S> {
 
     /// Silence counts from now, and so does a message that could not go on. The timer may have been armed for the wheel's horizon meanwhile.
     fn reading_resumed<T>(&mut self, index: u32, slot: &mut Slot<T>) {
-        slot.session.received_at = self.now;
-        slot.session.resumed_at = self.now;
+        self.heard_from(&mut slot.session);
+        slot.protocol.restart_clock(self.now);
         self.arm(index, slot);
+    }
+
+    /// Puts the next question for a sign of life off, unless its endpoint asks in its own way.
+    fn heard_from(&self, session: &mut Session) {
+        if !session.is(Flag::OwnHeartbeat) {
+            session.quiet_until = self.quiet_until;
+        }
     }
 
     /// Arms the timer of a slot for the earliest thing that it has to do.
@@ -416,8 +443,8 @@ impl<S> Core<S> {
 }
 
 fn mark_dirty(dirty: &mut Vec<u32>, index: u32, session: &mut Session) {
-    if !session.dirty {
-        session.dirty = true;
+    if !session.is(Flag::Dirty) {
+        session.set(Flag::Dirty, true);
         dirty.push(index);
     }
 }

@@ -8,12 +8,13 @@ use crate::endpoint::http::{CLIENT_HEADER, EPOCH_HEADER, FROM_HEADER, OFFSET_HEA
 use crate::endpoint::{CloseCause, Effect, Effects, Heartbeat, OpenRequest};
 use crate::id::ConnectionId;
 use crate::protocol::Refusal;
+use crate::reactor::Tick;
 use crate::rooms::{Encoding, OutOfWindow};
 use crate::slab::Key;
 
 use super::http::RESPONSE_BYTES;
 use super::membership::{JoinError, Joined, Wish};
-use super::session::Session;
+use super::session::{Flag, Session};
 use super::{Core, Step};
 
 impl<S> Core<S> {
@@ -43,15 +44,15 @@ impl<S> Core<S> {
         let joined = match self.join_first(key, session, &mut effects) {
             Ok(joined) => joined,
             Err(refusal) => {
-                self.leave_rooms(session, false);
+                self.leave_rooms(key, session, false);
                 return self.refuse_accepted(id, session, endpoint, &refusal);
             }
         };
         session.endpoint = endpoint;
-        session.introduces_itself = accept.introduces_itself;
-        session.deadline = self.now + self.settings.handshake_timeout;
-        session.own_heartbeat = accept.heartbeat == Heartbeat::Own;
-        let mut headers = vec![(CLIENT_HEADER, session.client.to_string())];
+        session.set(Flag::IntroducesItself, accept.introduces_itself);
+        session.deadline = Tick::after(self.now + self.settings.handshake_timeout);
+        session.set(Flag::OwnHeartbeat, accept.heartbeat == Heartbeat::Own);
+        let mut headers = vec![(CLIENT_HEADER, self.client(key, session).to_string())];
         headers.extend(joined.iter().flat_map(position_headers));
         let headers: Vec<(&str, &str)> =
             headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -86,7 +87,7 @@ impl<S> Core<S> {
             let (name, own, start) = match effect {
                 Effect::Join(name, own, start) => (name, *own, *start),
                 Effect::Name(identity) => {
-                    session.identity = Some(Arc::new(identity.clone()));
+                    self.set_persona(key, session, Some(Arc::new(identity.clone())), None);
                     continue;
                 }
                 Effect::Close(..) => break,

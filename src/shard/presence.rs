@@ -9,12 +9,13 @@ use crate::id::ConnectionId;
 use crate::protocol::CloseCode;
 use crate::reactor::Io;
 use crate::rooms::{Batch, Encoding, Identity, Room, Route, Sender};
+use crate::slab::Key;
 use crate::time::Time;
 
 use super::encode::encode_presence;
 use super::mailbox::{Mail, PresenceChange};
 use super::membership::{Left, NO_MEMBERSHIP};
-use super::session::Session;
+use super::session::{Flag, Session};
 use super::{Core, Shard, mark_dirty};
 
 /// Places in rooms that those who died may keep on a shard: some thousand clients in all their rooms. Over it
@@ -41,50 +42,52 @@ pub struct Lingering {
 impl<S> Core<S> {
     /// Gives a connection of a client that comes back by itself a name, and with it the client id of one of
     /// that name that it comes back for.
-    pub(super) fn introduce(&mut self, session: &mut Session, identity: Option<Identity>) -> ConnectionId {
-        session.introduces_itself = false;
-        session.returns = true;
-        session.heartbeat_at = self.now;
+    pub(super) fn introduce(
+        &mut self,
+        key: Key,
+        session: &mut Session,
+        identity: Option<Identity>,
+    ) -> ConnectionId {
+        session.set(Flag::IntroducesItself, false);
+        session.set(Flag::Returns, true);
+        session.quiet_until = self.quiet_until;
         if let Some(identity) = identity {
-            let returning = self.rooms.registry().returning();
-            if let Some(client) = returning.take(&identity, self.now) {
-                session.client = client;
-            }
-            session.identity = Some(Arc::new(identity));
+            let client = self.rooms.registry().returning().take(&identity, self.now);
+            self.set_persona(key, session, Some(Arc::new(identity)), client);
         }
-        session.client
+        self.client(key, session)
     }
 
     /// Lists a connection that has joined a room.
-    pub(super) fn enter(&mut self, session: &Session, room: &Room, encoding: Encoding) {
-        let (client, identity) = (session.client, session.identity.clone());
+    pub(super) fn enter(&mut self, key: Key, session: &Session, room: &Room, encoding: Encoding) {
+        let (client, identity) = (self.client(key, session), self.identity(session).cloned());
         let told_max = self.settings.presence_members_max;
-        let (told, listed) = (identity.clone(), is_listed(session, encoding));
+        let (told, listed) = (identity.clone(), is_listed(identity.as_deref(), encoding));
         room.enter(client, identity, listed, told_max, |routes| self.announce(routes, true, client, told));
     }
 
     /// Ends what a connection was in a room that it is not a member of any more.
-    pub(super) fn left(&mut self, session: &Session, left: Left) {
-        self.exit(session, &left, None);
+    pub(super) fn left(&mut self, key: Key, session: &Session, left: Left) {
+        self.exit(key, session, &left, None);
         if let Some(emptied) = left.emptied {
             self.forget_room(emptied);
         }
     }
 
     /// Ends all memberships of a connection. One that may come back stays listed for a while.
-    pub(super) fn leave_rooms(&mut self, session: &mut Session, may_return: bool) {
-        let until = if may_return { self.await_return(session) } else { None };
+    pub(super) fn leave_rooms(&mut self, key: Key, session: &mut Session, may_return: bool) {
+        let until = if may_return { self.await_return(key, session) } else { None };
         let mut rooms = Vec::new();
         while let Some(left) = self.rooms.leave_first(&mut session.memberships) {
-            if self.exit(session, &left, until) {
+            if self.exit(key, session, &left, until) {
                 rooms.push(Arc::clone(&left.room));
             }
             if let Some(emptied) = left.emptied {
                 self.forget_room(emptied);
             }
         }
-        if let (Some(until), Some(identity)) = (until, &session.identity) {
-            let (client, identity) = (session.client, Arc::clone(identity));
+        if let (Some(until), Some(identity)) = (until, self.identity(session).cloned()) {
+            let client = self.client(key, session);
             self.lingering.places += rooms.len();
             self.lingering.queue.push_back(Lingering { until, client, identity, rooms });
         }
@@ -110,26 +113,26 @@ impl<S> Core<S> {
     }
 
     /// Until when the client id of one that dies waits for it: it has a name, and is in some room.
-    fn await_return(&self, session: &Session) -> Option<Time> {
-        let identity = session.identity.as_ref()?;
+    fn await_return(&self, key: Key, session: &Session) -> Option<Time> {
+        let identity = self.identity(session)?;
         let grace = self.settings.presence_grace;
         let full = self.lingering.places >= LINGERING_MAX;
-        if !session.returns || grace.is_zero() || session.memberships == NO_MEMBERSHIP || full {
+        if !session.is(Flag::Returns) || grace.is_zero() || session.memberships == NO_MEMBERSHIP || full {
             return None;
         }
         let until = self.now + grace;
-        let noted = self.rooms.registry().returning().note(identity, session.client, until);
+        let noted = self.rooms.registry().returning().note(identity, self.client(key, session), until);
         noted.then_some(until)
     }
 
     /// Takes a connection off a room's list, or leaves it there until it may be back; says whether it is
     /// left there.
-    fn exit(&mut self, session: &Session, left: &Left, until: Option<Time>) -> bool {
-        let (client, identity) = (session.client, session.identity.clone());
-        let told_max = self.settings.presence_members_max;
-        let (leaving, listed) = ((client, session.identity.as_deref()), is_listed(session, left.encoding));
-        let announce = |routes: &[Route]| self.announce(routes, false, client, identity);
-        left.room.exit(leaving, listed, until, told_max, announce)
+    fn exit(&mut self, key: Key, session: &Session, left: &Left, until: Option<Time>) -> bool {
+        let (client, identity) = (self.client(key, session), self.identity(session).cloned());
+        let (told_max, told) = (self.settings.presence_members_max, identity.clone());
+        let listed = is_listed(identity.as_deref(), left.encoding);
+        let announce = |routes: &[Route]| self.announce(routes, false, client, told);
+        left.room.exit((client, identity.as_deref()), listed, until, told_max, announce)
     }
 
     /// Sends a change to all shards with members of the room; called under the room's lock.
@@ -185,8 +188,8 @@ impl<I: Io> Shard<I> {
 
 /// Whether a member is listed, or only counted: one that says nothing of itself, at a door that shows
 /// nobody, is nobody to the others, and so costs the room no memory.
-fn is_listed(session: &Session, encoding: Encoding) -> bool {
-    session.identity.is_some() || encoding.tells_removal()
+fn is_listed(identity: Option<&Identity>, encoding: Encoding) -> bool {
+    identity.is_some() || encoding.tells_removal()
 }
 
 /// Whether the peer of a connection that ends so may be back in a moment: it did not say goodbye.

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use crate::endpoint::{CloseCause, PeerRate};
 use crate::rate::Bucket;
+use crate::reactor::Tick;
 use crate::slab::Key;
 use crate::time::Time;
 
 use super::Core;
-use super::session::{Session, Slot};
+use super::session::{Flag, Session, Slot};
 use super::stats::Counter;
 
 /// The rates of a connection, and how long it may be over them.
@@ -32,19 +33,18 @@ pub struct Rates {
     messages: Bucket,
     bytes: Bucket,
     pings: Bucket,
-    /// Its first pause since its buckets were last full.
-    over_since: Time,
 }
 
 impl Rates {
     /// Nothing yet.
-    pub const UNUSED: Rates =
-        Rates { messages: Bucket::FULL, bytes: Bucket::FULL, pings: Bucket::FULL, over_since: Time::NEVER };
+    pub const UNUSED: Rates = Rates { messages: Bucket::FULL, bytes: Bucket::FULL, pings: Bucket::FULL };
+
+    /// Whether nothing is missing.
+    fn are_unused(&self, now: Time) -> bool {
+        self.messages.is_full(now) && self.bytes.is_full(now)
+    }
 
     fn charge(&mut self, bytes: usize, messages: u32, limits: &RateLimits, now: Time) {
-        if self.messages.is_full(now) && self.bytes.is_full(now) {
-            self.over_since = Time::NEVER;
-        }
         self.bytes.charge(bytes as u64, limits.bytes, now);
         self.messages.charge(messages.into(), limits.messages.into(), now);
     }
@@ -55,9 +55,9 @@ impl Rates {
         if messages > bytes { (PeerRate::Messages, messages) } else { (PeerRate::Bytes, bytes) }
     }
 
-    /// When there is something to do for a connection that is paused: its debt is paid, or its time is over.
-    pub fn due_at(&self, limits: &RateLimits) -> Time {
-        self.worst().1.min(self.over_since + limits.grace)
+    /// When the debt to all rates is paid.
+    pub fn paid_at(&self) -> Time {
+        self.worst().1
     }
 }
 
@@ -65,16 +65,21 @@ impl<S> Core<S> {
     /// Charges what was read from a connection, and stops reading from it if it is in debt.
     pub(super) fn charge<T>(&mut self, key: Key, slot: &mut Slot<T>, bytes: usize, messages: u32) {
         let session = &mut slot.session;
-        if session.ended {
+        if session.is(Flag::Ended) {
             return;
+        }
+        if session.over_until != Tick::NEVER && session.rates.are_unused(self.now) {
+            session.over_until = Tick::NEVER;
         }
         session.rates.charge(bytes, messages, &self.settings.rates, self.now);
-        if session.rates.worst().1 <= self.now {
+        if session.rates.paid_at() <= self.now {
             return;
         }
-        session.rates.over_since = session.rates.over_since.min(self.now);
-        if !session.paused_rate {
-            session.paused_rate = true;
+        if session.over_until == Tick::NEVER {
+            session.over_until = Tick::after(self.now + self.settings.rates.grace);
+        }
+        if !session.is(Flag::PausedRate) {
+            session.set(Flag::PausedRate, true);
             self.tally.add(Counter::RatePauses, 1);
             self.mark_dirty(key.index(), &mut slot.session);
         }
@@ -86,13 +91,13 @@ impl<S> Core<S> {
     pub(super) fn rate_due<T>(&mut self, key: Key, slot: &mut Slot<T>) {
         let (rate, paid_at) = slot.session.rates.worst();
         if paid_at <= self.now {
-            slot.session.paused_rate = false;
+            slot.session.set(Flag::PausedRate, false);
             self.reading_resumed(key.index(), slot);
             self.mark_dirty(key.index(), &mut slot.session);
             return;
         }
         let RateLimits { messages, bytes, grace, .. } = self.settings.rates;
-        if slot.session.rates.over_since + grace <= self.now {
+        if slot.session.over_until.time() <= self.now {
             let limit = if rate == PeerRate::Messages { messages.into() } else { bytes };
             let cause = CloseCause::RateExceeded { rate, limit, grace };
             self.note_rate_exceeded(&slot.session, &cause);
@@ -113,7 +118,8 @@ impl<S> Core<S> {
 
     fn note_rate_exceeded(&mut self, session: &Session, cause: &CloseCause) {
         if self.rate_flood.note(self.now) {
-            tracing::warn!(peer = %session.peer, "peers send too fast and are closed: {cause}");
+            let peer = self.peers.address(session.peer);
+            tracing::warn!(%peer, "peers send too fast and are closed: {cause}");
         }
     }
 

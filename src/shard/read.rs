@@ -5,10 +5,10 @@ use std::io::ErrorKind;
 use crate::endpoint::CloseCause;
 use crate::mutant::{Mutant, strikes};
 use crate::protocol::{Event, Input, Message, Opcode, push_server_frame};
-use crate::reactor::{Io, Ready};
+use crate::reactor::{Io, Ready, Tick};
 use crate::slab::Key;
 
-use super::session::{Session, Slot};
+use super::session::{Flag, Session, Slot};
 use super::stats::Counter;
 use super::{Core, Shard, Step, TURN_BYTES_HIGH};
 
@@ -41,11 +41,11 @@ impl<I: Io> Shard<I> {
             key = connections.key_at(key.index()).unwrap_or(key);
         }
         let Some(slot) = connections.get_mut(key) else { return };
-        if slot.session.dead {
+        if slot.session.is(Flag::Dead) {
             return;
         }
-        if ready.writable && slot.session.blocked {
-            slot.session.blocked = false;
+        if ready.writable && slot.session.is(Flag::Blocked) {
+            slot.session.set(Flag::Blocked, false);
             core.mark_dirty(key.index(), &mut slot.session);
         }
         if !slot.session.interest.readable {
@@ -74,7 +74,7 @@ pub(super) fn is_later(kind: ErrorKind) -> bool {
 
 impl<S> Core<S> {
     fn end_of_stream<T>(&mut self, key: Key, slot: &mut Slot<T>) {
-        slot.session.read_closed = true;
+        slot.session.set(Flag::ReadClosed, true);
         self.finish(key, slot, CloseCause::PeerGone);
         self.mark_dirty(key.index(), &mut slot.session);
     }
@@ -83,7 +83,7 @@ impl<S> Core<S> {
         let cause = match kind {
             // Only what it does not take makes the kernel give up so (TCP_USER_TIMEOUT), and first if it had
             // room for all of that.
-            ErrorKind::TimedOut if !slot.session.ended => self.stalled(&slot.session),
+            ErrorKind::TimedOut if !slot.session.is(Flag::Ended) => self.stalled(&slot.session),
             _ => CloseCause::TransportFailed(kind),
         };
         self.finish(key, slot, cause);
@@ -92,7 +92,7 @@ impl<S> Core<S> {
 
     /// Goes on with the requests of a connection whose answers have been taken.
     fn resume_requests<T>(&mut self, key: Key, slot: &mut Slot<T>) {
-        slot.session.holds_requests = false;
+        slot.session.set(Flag::HoldsRequests, false);
         self.mark_dirty(key.index(), &mut slot.session);
         if let Some(mut held) = slot.protocol.take_held() {
             let messages = self.parse(key, slot, &mut held);
@@ -102,17 +102,17 @@ impl<S> Core<S> {
 
     fn bytes_received<T>(&mut self, key: Key, slot: &mut Slot<T>, bytes: &mut [u8]) {
         self.tally.add(Counter::BytesIn, bytes.len() as u64);
-        slot.session.received_at = self.now;
-        if slot.session.ended {
-            slot.session.lingered = slot.session.lingered.saturating_add(bytes.len() as u32);
-            if slot.session.lingered as usize > self.settings.linger_bytes_max {
+        self.heard_from(&mut slot.session);
+        if slot.session.is(Flag::Ended) {
+            slot.lingered = slot.lingered.saturating_add(bytes.len() as u32);
+            if slot.lingered as usize > self.settings.linger_bytes_max {
                 // Closing now could reset what it has not read yet, our Close among it. Its window
                 // closes instead, and the deadline ends the wait.
-                slot.session.paused_linger = true;
+                slot.session.set(Flag::PausedLinger, true);
                 self.mark_dirty(key.index(), &mut slot.session);
             }
-        } else if slot.session.ping_sent {
-            slot.session.ping_sent = false;
+        } else if slot.session.is(Flag::PingSent) {
+            slot.session.set(Flag::PingSent, false);
             // The timer stands at the pong's deadline, which may be later than the next ping.
             self.arm(key.index(), slot);
         }
@@ -124,7 +124,7 @@ impl<S> Core<S> {
     fn parse<T>(&mut self, key: Key, slot: &mut Slot<T>, bytes: &mut [u8]) -> u32 {
         let mut messages = 0;
         let limits = self.settings.limits;
-        let introduced_itself = !slot.session.introduces_itself;
+        let introduced_itself = !slot.session.is(Flag::IntroducesItself);
         let mut input = Input::new(bytes);
         while let Some(event) = slot.protocol.next_event(self.now, &mut input, &limits) {
             messages += u32::from(matches!(event, Event::Message(_) | Event::Request(_)));
@@ -134,13 +134,13 @@ impl<S> Core<S> {
             if answered && slot.session.outbound.pinned_reply_bytes() > self.settings.reply_bytes_high {
                 // The requests behind it wait until the answers so far are taken.
                 slot.protocol.hold_rest(&mut input);
-                slot.session.holds_requests = true;
+                slot.session.set(Flag::HoldsRequests, true);
                 self.mark_dirty(key.index(), &mut slot.session);
                 break;
             }
         }
         // Its first ping may be due before the time to introduce itself is over.
-        let introduced = !introduced_itself && !slot.session.introduces_itself;
+        let introduced = !introduced_itself && !slot.session.is(Flag::IntroducesItself);
         if introduced || slot.protocol.message_started().is_some() {
             self.arm(key.index(), slot);
         }
@@ -154,7 +154,7 @@ impl<S> Core<S> {
                 if let Some(cause) = self.charge_ping(session) {
                     return Step::Finish(cause);
                 }
-                session.outbound.push_pong(&mut self.arena, session.blocked, |out| {
+                session.outbound.push_pong(&mut self.arena, session.is(Flag::Blocked), |out| {
                     push_server_frame(out, Opcode::Pong, payload);
                 });
                 self.mark_dirty(key.index(), session);
@@ -174,7 +174,7 @@ impl<S> Core<S> {
             Step::Continue => {}
             Step::Accept(closed_at_once) => {
                 slot.protocol.accept();
-                slot.session.opened = true;
+                slot.session.set(Flag::Opened, true);
                 self.tally.add(Counter::Opened, 1);
                 self.arm(key.index(), slot);
                 if let Some(cause) = closed_at_once {
@@ -183,8 +183,8 @@ impl<S> Core<S> {
             }
             Step::Answered => {
                 slot.protocol.answered();
-                slot.session.served = true;
-                slot.session.deadline = self.now + self.settings.http_idle_timeout;
+                slot.session.set(Flag::Served, true);
+                slot.session.deadline = Tick::after(self.now + self.settings.http_idle_timeout);
                 self.arm(key.index(), slot);
             }
             Step::ReadBody { limit } => {
@@ -194,8 +194,8 @@ impl<S> Core<S> {
             Step::Stream => {
                 // Nothing that it may still send means anything.
                 slot.protocol.refuse();
-                slot.session.streams = true;
-                slot.session.deadline = self.now + self.settings.ping_interval;
+                slot.session.set(Flag::Streams, true);
+                slot.session.deadline = self.quiet_until;
                 self.tally.add(Counter::Opened, 1);
                 self.arm(key.index(), slot);
             }

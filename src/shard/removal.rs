@@ -1,13 +1,16 @@
 //! Connections that a back end ends, or takes out of a room.
 
+use std::sync::Arc;
+
 use crate::endpoint::{CloseCause, Removal};
+use crate::id::ConnectionId;
 use crate::protocol::CloseCode;
 use crate::reactor::Io;
-use crate::rooms::RoomName;
+use crate::rooms::{Identity, RoomName};
 use crate::slab::Key;
 
 use super::mailbox::{RemovalOrder, RemovedFrom};
-use super::session::Session;
+use super::session::{Flag, Session};
 use super::{Core, Shard};
 
 impl<I: Io> Shard<I> {
@@ -19,7 +22,8 @@ impl<I: Io> Shard<I> {
         let looked_at = keys.len();
         for key in keys {
             let Some(slot) = connections.get_mut(key) else { continue };
-            if slot.session.ended || !order.names(&slot.session) {
+            let (client, identity) = (core.client(key, &slot.session), core.identity(&slot.session));
+            if slot.session.is(Flag::Ended) || !order.names(client, identity.map(Arc::as_ref)) {
                 continue;
             }
             let cause = match &order.from {
@@ -44,16 +48,16 @@ impl<S> Core<S> {
             let reason = format!("removed from room {name} by a back end");
             return Some(CloseCause::Api(CloseCode::POLICY_VIOLATION, reason));
         }
-        self.leave_room(session, name);
+        self.leave_room(key, session, name);
         self.tell_removed(key, session, name, Removal::Api)
     }
 }
 
 impl RemovalOrder {
-    fn names(&self, session: &Session) -> bool {
-        let user = session.identity.as_ref().map_or("", |identity| identity.user());
-        self.client.is_none_or(|client| client == session.client)
+    fn names(&self, client: ConnectionId, identity: Option<&Identity>) -> bool {
+        let user = identity.map_or("", |identity| identity.user());
+        self.client.is_none_or(|wanted| wanted == client)
             && self.user.as_deref().is_none_or(|wanted| wanted == user)
-            && !self.spared.contains(&session.client)
+            && !self.spared.contains(&client)
     }
 }

@@ -14,7 +14,6 @@ use crate::mutant::{Mutant, strikes};
 use crate::rooms::{
     Batch, Encoding, Entry, LagPolicy, OutOfWindow, Piece, Position, ReadLimits, Room, Sender, Start,
 };
-use crate::slab::Key;
 use crate::time::Time;
 
 use super::encode::encode;
@@ -43,8 +42,8 @@ struct Part {
 
 #[derive(Clone, Copy, Debug)]
 enum Source {
-    /// The room's arrived publication with this number.
-    Arrived(Key, u32),
+    /// Of the room with this number, the arrived publication with this number.
+    Arrived(u32, u32),
     /// The piece read from a window with this number.
     Window(u32),
 }
@@ -152,7 +151,7 @@ impl Plan {
         match part.source {
             Source::Window(at) => &self.window[at as usize].batch,
             Source::Arrived(room, at) => {
-                let local = rooms.get(room).expect("a planned room has a member");
+                let local = rooms.at(room).expect("a planned room has a member");
                 &local.arrived[at as usize].batch
             }
         }
@@ -180,7 +179,7 @@ impl Plan {
         index: u32,
     ) -> Result<(), Behind> {
         let Some(membership) = serving.rooms.membership(index) else { return Ok(()) };
-        let Some(local) = serving.rooms.get(membership.room) else { return Ok(()) };
+        let Some(local) = serving.rooms.of(membership) else { return Ok(()) };
         if membership.cursor >= local.seen {
             return Ok(());
         }
@@ -199,7 +198,7 @@ impl Plan {
     /// Plans what arrived in this turn, if that is all that the member has not got.
     fn plan_arrived(&mut self, rooms: &LocalRooms, id: ConnectionId, index: u32) -> bool {
         let Some(membership) = rooms.membership(index) else { return true };
-        let Some(local) = rooms.get(membership.room) else { return true };
+        let Some(local) = rooms.of(membership) else { return true };
         let cursor = membership.cursor;
         if local.arrived.first().is_none_or(|first| cursor < first.offset_before) {
             return false;
@@ -251,7 +250,7 @@ impl Plan {
             Part { membership: index, encoding, source, bytes: start..end, messages, offset_after }
         };
         let offset_before = offset_after - messages.len() as u64;
-        let some_own = membership.own == OwnMessages::Skip && offset_before < membership.own_until;
+        let some_own = membership.own == OwnMessages::Skip && membership.may_own_behind(offset_before);
         if !some_own && !batch.excludes() {
             self.parts.push(part(messages, strikes(Mutant::LostDelivery), offset_after));
             return;
@@ -276,7 +275,7 @@ fn before_newest(local: &LocalRoom, membership: &Membership, id: ConnectionId, n
     let newest = |arrived: &Arrived| Some(arrived.offset_before + last_of(arrived.batch.entries())? as u64);
     let mut found = missed.flat_map(newest).next();
     let all_arrived = local.arrived.first().is_some_and(|first| cursor >= first.offset_before);
-    if found.is_none() && !all_arrived && membership.own_until >= local.seen {
+    if found.is_none() && !all_arrived && membership.may_own_behind(local.seen - 1) {
         // What came last is its own: the newest that it gets came in an earlier turn.
         let held = held_behind(&local.room, cursor, now);
         found = held.iter().rev().find_map(|piece| {
@@ -315,7 +314,7 @@ fn read_window(
 ) -> Result<Option<Arc<Room>>, Behind> {
     loop {
         let Some(membership) = serving.rooms.membership(index) else { return Ok(None) };
-        let Some(local) = serving.rooms.get(membership.room) else { return Ok(None) };
+        let Some(local) = serving.rooms.of(membership) else { return Ok(None) };
         let (room, cursor) = (Arc::clone(&local.room), membership.cursor);
         if serving.rooms.begun.read(index, cursor, WINDOW_READ.batches_max, pieces) {
             return Ok(Some(room));

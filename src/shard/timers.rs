@@ -5,12 +5,12 @@
 
 use crate::endpoint::events::push_heartbeat;
 use crate::endpoint::{Behind, CloseCause};
-use crate::reactor::{Io, READY_PER_WAIT};
+use crate::reactor::{Io, READY_PER_WAIT, Tick};
 use crate::rooms::{LagPolicy, Position};
 use crate::slab::Key;
 use crate::time::Time;
 
-use super::session::{Due, Session, Slot};
+use super::session::{Due, Flag, Session, Slot};
 use super::stats::Counter;
 use super::{Core, Shard, TIMERS_PER_TURN};
 
@@ -57,7 +57,7 @@ impl<I: Io> Shard<I> {
         let Some(slot) = connections.at_mut(index) else { return };
         let (deadline, due) = slot.next_deadline(&core.settings);
         // A socket that has room again is judged by what it takes, when it is flushed in this turn.
-        let has_room = due == Due::WriteTimeout && !slot.session.blocked;
+        let has_room = due == Due::WriteTimeout && !slot.session.is(Flag::Blocked);
         if deadline <= self.round.complete && !has_room {
             let settings = &core.settings;
             match due {
@@ -76,7 +76,7 @@ impl<I: Io> Shard<I> {
                     core.finish(key, slot, CloseCause::HttpIdle { limit });
                 }
                 Due::EventsHeartbeat => {
-                    slot.session.deadline = core.now + settings.ping_interval;
+                    slot.session.deadline = core.quiet_until;
                     slot.session.outbound.push_reply(&mut core.arena, 0, push_heartbeat);
                     core.mark_dirty(index, &mut slot.session);
                 }
@@ -104,14 +104,14 @@ impl<I: Io> Shard<I> {
 impl<S> Core<S> {
     /// Asks a peer for a sign of life.
     fn ask_for_life<T>(&mut self, key: Key, slot: &mut Slot<T>) {
-        slot.session.ping_sent = true;
-        slot.session.heartbeat_at = self.now;
-        slot.session.deadline = self.now + self.settings.pong_timeout;
-        if !slot.session.own_heartbeat {
+        slot.session.set(Flag::PingSent, true);
+        slot.session.deadline = Tick::after(self.now + self.settings.pong_timeout);
+        if !slot.session.is(Flag::OwnHeartbeat) {
             slot.session.outbound.push_ping();
             self.mark_dirty(key.index(), &mut slot.session);
             return;
         }
+        slot.session.quiet_until = self.quiet_until;
         let id = self.connection_id(key);
         let closed = self.call(key, &mut slot.session, |endpoint, effects| endpoint.heartbeat(id, effects));
         if let Some(cause) = closed {

@@ -3,13 +3,13 @@
 use std::io::{ErrorKind, IoSlice};
 
 use crate::endpoint::{Behind, CloseCause, Removal};
-use crate::reactor::Io;
+use crate::reactor::{Io, Tick};
 use crate::rooms::LagPolicy;
 use crate::slab::Key;
 
 use super::outbound::SLICES_PER_SEND;
 use super::read::is_later;
-use super::session::Slot;
+use super::session::{Flag, Slot};
 use super::stats::Counter;
 use super::{Core, Shard, TURN_BYTES_HIGH, mark_dirty};
 
@@ -31,9 +31,9 @@ impl<I: Io> Shard<I> {
         let Shard { io, connections, core, .. } = self;
         let Some(key) = connections.key_at(index) else { return };
         let Some(slot) = connections.at_mut(index) else { return };
-        slot.session.dirty = false;
-        let was_waiting = slot.session.waiting;
-        if !slot.session.dead && !slot.session.blocked {
+        slot.session.set(Flag::Dirty, false);
+        let was_waiting = slot.session.is(Flag::Waiting);
+        if !slot.session.is(Flag::Dead) && !slot.session.is(Flag::Blocked) {
             match send_all(io, key, slot, core) {
                 Ok(()) => {}
                 Err(SendError::Transport(kind)) => core.transport_failed(key, slot, kind),
@@ -41,7 +41,7 @@ impl<I: Io> Shard<I> {
             }
         }
         let session = &mut slot.session;
-        if session.dead {
+        if session.is(Flag::Dead) {
             session.outbound.clear(&mut core.arena);
             return;
         }
@@ -49,12 +49,12 @@ impl<I: Io> Shard<I> {
         let answers = session.outbound.pinned_reply_bytes();
         core.count_http_bytes(session, answers);
         core.tally.raise(Counter::QueuePinnedMax, session.outbound.pinned_bytes() as u64);
-        if was_waiting && !slot.session.waiting {
+        if was_waiting && !slot.session.is(Flag::Waiting) {
             core.caught_up(index, slot);
         }
         core.after_flush(io, key, slot);
         let wanted = slot.session.wanted_interest();
-        if wanted != slot.session.interest && !slot.session.dead {
+        if wanted != slot.session.interest && !slot.session.is(Flag::Dead) {
             slot.session.interest = wanted;
             if let Err(error) = io.set_interest(&slot.stream, key, wanted) {
                 core.transport_failed(key, slot, error.kind());
@@ -77,10 +77,11 @@ fn send_all<I: Io>(
     core: &mut Core<I::Socket>,
 ) -> Result<(), SendError> {
     let session = &mut slot.session;
+    let client = core.client(key, session);
     let mut caught_up = 0;
     loop {
         let (mut serving, plan) = core.serving(&mut session.outbound);
-        plan.make(&mut serving, session.client, session.memberships).map_err(SendError::OutOfWindow)?;
+        plan.make(&mut serving, client, session.memberships).map_err(SendError::OutOfWindow)?;
         session.outbound.promote_control(&mut core.arena);
         let mut slices = [IoSlice::new(&[]); SLICES_PER_SEND];
         let own = session.outbound.gather(&core.arena, &mut slices);
@@ -107,17 +108,17 @@ fn send_all<I: Io>(
             }
         }
         if sent < offered {
-            if sent > 0 || !session.waiting {
-                session.progress_at = core.now;
+            if sent > 0 || !session.is(Flag::Waiting) {
+                session.stalled_at = Tick::after(core.now + core.settings.write_timeout);
             }
-            session.waiting = true;
-            session.blocked = true;
+            session.set(Flag::Waiting, true);
+            session.set(Flag::Blocked, true);
             return Ok(());
         }
         // A window may hold more than one read of it, even where all of that was spared the member.
         let (all_seen, all_fit) = (!core.plan.reads_window(), filled < SLICES_PER_SEND);
         if all_seen && (filled == 0 || (all_fit && session.outbound.is_empty())) {
-            session.waiting = false;
+            session.set(Flag::Waiting, false);
             return Ok(());
         }
         caught_up += if all_seen { 0 } else { sent };
@@ -140,7 +141,7 @@ impl<S> Core<S> {
             return;
         }
         self.tally.add(Counter::RemovedOutOfWindow, 1);
-        self.leave_room(session, &behind.room);
+        self.leave_room(key, session, &behind.room);
         let closed = self.tell_removed(key, session, &behind.room, Removal::OutOfWindow);
         self.mark_dirty(key.index(), session);
         if let Some(cause) = closed {
@@ -151,12 +152,14 @@ impl<S> Core<S> {
     /// All that waited is sent: the heartbeat counts again. A ping that went out with the rest gets
     /// its whole time.
     fn caught_up<T>(&mut self, index: u32, slot: &mut Slot<T>) {
-        let between_requests = slot.session.served && !slot.session.opened && !slot.session.streams;
-        if between_requests && !slot.session.ended {
-            slot.session.deadline = self.now + self.settings.http_idle_timeout;
+        let between_requests = slot.session.is(Flag::Served)
+            && !slot.session.is(Flag::Opened)
+            && !slot.session.is(Flag::Streams);
+        if between_requests && !slot.session.is(Flag::Ended) {
+            slot.session.deadline = Tick::after(self.now + self.settings.http_idle_timeout);
         }
-        if slot.session.ping_sent && !slot.session.ended {
-            slot.session.deadline = self.now + self.settings.pong_timeout;
+        if slot.session.is(Flag::PingSent) && !slot.session.is(Flag::Ended) {
+            slot.session.deadline = Tick::after(self.now + self.settings.pong_timeout);
         }
         self.arm(index, slot);
     }
@@ -168,30 +171,31 @@ impl<S> Core<S> {
         let high = self.settings.reply_bytes_high;
         let session = &mut slot.session;
         let replies = session.outbound.pinned_reply_bytes();
-        if !session.paused_replies && replies > high {
-            session.paused_replies = true;
+        if !session.is(Flag::PausedReplies) && replies > high {
+            session.set(Flag::PausedReplies, true);
             self.tally.add(Counter::ReplyPauses, 1);
-        } else if session.paused_replies && replies <= high / 2 {
-            session.paused_replies = false;
+        } else if session.is(Flag::PausedReplies) && replies <= high / 2 {
+            session.set(Flag::PausedReplies, false);
             self.reading_resumed(index, slot);
         }
         let session = &mut slot.session;
-        if session.holds_requests && !session.paused_replies && !session.ended {
+        if session.is(Flag::HoldsRequests) && !session.is(Flag::PausedReplies) && !session.is(Flag::Ended) {
             self.resumed.push_back(key);
         }
-        if session.ended && session.outbound.is_empty() {
-            if !session.write_closed {
-                session.write_closed = true;
-                session.paused_linger = false;
-                session.lingered = 0;
+        if session.is(Flag::Ended) && session.outbound.is_empty() {
+            if !session.is(Flag::WriteClosed) {
+                session.set(Flag::WriteClosed, true);
+                session.set(Flag::PausedLinger, false);
+                slot.lingered = 0;
                 io.shutdown_write(&slot.stream);
-                session.deadline = session.deadline.min(self.now + self.settings.close_timeout);
+                let closed_by = Tick::after(self.now + self.settings.close_timeout);
+                session.deadline = session.deadline.min(closed_by);
                 self.arm(index, slot);
             }
-            if slot.session.read_closed {
+            if slot.session.is(Flag::ReadClosed) {
                 self.kill(index, slot);
             }
-        } else if slot.session.waiting {
+        } else if slot.session.is(Flag::Waiting) {
             self.arm(index, slot);
         }
     }

@@ -25,7 +25,7 @@ pub(super) enum Delivered {
 /// Everything incomplete between two inputs of an open connection.
 #[derive(Debug)]
 pub(super) struct PendingFrames {
-    /// When the first incomplete byte arrived; the box lives no longer than what began then.
+    /// When the first incomplete byte arrived, or reading last resumed since; the box lives no longer than what began then.
     started: Time,
     header: [u8; HEADER_BYTES_MAX],
     header_bytes: u8,
@@ -73,6 +73,10 @@ impl PendingFrames {
             Some(Delivered::Control) => self.message.is_none(),
         };
         (!complete).then_some(self.started)
+    }
+
+    pub(super) fn restart_clock(&mut self, now: Time) {
+        self.started = now;
     }
 
     pub(super) fn cut_header(&self) -> &[u8] {

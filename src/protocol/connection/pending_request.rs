@@ -28,6 +28,14 @@ impl PendingRequest {
         }
     }
 
+    pub(super) fn restart_clock(&mut self, now: Time) {
+        match self {
+            PendingRequest::Head(head) => head.started = now,
+            PendingRequest::Body(body) => body.started = now,
+            PendingRequest::Held(_) => {}
+        }
+    }
+
     pub(super) fn heap_bytes(&self) -> usize {
         let buffers = match self {
             PendingRequest::Head(head) => head.bytes.capacity(),
