@@ -1,0 +1,94 @@
+//! What does not change with the number of connections, members, rooms and shards, with a verdict for each bar.
+//!
+//! * `idle`: memory and CPU of 10,000 connections that say nothing, against the real server.
+//! * `shards`: two shards against one, over the simulated `Io` on a thread each: over sockets the generator would
+//!   take one of the two cores that a small machine has.
+//! * `tail`: what a tenth of stalled readers does to the latency of the others, against the real server.
+//! * `accept`: handshakes of one core, against the real server.
+//! * `linear`: CPU per delivery by members and rooms: against the real server, as the kernel's part is most of
+//!   it, and over the simulated `Io` where there are more connections than descriptors.
+//!
+//! ```text
+//! cargo bench --bench scale                  # all, some 15 minutes
+//! cargo bench --bench scale -- accept shards --rounds 9 --out DIR
+//! cargo bench --bench scale -- --test        # small, to see that it works
+//! ```
+//!
+//! The server runs on one core, its clients on another. A bar that is missed makes the run fail, but with
+//! `--test`. The bars and their reasons are in `bars.rs`.
+
+mod accept;
+mod bars;
+#[allow(dead_code)] // each bench uses its part
+#[path = "../common/mod.rs"]
+mod common;
+mod drum;
+mod generator;
+mod holder;
+mod idle;
+mod knocker;
+mod members;
+mod process;
+mod report;
+mod settings;
+mod shards;
+mod tail;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use generator::Generator;
+use report::{Finding, Report};
+use settings::{Settings, Size};
+
+type Part = (&'static str, fn(&Size, &Generator) -> Vec<Finding>);
+
+const PARTS: [Part; 5] = [
+    ("idle", |size, _| vec![idle::measure(size)]),
+    ("shards", |size, _| vec![shards::measure(size)]),
+    ("tail", |size, generator| vec![tail::measure(size, generator)]),
+    ("accept", |size, _| vec![accept::measure(size)]),
+    ("linear", |size, generator| vec![members::real(size, generator), members::simulated(size)]),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some(holder::ROLE) => holder::run(&arguments[1..]),
+        Some(knocker::ROLE) => knocker::run(&arguments[1..]),
+        _ => return measure(&Settings::parse()),
+    }
+    ExitCode::SUCCESS
+}
+
+fn measure(settings: &Settings) -> ExitCode {
+    if let Some(unknown) = settings.parts.iter().find(|part| PARTS.iter().all(|(name, _)| name != part)) {
+        eprintln!("there is no part {unknown}: expected idle, shards, tail, accept or linear");
+        return ExitCode::from(2);
+    }
+    let size = Size::of(settings);
+    let generator = Generator { program: settings.generator.clone() };
+    let mut findings = Vec::new();
+    for (name, measure) in PARTS.iter().filter(|(name, _)| settings.runs(name)) {
+        eprintln!("{name} …");
+        findings.extend(measure(&size, &generator));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let command = std::iter::once("cargo bench --bench scale --".to_owned())
+        .chain(std::env::args().skip(1).filter(|argument| argument != "--bench"))
+        .collect::<Vec<String>>()
+        .join(" ");
+    let report = Report { command, cores, rounds: size.rounds, findings };
+    let markdown = report.markdown();
+    println!("{markdown}");
+    let json = serde_json::to_string_pretty(&report).expect("numbers and texts");
+    for (name, text) in [("scale.md", &markdown), ("scale.json", &json)] {
+        let path = settings.out.join(name);
+        if let Err(error) = std::fs::write(&path, text) {
+            eprintln!("--out {}: {error}", path.display());
+            return ExitCode::FAILURE;
+        }
+    }
+    if report.misses() > 0 && !settings.smoke { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,116 @@
+//! The processes of the bench: where they run, and what the kernel says of them.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use core_affinity::CoreId;
+
+use crate::common::{Owned, start_server};
+
+/// What servers and clients are kept apart on, where there are two cores.
+pub const SERVER_CORE: usize = 0;
+pub const CLIENT_CORE: usize = 1;
+
+/// Starts processes on one core: they inherit it from the thread that starts them.
+pub fn on_core<R: Send>(core: usize, start: impl FnOnce() -> R + Send) -> R {
+    std::thread::scope(|scope| {
+        let started = scope.spawn(move || {
+            let cores = core_affinity::get_core_ids().unwrap_or_default();
+            if cores.len() > 1 {
+                core_affinity::set_for_current(CoreId { id: cores[core % cores.len()].id });
+            }
+            start()
+        });
+        started.join().expect("the process starts")
+    })
+}
+
+/// A server with one worker, on its core.
+pub struct Server {
+    process: Owned,
+    pub address: String,
+}
+
+impl Server {
+    pub fn start(flags: &[&str]) -> Server {
+        let (process, address, log) = on_core(SERVER_CORE, || start_server(flags.iter().copied()));
+        std::thread::spawn(move || read_to_end(log));
+        Server { process, address }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.0.id()
+    }
+
+    pub fn cpu(&self) -> Duration {
+        cpu(self.id())
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("ws://{}{path}", self.address)
+    }
+}
+
+/// Somebody has to read it.
+fn read_to_end(log: Lines<BufReader<ChildStderr>>) {
+    for line in log.map_while(Result::ok).filter(|line| line.contains("ERROR")) {
+        eprintln!("{line}");
+    }
+}
+
+/// This bench in another role, on the core of clients. It is told by lines and answers by lines.
+pub struct Helper {
+    _process: Owned,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Helper {
+    pub fn start(arguments: &[&str]) -> Helper {
+        let start = || {
+            Command::new(std::env::current_exe().expect("this bench is a file"))
+                .args(arguments)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("a process of clients starts")
+        };
+        let mut child = on_core(CLIENT_CORE, start);
+        let input = child.stdin.take().expect("it is piped");
+        let output = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        Helper { _process: Owned(child), input, output }
+    }
+
+    /// The next line that it says.
+    pub fn hear(&mut self) -> String {
+        self.output.next().and_then(Result::ok).expect("the process of clients goes on")
+    }
+
+    pub fn ask(&mut self, what: &str) -> String {
+        writeln!(self.input, "{what}").expect("the process of clients listens");
+        self.hear()
+    }
+}
+
+/// The time that all threads of a process have computed, to the nanosecond.
+pub fn cpu(process: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).expect("the process runs");
+    let nanoseconds = |task: fs::DirEntry| -> Option<u64> {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse().ok()
+    };
+    Duration::from_nanos(tasks.filter_map(|task| nanoseconds(task.ok()?)).sum())
+}
+
+/// Resident bytes of a process: all, and those that no file is behind.
+pub fn resident(process: u32) -> (f64, f64) {
+    let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).expect("the process runs");
+    let bytes = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("a line of the kernel's");
+        let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kibibytes * 1024.0
+    };
+    (bytes("Rss:"), bytes("Anonymous:"))
+}

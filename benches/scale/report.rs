@@ -1,0 +1,111 @@
+//! What was found: a table in Markdown, and the same as JSON.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+/// One bar.
+#[derive(Debug, Serialize)]
+pub struct Bar {
+    pub name: String,
+    pub seen: f64,
+    pub allowed: f64,
+    /// Whether less is better.
+    pub at_most: bool,
+    pub holds: bool,
+    pub unit: &'static str,
+}
+
+/// What one part has found.
+#[derive(Debug, Default, Serialize)]
+pub struct Finding {
+    pub part: &'static str,
+    /// What was done, and over what.
+    pub how: String,
+    pub figures: Vec<(String, String)>,
+    pub bars: Vec<Bar>,
+    /// What could not be measured here.
+    pub missing: Vec<String>,
+}
+
+impl Finding {
+    pub fn new(part: &'static str, how: impl Into<String>) -> Finding {
+        Finding { part, how: how.into(), ..Finding::default() }
+    }
+
+    pub fn figure(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.figures.push((name.into(), value.into()));
+    }
+
+    pub fn at_most(&mut self, name: impl Into<String>, seen: f64, allowed: f64, unit: &'static str) {
+        let holds = seen <= allowed;
+        self.bars.push(Bar { name: name.into(), seen, allowed, at_most: true, holds, unit });
+    }
+
+    pub fn at_least(&mut self, name: impl Into<String>, seen: f64, allowed: f64, unit: &'static str) {
+        let holds = seen >= allowed;
+        self.bars.push(Bar { name: name.into(), seen, allowed, at_most: false, holds, unit });
+    }
+}
+
+/// All that a run has found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub command: String,
+    pub cores: usize,
+    pub rounds: usize,
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    pub fn misses(&self) -> usize {
+        self.findings.iter().flat_map(|finding| &finding.bars).filter(|bar| !bar.holds).count()
+    }
+
+    pub fn markdown(&self) -> String {
+        let mut text = format!(
+            "`{}` on {} cores, medians of {} interleaved rounds.\n\n| part | bar | seen | allowed | holds |\n|---|---|--:|--:|---|\n",
+            self.command, self.cores, self.rounds
+        );
+        for finding in &self.findings {
+            for Bar { name, seen, allowed, at_most, holds, unit } in &finding.bars {
+                let (sign, holds) = (if *at_most { "≤" } else { "≥" }, if *holds { "yes" } else { "**no**" });
+                let (part, seen, allowed) = (finding.part, round(*seen), round(*allowed));
+                let _ =
+                    writeln!(text, "| {part} | {name} | {seen} {unit} | {sign} {allowed} {unit} | {holds} |");
+            }
+            for missing in &finding.missing {
+                let _ = writeln!(text, "| {} | {missing} | – | – | not measured |", finding.part);
+            }
+        }
+        for finding in &self.findings {
+            let _ = writeln!(text, "\n{}: {}\n", finding.part, finding.how);
+            for (name, value) in &finding.figures {
+                let _ = writeln!(text, "* {name}: {value}");
+            }
+        }
+        text
+    }
+}
+
+/// As many digits as mean something.
+pub fn round(value: f64) -> String {
+    match value.abs() {
+        small if small < 0.1 => format!("{value:.4}"),
+        small if small < 10.0 => format!("{value:.2}"),
+        middle if middle < 1000.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// The middle one; of an even count the mean of the two; 0 without any.
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => 0.0,
+        count if count.is_multiple_of(2) => (values[middle - 1] + values[middle]) / 2.0,
+        _ => values[middle],
+    }
+}
