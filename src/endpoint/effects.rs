@@ -186,12 +186,17 @@ impl<'m> Effects<'m> {
         self.list.drain(..)
     }
 
+    /// Sets the time of the turn that the next call happens in.
+    pub(crate) fn set_now(&mut self, now: Time) {
+        self.now = now;
+    }
+
     /// The emptied list for another lifetime, so that one allocation serves every call. The standard
     /// library collects in place when the layout is the same.
-    pub(crate) fn recycle<'n>(mut self, now: Time) -> Effects<'n> {
+    pub(crate) fn recycle<'n>(mut self) -> Effects<'n> {
         self.list.clear();
         let list = self.list.into_iter().map(|_| unreachable!("the list is empty")).collect();
-        Effects { list, now }
+        Effects { list, now: self.now }
     }
 }
 
@@ -206,7 +211,7 @@ mod tests {
         effects.send(text.as_str());
         effects.send("x");
         let address = effects.list.as_ptr().cast::<u8>();
-        let recycled: Effects<'static> = effects.recycle(Time::ZERO);
+        let recycled: Effects<'static> = effects.recycle();
         assert!(recycled.list.is_empty());
         assert_eq!(recycled.list.as_ptr().cast::<u8>(), address);
         assert!(recycled.list.capacity() >= 2);

@@ -269,6 +269,13 @@ impl Connection {
         request + frames
     }
 
+    /// Takes over the bytes of the message of the last event, which must lie in the connection and not in
+    /// the input: nobody else wants them any more, so that they need not be copied to be sent on. Empty if
+    /// there are none.
+    pub fn take_message(&mut self) -> Vec<u8> {
+        self.frames.as_mut().map(|frames| frames.take_message()).unwrap_or_default()
+    }
+
     fn end(&mut self, cause: Cause) {
         self.state = transition(self.state, cause).next;
         self.free_all();

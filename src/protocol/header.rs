@@ -270,9 +270,18 @@ pub fn server_frame_bytes(payload_bytes: usize) -> usize {
 
 /// Appends one whole unmasked frame with FIN to `out`: what a server sends (RFC 6455 §5.1).
 pub fn push_server_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
-    let header = encode_server_header(opcode, true, payload.len());
-    out.reserve(header.len() + payload.len());
-    out.extend_from_slice(&header);
+    debug_assert!(!opcode.is_control() || payload.len() <= usize::from(SHORT_PAYLOAD_BYTES_MAX));
+    out.reserve(server_frame_bytes(payload.len()));
+    let first = opcode as u8 | FIN;
+    match payload.len() {
+        // Copies of a size that the compiler knows: a call for two bytes costs more than all else here.
+        length @ 0..=125 => out.extend_from_slice(&[first, length as u8]),
+        length @ 126..=0xFFFF => {
+            let [high, low] = (length as u16).to_be_bytes();
+            out.extend_from_slice(&[first, LENGTH_16, high, low]);
+        }
+        length => out.extend_from_slice(&encode_server_header(opcode, true, length)),
+    }
     out.extend_from_slice(payload);
 }
 

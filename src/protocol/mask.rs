@@ -31,9 +31,23 @@ pub fn unmask(bytes: &mut [u8], key: [u8; 4], offset: usize) {
 
 /// Appends `payload` to `out`, masked with `key` from the payload's first byte on.
 pub fn push_masked(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
+    push_unmasked(out, payload, key, 0);
+}
+
+/// Appends what [`unmask`] makes of `bytes` to `out`, in one pass over them.
+pub fn push_unmasked(out: &mut Vec<u8>, bytes: &[u8], key: [u8; 4], offset: usize) {
+    let wide = repeated(key, offset);
+    out.reserve(bytes.len());
+    let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
+    for block in blocks {
+        let mut block = *block;
+        xor_words(&mut block, wide);
+        out.extend_from_slice(&block);
+    }
     let start = out.len();
-    out.extend_from_slice(payload);
-    unmask(&mut out[start..], key, 0);
+    out.extend_from_slice(rest);
+    // Whole blocks came before, which are a multiple of the key.
+    unmask(&mut out[start..], key, offset);
 }
 
 fn xor_words(bytes: &mut [u8], wide: u64) {
@@ -141,9 +155,14 @@ mod tests {
     fn copying_masks_like_the_reference_and_appends() {
         let plain: Vec<u8> = (0..=255).collect();
         for length in 0..=200 {
+            for offset in [0, 1, 2, 3, 4, usize::MAX] {
+                let mut out = vec![9];
+                push_unmasked(&mut out, &plain[..length], KEY, offset);
+                assert_eq!(out[0], 9);
+                assert_eq!(out[1..], reference(&plain[..length], KEY, offset % 4));
+            }
             let mut out = vec![9];
             push_masked(&mut out, &plain[..length], KEY);
-            assert_eq!(out[0], 9);
             assert_eq!(out[1..], reference(&plain[..length], KEY, 0));
         }
     }

@@ -33,7 +33,7 @@ pub use header::{
     decode_header, encode_server_header, push_client_frame, push_server_frame, server_frame_bytes,
 };
 pub use limits::Limits;
-pub use mask::{MaskKeys, push_masked, unmask};
+pub use mask::{MaskKeys, push_masked, push_unmasked, unmask};
 pub use message::{Kind, Message, Role};
 pub use shown::shown;
 pub use utf8::{InvalidUtf8, Utf8Validator};

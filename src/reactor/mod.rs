@@ -12,6 +12,7 @@ mod poll_io;
 mod poll_listen;
 mod stop;
 mod timer_wheel;
+mod wake_flag;
 
 pub use clock::MonotonicClock;
 pub use io::{Interest, Io, READY_PER_WAIT, Ready, Wake};
@@ -21,3 +22,4 @@ pub use poll_io::{PollIo, PollStream, PollWaker};
 pub use poll_listen::{ListeningSocket, PollListener, SocketOptions};
 pub use stop::Stop;
 pub use timer_wheel::{Tick, TimerWheel};
+pub use wake_flag::WakeFlag;

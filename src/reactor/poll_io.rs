@@ -2,33 +2,43 @@
 //!
 //! Level-triggered: a shard reads each ready stream once per turn and is told again about what it
 //! left, so no stream has to be drained at once and none is forgotten.
+//!
+//! What is watched is the package's; the wait is one `epoll_wait` on the descriptor of its poller, and a
+//! wake-up one write to an eventfd. The package's own wait takes five system calls: it sets a timerfd and
+//! re-arms it, waits, and reads and re-arms its own eventfd.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use polling::{Event, Events, PollMode, Poller};
+use polling::{Event, PollMode, Poller};
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
-use super::{Interest, Io, MonotonicClock, READY_PER_WAIT, Ready, Wake};
+use super::{Interest, Io, MonotonicClock, READY_PER_WAIT, Ready, Wake, WakeFlag};
 use crate::slab::Key;
 use crate::time::Time;
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("a connection's key fills a 64-bit poller key; other pointer widths are not supported");
 
-/// Reports taken per wait: enough to share one wait among many, few enough to bound a turn. Two may be the
-/// poller's own, of a wake-up and of the deadline, and are not shown.
-const EVENTS_PER_WAIT: NonZeroUsize = NonZeroUsize::new(READY_PER_WAIT + 2).expect("not zero");
+/// Reports taken per wait: enough to share one wait among many, few enough to bound a turn. One may be of a
+/// wake-up, which is not shown.
+const EVENTS_PER_WAIT: usize = READY_PER_WAIT + 1;
+/// The key of wake-ups. No stream has it: the generation of a present one is odd.
+const WAKE_KEY: u64 = 0;
+/// Longest single wait. It ends early then, which is allowed; what a wait of weeks would take, not every
+/// kernel has.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// The real [`Io`] of one shard.
 #[derive(Debug)]
 pub struct PollIo {
     poller: Arc<Poller>,
-    events: Events,
+    wake_ups: Arc<WakeUps>,
     clock: MonotonicClock,
 }
 
@@ -38,14 +48,44 @@ pub struct PollStream {
     socket: OwnedFd,
 }
 
+/// How other threads end a wait.
+#[derive(Debug)]
+struct WakeUps {
+    /// An eventfd, watched for edges: each write ends one wait, and its number is never read.
+    event: OwnedFd,
+    poller: Arc<Poller>,
+    flag: WakeFlag,
+}
+
+impl WakeUps {
+    #[allow(unsafe_code)]
+    fn new(poller: &Arc<Poller>) -> io::Result<WakeUps> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let wanted = Event::readable(WAKE_KEY as usize);
+        // SAFETY: as for a stream: the eventfd moves into a `WakeUps`, whose `Drop` deletes it first.
+        unsafe {
+            poller.add_with_mode(&event, wanted, PollMode::Edge)?;
+        }
+        Ok(WakeUps { event, poller: Arc::clone(poller), flag: WakeFlag::default() })
+    }
+}
+
+impl Drop for WakeUps {
+    fn drop(&mut self) {
+        let _ = self.poller.delete(&self.event);
+    }
+}
+
 /// Wakes the shard whose [`PollIo`] it came from.
 #[derive(Clone, Debug)]
-pub struct PollWaker(Arc<Poller>);
+pub struct PollWaker(Arc<WakeUps>);
 
 impl Wake for PollWaker {
     fn wake(&self) {
-        // It fails only if the eventfd is full, and then the shard is awake already.
-        let _ = self.0.notify();
+        if self.0.flag.raise() {
+            // It would fail at 2⁶⁴ − 1 wake-ups.
+            let _ = rustix::io::write(&self.0.event, &1_u64.to_ne_bytes());
+        }
     }
 }
 
@@ -57,12 +97,44 @@ impl PollIo {
     /// When the operating system has no descriptor left for it.
     pub fn new(clock: MonotonicClock) -> io::Result<PollIo> {
         let poller = Arc::new(Poller::new()?);
-        Ok(PollIo { poller, events: Events::with_capacity(EVENTS_PER_WAIT), clock })
+        let wake_ups = Arc::new(WakeUps::new(&poller)?);
+        Ok(PollIo { poller, wake_ups, clock })
     }
 
     /// What other threads wake this one with.
     pub fn waker(&self) -> PollWaker {
-        PollWaker(Arc::clone(&self.poller))
+        PollWaker(Arc::clone(&self.wake_ups))
+    }
+
+    /// How long a wait may last, `None` for ever. Rounded up to whole milliseconds, which every kernel has the
+    /// call for, so that no wait ends just before its deadline and is made again and again.
+    fn timeout(&self, deadline: Option<Time>) -> Option<Timespec> {
+        let left = match deadline? {
+            Time::ZERO => Duration::ZERO,
+            deadline => deadline.since(self.clock.now()).min(WAIT_MAX),
+        };
+        let milliseconds = (left.as_nanos() as u64).div_ceil(1_000_000) as i64;
+        Some(Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 })
+    }
+
+    /// Waits once, and says whether a wake-up was among what has ended that.
+    fn report(&self, ready: &mut Vec<Ready>, timeout: Option<&Timespec>) -> io::Result<bool> {
+        let mut events = [const { MaybeUninit::uninit() }; EVENTS_PER_WAIT];
+        let events = match epoll::wait(&*self.poller, &mut events, timeout) {
+            Ok((events, _)) => events,
+            Err(Errno::INTR) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let mut woken = false;
+        for event in events {
+            if event.data.u64() == WAKE_KEY {
+                self.wake_ups.flag.lower();
+                woken = true;
+            } else {
+                ready.push(ready_of(*event));
+            }
+        }
+        Ok(woken)
     }
 }
 
@@ -124,28 +196,100 @@ impl Io for PollIo {
 
     fn wait(&mut self, ready: &mut Vec<Ready>, deadline: Option<Time>) -> io::Result<()> {
         ready.clear();
-        self.events.clear();
-        let timeout = deadline.map(|deadline| deadline.since(self.clock.now()));
-        match self.poller.wait(&mut self.events, timeout) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-        ready.extend(self.events.iter().map(|event| {
-            let hung_up = event.is_interrupt() || event.is_err().unwrap_or(false);
-            Ready {
-                key: Key::from_u64(event.key as u64),
-                readable: event.readable,
-                writable: event.writable,
-                hung_up,
-            }
-        }));
-        Ok(())
+        let timeout = self.timeout(deadline);
+        self.report(ready, timeout.as_ref()).map(|_| ())
+    }
+}
+
+fn ready_of(event: epoll::Event) -> Ready {
+    use epoll::EventFlags;
+    let flags = event.flags;
+    let hung_up = EventFlags::HUP | EventFlags::ERR;
+    Ready {
+        key: Key::from_u64(event.data.u64()),
+        readable: flags.intersects(EventFlags::IN | EventFlags::PRI | hung_up),
+        writable: flags.intersects(EventFlags::OUT | hung_up),
+        hung_up: flags.intersects(hung_up),
     }
 }
 
 impl AsFd for PollStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::slab::Slab;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Waits for what must come, and says what was ready.
+    fn wait(io: &mut PollIo) -> Vec<Ready> {
+        let (mut ready, deadline) = (Vec::new(), io.now() + PATIENCE);
+        io.wait(&mut ready, Some(deadline)).unwrap();
+        assert!(io.now() < deadline, "nothing has ended the wait");
+        ready
+    }
+
+    /// Whether a wake-up is there to be reported, which this takes.
+    fn takes_wake_up(io: &PollIo) -> bool {
+        io.report(&mut Vec::new(), io.timeout(Some(Time::ZERO)).as_ref()).unwrap()
+    }
+
+    #[test]
+    fn each_wake_up_ends_one_wait_the_present_or_the_next() {
+        let mut io = PollIo::new(MonotonicClock::start()).unwrap();
+        let waker = io.waker();
+        for _ in 0..3 {
+            let other = waker.clone();
+            let thread = std::thread::spawn(move || other.wake());
+            assert_eq!(wait(&mut io), []);
+            thread.join().unwrap();
+            waker.wake();
+            waker.wake();
+            assert_eq!(wait(&mut io), []);
+            assert!(!takes_wake_up(&io), "two before a wait are one");
+        }
+    }
+
+    #[test]
+    fn a_wake_up_beside_a_ready_stream_shows_the_stream_only_and_that_again_until_it_is_read() {
+        let mut io = PollIo::new(MonotonicClock::start()).unwrap();
+        let (near, far) = UnixStream::pair().unwrap();
+        let mut slab = Slab::default();
+        let stream = io.register(near.into(), slab.next_key()).unwrap();
+        let key = slab.insert(());
+        io.waker().wake();
+        rustix::io::write(&far, b"x").unwrap();
+        let readable = [Ready { key, readable: true, writable: false, hung_up: false }];
+        assert_eq!(wait(&mut io), readable);
+        assert_eq!(wait(&mut io), readable);
+        assert_eq!(io.receive(&stream, &mut [0; 8]).unwrap(), 1);
+        drop(far);
+        let [hung_up] = wait(&mut io)[..] else { panic!("the end is reported once") };
+        assert!(hung_up.readable && hung_up.hung_up);
+        io.close(stream);
+        io.waker().wake();
+        assert_eq!(wait(&mut io), [], "a closed stream is not watched");
+    }
+
+    #[test]
+    fn no_wait_is_shorter_than_what_is_left_and_none_is_longer_than_a_day() {
+        let io = PollIo::new(MonotonicClock::start()).unwrap();
+        let now = io.now();
+        let nanoseconds = |deadline| io.timeout(Some(deadline)).map(|t| t.tv_sec * 1_000_000_000 + t.tv_nsec);
+        assert_eq!(io.timeout(None), None);
+        assert_eq!(nanoseconds(Time::ZERO), Some(0));
+        assert_eq!(nanoseconds(now), Some(0), "it has passed");
+        let in_an_hour = now + Duration::from_secs(3600);
+        let timeout = nanoseconds(in_an_hour).unwrap();
+        assert_eq!(timeout % 1_000_000, 0);
+        assert!(timeout as u128 >= in_an_hour.since(io.now()).as_nanos());
+        assert_eq!(nanoseconds(Time::NEVER), Some(WAIT_MAX.as_nanos() as i64));
     }
 }

@@ -8,8 +8,8 @@ use super::acceptor::REFUSALS_MAX;
 /// Descriptors kept for the process itself: standard streams, log, listeners, the reserve of the
 /// acceptor, and what an embedder has open.
 const PROCESS_DESCRIPTORS: usize = 64;
-/// The poller of a worker: epoll, eventfd, timerfd.
-const DESCRIPTORS_PER_WORKER: usize = 3;
+/// The poller of a worker: epoll, eventfd, timerfd; and the eventfd that wakes it.
+const DESCRIPTORS_PER_WORKER: usize = 4;
 /// The default never asks for more than this, however many descriptors there are.
 const DEFAULT_CONNECTIONS_MAX: usize = 1_000_000;
 
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn the_default_follows_the_limit_and_leaves_a_reserve() {
-        let kept = 64 + 3 * 3 + 32;
+        let kept = 64 + 3 * 4 + 32;
         assert_eq!(max_connections(None, 20_000, 2).unwrap(), 20_000 - kept);
         assert_eq!(max_connections(None, u64::MAX, 2).unwrap(), DEFAULT_CONNECTIONS_MAX);
     }

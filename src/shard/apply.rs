@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::endpoint::{Audience, Behind, CloseCause, Effect, Effects, Endpoint, Payload};
-use crate::protocol::{Kind, Opcode, push_server_frame, server_frame_bytes};
+use crate::protocol::{Kind, Opcode};
 use crate::rooms::{Batch, Encoding, OutOfWindow, Published, RoomName};
 use crate::slab::Key;
 
@@ -35,7 +35,9 @@ impl<S> Core<S> {
 
     /// An empty list for an endpoint to fill.
     pub(super) fn take_effects<'m>(&mut self) -> Effects<'m> {
-        self.spare_effects.pop().unwrap_or_default().recycle(self.now)
+        let mut effects = self.spare_effects.pop().unwrap_or_default();
+        effects.set_now(self.now);
+        effects
     }
 
     /// Applies the effects and returns why the connection should close, if it should. What follows
@@ -53,7 +55,7 @@ impl<S> Core<S> {
                 break;
             }
         }
-        self.spare_effects.push(effects.recycle(self.now));
+        self.spare_effects.push(effects.recycle());
         closed
     }
 
@@ -177,12 +179,9 @@ impl<S> Core<S> {
     }
 
     fn reply(&mut self, key: Key, session: &mut Session, payload: &Payload<'_>) -> Option<CloseCause> {
-        let data = payload.data();
         // One answer, however long, does not make a slow consumer.
         let waiting = session.outbound.pinned_reply_bytes();
-        session.outbound.push_reply(&mut self.arena, server_frame_bytes(data.len()), |out| {
-            push_server_frame(out, Opcode::from(payload.kind()), data);
-        });
+        session.outbound.push_message(&mut self.arena, Opcode::from(payload.kind()), payload.data());
         mark_dirty(&mut self.dirty, key.index(), session);
         let limit = self.settings.reply_bytes_max();
         (waiting > limit).then_some(CloseCause::QueueOverflow { limit })

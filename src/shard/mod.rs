@@ -6,7 +6,8 @@
 //! ```
 //!
 //! * **read** takes one read from each ready connection into the one receive buffer; replies go to
-//!   the scratch, publications to the publish queue. Nothing is written.
+//!   the scratch, publications to the publish queue. Nothing is written, but for a long message that is sent
+//!   back as it is: it leaves from the receive buffer, before that is read into again.
 //! * **publish** gives the turn's publications their offsets, hands them to the mailboxes of all
 //!   shards with members (this one's too: so its members see the room's order) and wakes those.
 //! * **mailbox** is drained after every return from wait, so no wake-up is lost; it comes late in
@@ -126,7 +127,6 @@ pub struct Shared {
 pub struct Shard<I: Io> {
     io: I,
     connections: Slab<Slot<I::Stream>>,
-    receive_buffer: Box<[u8]>,
     ready: Vec<Ready>,
     round: ReadRound,
     expired: Vec<u32>,
@@ -206,7 +206,7 @@ impl<I: Io> Shard<I> {
             lingering: Lingerers::default(),
             joined: Vec::new(),
             plan: Plan::default(),
-            arena: SendArena::default(),
+            arena: SendArena::new(RECEIVE_BYTES),
             rooms: LocalRooms::new(id, shared.registry),
             peers: Peers::default(),
             personas: Personas::default(),
@@ -226,7 +226,6 @@ impl<I: Io> Shard<I> {
         Shard {
             io,
             connections: Slab::default(),
-            receive_buffer: vec![0; RECEIVE_BYTES].into_boxed_slice(),
             ready: Vec::new(),
             round: ReadRound::default(),
             expired: Vec::new(),

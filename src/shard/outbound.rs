@@ -18,11 +18,13 @@ use crate::mutant::{Mutant, strikes};
 use crate::protocol::{CONTROL_FRAME_BYTES_MAX, Opcode, push_server_frame};
 use crate::rooms::{Batch, Encoding};
 use crate::slab::NONE;
-use arena::{Buffer, Node, Purpose, SCRATCH};
+use arena::{Buffer, Node, Purpose, SCRATCH, is_passing};
 
 pub use arena::SendArena;
+pub use loan::Place;
 
 mod arena;
+mod loan;
 #[cfg(test)]
 mod tests;
 
@@ -267,7 +269,7 @@ impl Outbound {
             }
             sent -= left;
             self.head_sent = 0;
-            self.head_begun = false;
+            self.head_begun = node.goes_on;
             self.account_freed(arena, self.head);
             self.head = node.next;
         }
@@ -276,20 +278,21 @@ impl Outbound {
         }
     }
 
-    /// Copies what still lies in the scratch into buffers of its own, so the scratch can be reused,
-    /// and keeps only the newest of the pongs that have not begun.
+    /// Copies what still lies in the scratch or the receive buffer into buffers of its own, so those can be
+    /// reused, and keeps only the newest of the pongs that have not begun.
     pub fn settle(&mut self, arena: &mut SendArena) {
         self.pongs_this_turn = 0;
         self.drop_superseded_pongs(arena);
         let mut at = self.head;
         while at != NONE {
             let node = arena.nodes[at as usize];
-            if node.buffer == SCRATCH {
+            if is_passing(node.buffer) {
                 let sent = if at == self.head { std::mem::take(&mut self.head_sent) } else { 0 };
                 let bytes = arena.bytes(&node)[sent as usize..].to_vec();
                 let end = bytes.len() as u32;
                 let buffer = arena.hold(Buffer::Own(bytes));
-                let settled = Node { next: node.next, ..arena.node(buffer, 0..end, node.purpose) };
+                let settled = arena.node(buffer, 0..end, node.purpose);
+                let settled = Node { next: node.next, goes_on: node.goes_on, ..settled };
                 arena.nodes[at as usize] = settled;
                 self.account(node.purpose, i64::from(settled.cost) - i64::from(node.cost));
             }
@@ -343,6 +346,9 @@ impl Outbound {
             let node = &arena.nodes[at as usize];
             if node.purpose == Purpose::Response {
                 fixed = at;
+            }
+            if at == fixed && node.goes_on {
+                fixed = node.next;
             }
             at = node.next;
         }

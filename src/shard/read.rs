@@ -8,6 +8,7 @@ use crate::protocol::{Event, Input, Message, Opcode, push_server_frame};
 use crate::reactor::{Io, Ready, Tick};
 use crate::slab::Key;
 
+use super::outbound::Place;
 use super::session::{Flag, Session, Slot};
 use super::stats::Counter;
 use super::{Core, Shard, Step, TURN_BYTES_HIGH};
@@ -35,7 +36,7 @@ impl<I: Io> Shard<I> {
     }
 
     fn stream_ready(&mut self, ready: Ready) {
-        let Shard { io, connections, core, receive_buffer, .. } = self;
+        let Shard { io, connections, core, .. } = self;
         let mut key = ready.key;
         if strikes(Mutant::StaleEvent) {
             key = connections.key_at(key.index()).unwrap_or(key);
@@ -58,11 +59,44 @@ impl<I: Io> Shard<I> {
         if !ready.readable {
             return;
         }
-        match io.receive(&slot.stream, receive_buffer) {
+        let mut buffer = core.arena.take_receive_buffer();
+        match io.receive(&slot.stream, &mut buffer) {
             Ok(0) => core.end_of_stream(key, slot),
-            Ok(received) => core.bytes_received(key, slot, &mut receive_buffer[..received]),
+            Ok(received) => core.bytes_received(key, slot, &mut buffer[..received]),
             Err(error) if is_later(error.kind()) => {}
             Err(error) => core.transport_failed(key, slot, error.kind()),
+        }
+        if core.arena.return_receive_buffer(buffer) {
+            self.flush(key.index());
+        }
+    }
+}
+
+/// Which bytes are parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// All that was received in one read.
+    ReceiveBuffer,
+    /// Requests that were held back, and what came behind them.
+    Held,
+}
+
+/// Where the bytes that are parsed lie in memory.
+struct Span {
+    start: usize,
+    bytes: usize,
+    source: Source,
+}
+
+impl Span {
+    /// Where a message lies that was found in these bytes or ended with them, if it may stay there for a
+    /// while.
+    fn place_of(&self, payload: &[u8]) -> Option<Place> {
+        let at = payload.as_ptr().addr().wrapping_sub(self.start);
+        match self.source {
+            _ if at >= self.bytes => Some(Place::Own),
+            Source::ReceiveBuffer => Some(Place::Received(at as u32)),
+            Source::Held => None,
         }
     }
 }
@@ -95,7 +129,7 @@ impl<S> Core<S> {
         slot.session.set(Flag::HoldsRequests, false);
         self.mark_dirty(key.index(), &mut slot.session);
         if let Some(mut held) = slot.protocol.take_held() {
-            let messages = self.parse(key, slot, &mut held);
+            let messages = self.parse(key, slot, &mut held, Source::Held);
             self.charge(key, slot, 0, messages);
         }
     }
@@ -116,19 +150,29 @@ impl<S> Core<S> {
             // The timer stands at the pong's deadline, which may be later than the next ping.
             self.arm(key.index(), slot);
         }
-        let messages = self.parse(key, slot, bytes);
+        let messages = self.parse(key, slot, bytes, Source::ReceiveBuffer);
         self.charge(key, slot, bytes.len(), messages);
     }
 
     /// Handles every event in the bytes, and says how many messages and requests they were.
-    fn parse<T>(&mut self, key: Key, slot: &mut Slot<T>, bytes: &mut [u8]) -> u32 {
+    fn parse<T>(&mut self, key: Key, slot: &mut Slot<T>, bytes: &mut [u8], source: Source) -> u32 {
         let mut messages = 0;
+        let span = Span { start: bytes.as_ptr().addr(), bytes: bytes.len(), source };
         let limits = self.settings.limits;
         let introduced_itself = !slot.session.is(Flag::IntroducesItself);
         let mut input = Input::new(bytes);
         while let Some(event) = slot.protocol.next_event(self.now, &mut input, &limits) {
             messages += u32::from(matches!(event, Event::Message(_) | Event::Request(_)));
+            if let Event::Message(message) = event
+                && let Some(place) = span.place_of(message.payload)
+            {
+                self.arena.offer(message.payload, place);
+            }
             let step = self.on_event(key, &mut slot.session, event);
+            if self.arena.end_offer() {
+                let message = slot.protocol.take_message();
+                slot.session.outbound.take_over(&mut self.arena, message);
+            }
             let answered = step.is_answered();
             self.carry_out(key, slot, step);
             if answered && slot.session.outbound.pinned_reply_bytes() > self.settings.reply_bytes_high {

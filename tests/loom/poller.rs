@@ -1,17 +1,15 @@
-//! The poller as the `polling` package has it on Linux, to the step: what wakes a wait, what its
-//! epilogue takes away, and what a notification does that finds another one on its way.
+//! The poller as it ships on Linux, to the step, with the shipped flag: what wakes a wait, what the wait
+//! takes away, and what a wake-up does that finds another one on its way.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use fanfare::reactor::Wake;
-use loom::sync::atomic::AtomicBool;
+use fanfare::reactor::{Wake, WakeFlag};
 use loom::sync::{Condvar, Mutex};
 
 /// What the kernel knows.
 #[derive(Debug, Default)]
 struct Kernel {
-    /// The eventfd counts.
+    /// The eventfd was written to and not reported since.
     notified: bool,
     /// A socket is ready; it stays so until it is read.
     readable: bool,
@@ -19,8 +17,7 @@ struct Kernel {
 
 #[derive(Debug)]
 struct Shared {
-    /// A notification is on its way, so that another one need not be written.
-    notified: AtomicBool,
+    flag: WakeFlag,
     kernel: Mutex<Kernel>,
     changed: Condvar,
 }
@@ -32,7 +29,7 @@ pub struct Poller(Arc<Shared>);
 /// Why a wait has returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Woken {
-    /// The kernel reported a notification; one may have been taken away unreported.
+    /// The kernel reported a wake-up.
     pub notified: bool,
     /// The kernel reported the socket.
     pub readable: bool,
@@ -41,7 +38,7 @@ pub struct Woken {
 impl Poller {
     pub fn new() -> Poller {
         let (kernel, changed) = (Mutex::new(Kernel::default()), Condvar::new());
-        Poller(Arc::new(Shared { notified: AtomicBool::new(false), kernel, changed }))
+        Poller(Arc::new(Shared { flag: WakeFlag::default(), kernel, changed }))
     }
 
     /// What it is woken with.
@@ -62,24 +59,32 @@ impl Poller {
 
     /// Waits without a deadline, or only looks.
     pub fn wait(&self, only_look: bool) -> Woken {
-        let woken = {
-            let mut kernel = self.0.kernel.lock().unwrap();
-            while !only_look && !kernel.notified && !kernel.readable {
-                kernel = self.0.changed.wait(kernel).unwrap();
-            }
-            Woken { notified: kernel.notified, readable: kernel.readable }
-        };
-        // Whatever has come since is taken away with what was reported.
-        self.0.kernel.lock().unwrap().notified = false;
-        self.0.notified.swap(false, Ordering::SeqCst);
+        let woken = self.report(only_look);
+        self.lower(woken);
         woken
+    }
+
+    /// The first half of a wait: the kernel's.
+    pub fn report(&self, only_look: bool) -> Woken {
+        let mut kernel = self.0.kernel.lock().unwrap();
+        while !only_look && !kernel.notified && !kernel.readable {
+            kernel = self.0.changed.wait(kernel).unwrap();
+        }
+        // An edge is reported once.
+        Woken { notified: std::mem::take(&mut kernel.notified), readable: kernel.readable }
+    }
+
+    /// The second half.
+    pub fn lower(&self, woken: Woken) {
+        if woken.notified {
+            self.0.flag.lower();
+        }
     }
 }
 
 impl Wake for Poller {
     fn wake(&self) {
-        let first = self.0.notified.compare_exchange(false, true, Ordering::SeqCst, Ordering::SeqCst);
-        if first.is_ok() {
+        if self.0.flag.raise() {
             self.0.kernel.lock().unwrap().notified = true;
             self.0.changed.notify_one();
         }

@@ -71,17 +71,18 @@ fn without_the_fences_an_order_to_stop_is_overlooked() {
 
 #[test]
 #[should_panic(expected = "deadlock")]
-fn an_order_to_stop_that_is_not_looked_for_after_every_wait_is_overlooked() {
+fn an_order_to_stop_that_is_looked_for_before_the_flag_is_lowered_is_overlooked() {
     check(|| {
         let (stop, poller) = (Stop::default(), Poller::new());
         let (order, waker) = (stop.clone(), poller.clone());
         thread::spawn(move || order.ask(&waker));
-        let peer = poller.clone();
-        thread::spawn(move || peer.feed());
+        let other = poller.clone();
+        thread::spawn(move || other.wake());
         loop {
-            let woken = poller.wait(false);
-            poller.read();
-            if woken.notified && stop.is_asked() {
+            let woken = poller.report(false);
+            let is_asked = stop.is_asked();
+            poller.lower(woken);
+            if is_asked {
                 return;
             }
         }

@@ -3,7 +3,7 @@
 use fanfare::protocol::Opcode;
 use fanfare::shard::{Counter, RateLimits, Settings};
 
-use crate::common::{Client, Frame, Server, ping, settings, text};
+use crate::common::{Client, Frame, Server, binary, ping, settings, text};
 
 /// Lets the kernel take `step` bytes a turn until everything is out.
 fn trickle(server: &mut Server, client: Client, step: usize) {
@@ -45,6 +45,40 @@ fn a_short_write_at_every_byte_resumes_exactly() {
                 assert_eq!(server.socket(client).output.len(), cut.min(sent - 4));
                 trickle(&mut server, client, step);
                 assert_eq!(server.take_texts(client), payloads, "cut at {cut}, then {step}");
+            }
+            server.finish();
+        }
+    }
+}
+
+#[test]
+fn long_echoes_of_one_turn_do_not_mix_however_they_are_read_and_taken() {
+    const LENGTHS: [usize; 4] = [10 << 10, 5, 70_000, 8 << 10];
+    let message = |client: usize, number: usize| vec![(client * 16 + number) as u8; LENGTHS[number]];
+    let header = 4;
+    for read_max in [usize::MAX, 9000, 65_000] {
+        for room in [0, 2, header, header + 1, 5000, header + LENGTHS[0], 20_000, usize::MAX] {
+            let mut server = Server::new(1, settings());
+            let clients = [0; 3].map(|_| server.connect(0, "/echo"));
+            for (at, client) in clients.into_iter().enumerate() {
+                server.socket(client).room = room;
+                server.socket(client).read_max = read_max;
+                for number in 0..LENGTHS.len() {
+                    server.feed(client, &binary(&message(at, number)));
+                    server.feed(client, &ping(&[number as u8]));
+                }
+            }
+            server.turn(0);
+            for (at, client) in clients.into_iter().enumerate() {
+                if read_max == usize::MAX && room == usize::MAX {
+                    assert_eq!(server.socket(client).calls.send, 2, "the response, and all echoes");
+                }
+                trickle(&mut server, client, 30_000);
+                let mut frames = server.take_frames(client);
+                frames.retain(|frame| frame.opcode != Opcode::Pong);
+                let expected: Vec<Frame> =
+                    (0..LENGTHS.len()).map(|number| Frame::binary(&message(at, number))).collect();
+                assert_eq!(frames, expected, "{read_max} a read, room for {room}");
             }
             server.finish();
         }

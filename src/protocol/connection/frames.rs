@@ -124,14 +124,15 @@ impl Connection {
     }
 
     fn data_step(&mut self, now: Time, mut frame: Frame, input: &mut Input<'_>, limits: &Limits) -> Step {
-        let range = frame.take_unmasked(input);
-        let chunk = &input.bytes[range.clone()];
+        let (range, mask) = frame.take(input);
+        let chunk = &mut input.bytes[range.clone()];
         let keep = self.state == State::Open;
         let kind = match frame.opcode {
             Opcode::Text => Kind::Text,
             _ => Kind::Binary,
         };
-        if frame.opcode != Opcode::Continuation && frame.fin && frame.is_whole(chunk) {
+        if frame.opcode != Opcode::Continuation && frame.fin && frame.is_whole(chunk.len()) {
+            mask.remove(chunk);
             if kind == Kind::Text && simdutf8::basic::from_utf8(chunk).is_err() {
                 return Failure::from(ProtocolError::TextNotUtf8).into();
             }
@@ -152,7 +153,7 @@ impl Connection {
             true => message.length + chunk.len() + frame.missing(),
             false => limits.message_bytes_max,
         };
-        if message.push(chunk, total_max, keep).is_err() {
+        if message.push(chunk, mask, total_max, keep).is_err() {
             return Failure::from(ProtocolError::TextNotUtf8).into();
         }
         if frame.missing() > 0 {
@@ -178,7 +179,7 @@ impl Connection {
         let range = frame.take_unmasked(input);
         let chunk = &input.bytes[range.clone()];
         let wanted = self.state == State::Open || frame.opcode == Opcode::Close;
-        if frame.is_whole(chunk) {
+        if frame.is_whole(chunk.len()) {
             self.free_if_idle();
             return match wanted {
                 true => Step::Found(Found::Control(frame.opcode), Place::Input(range)),

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::super::header::{HEADER_BYTES_MAX, Opcode};
-use super::super::mask::unmask;
+use super::super::mask::{push_unmasked, unmask};
 use super::super::message::Kind;
 use super::super::utf8::{InvalidUtf8, Utf8Validator};
 use super::Input;
@@ -63,6 +63,14 @@ impl PendingFrames {
             (Some(Delivered::Message), Some(message)) => &message.bytes,
             (Some(Delivered::Control), _) => &self.control,
             _ => &[],
+        }
+    }
+
+    /// Takes the bytes out of which the last event's message is, if it was put together here.
+    pub(super) fn take_message(&mut self) -> Vec<u8> {
+        match (self.delivered, &mut self.message) {
+            (Some(Delivered::Message), Some(message)) => std::mem::take(&mut message.bytes),
+            _ => Vec::new(),
         }
     }
 
@@ -139,20 +147,41 @@ impl Frame {
         self.payload_bytes - self.received
     }
 
+    /// Takes what the input has of the payload, still masked.
+    pub(super) fn take(&mut self, input: &mut Input<'_>) -> (Range<usize>, Mask) {
+        let range = input.take(self.missing());
+        let mask = Mask { key: self.mask, offset: self.received };
+        self.received += range.len();
+        (range, mask)
+    }
+
     /// Takes what the input has of the payload, and unmasks it there.
     pub(super) fn take_unmasked(&mut self, input: &mut Input<'_>) -> Range<usize> {
-        let range = input.take(self.missing());
-        let chunk = &mut input.bytes[range.clone()];
-        if let Some(key) = self.mask {
-            unmask(chunk, key, self.received);
-        }
-        self.received += chunk.len();
+        let (range, mask) = self.take(input);
+        mask.remove(&mut input.bytes[range.clone()]);
         range
     }
 
-    /// Whether `chunk`, the piece just taken, is the whole payload.
-    pub(super) fn is_whole(&self, chunk: &[u8]) -> bool {
-        chunk.len() == self.payload_bytes
+    /// Whether a piece of so many bytes, the one just taken, is the whole payload.
+    pub(super) fn is_whole(&self, bytes: usize) -> bool {
+        bytes == self.payload_bytes
+    }
+}
+
+/// How a piece of a payload is masked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mask {
+    key: Option<[u8; 4]>,
+    /// Bytes of the payload before the piece.
+    offset: usize,
+}
+
+impl Mask {
+    /// Unmasks the piece where it is.
+    pub(super) fn remove(self, piece: &mut [u8]) {
+        if let Some(key) = self.key {
+            unmask(piece, key, self.offset);
+        }
     }
 }
 
@@ -174,27 +203,47 @@ impl Assembly {
         Assembly { kind, fragments: 1, length: 0, utf8: Utf8Validator::default(), bytes: Vec::new() }
     }
 
-    /// Adds what arrived. `total_max` is what the whole message can reach, as far as is known;
-    /// `keep` is false when nobody will want the payload.
-    pub(super) fn push(&mut self, chunk: &[u8], total_max: usize, keep: bool) -> Result<(), InvalidUtf8> {
+    /// Adds what arrived, which is masked so. `total_max` is what the whole message can reach, as far as is
+    /// known; `keep` is false when nobody will want the payload.
+    pub(super) fn push(
+        &mut self,
+        piece: &mut [u8],
+        mask: Mask,
+        total_max: usize,
+        keep: bool,
+    ) -> Result<(), InvalidUtf8> {
+        self.length += piece.len();
+        let plain = if keep {
+            let start = self.bytes.len();
+            reserve(&mut self.bytes, piece.len(), total_max);
+            match mask.key {
+                Some(key) => push_unmasked(&mut self.bytes, piece, key, mask.offset),
+                None => self.bytes.extend_from_slice(piece),
+            }
+            &self.bytes[start..]
+        } else {
+            mask.remove(piece);
+            piece
+        };
         if self.kind == Kind::Text {
-            self.utf8.push(chunk)?;
-        }
-        self.length += chunk.len();
-        if keep {
-            append(&mut self.bytes, chunk, total_max);
+            self.utf8.push(plain)?;
         }
         Ok(())
     }
 }
 
-/// Appends with a capacity that follows what has arrived, never what was announced: at most a
-/// quarter and [`SPARE_BYTES`] more, and no more than `total_max`.
+/// Appends with a capacity that follows what has arrived, see [`reserve`].
 pub(super) fn append(buffer: &mut Vec<u8>, bytes: &[u8], total_max: usize) {
-    let needed = buffer.len() + bytes.len();
+    reserve(buffer, bytes.len(), total_max);
+    buffer.extend_from_slice(bytes);
+}
+
+/// Makes room for what has arrived, never for what was announced: at most a quarter and [`SPARE_BYTES`]
+/// more, and no more than `total_max`.
+fn reserve(buffer: &mut Vec<u8>, arrived: usize, total_max: usize) {
+    let needed = buffer.len() + arrived;
     if needed > buffer.capacity() {
         let roomy = needed.saturating_add(needed / 4 + SPARE_BYTES);
         buffer.reserve_exact(roomy.min(total_max).max(needed) - buffer.len());
     }
-    buffer.extend_from_slice(bytes);
 }

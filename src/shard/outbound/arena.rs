@@ -10,8 +10,18 @@ use crate::mutant::{Mutant, strikes};
 use crate::rooms::{Batch, Encoding};
 use crate::slab::NONE;
 
+use super::loan::Loans;
+
 /// The buffer index that means "in this turn's scratch".
 pub(super) const SCRATCH: u32 = NONE - 1;
+/// The buffer index that means "in the receive buffer, until it is read into again".
+pub(super) const RECEIVED: u32 = NONE - 2;
+
+/// Whether a buffer index means bytes that stay for a while only.
+pub(super) fn is_passing(buffer: u32) -> bool {
+    buffer >= RECEIVED
+}
+
 /// What a node adds to what a connection pins.
 const NODE_BYTES: usize = size_of::<Node>();
 
@@ -46,6 +56,8 @@ pub(super) struct Node {
     /// What it was counted for when it was queued: a batch pins more once others read it in their encoding.
     pub(super) cost: u32,
     pub(super) purpose: Purpose,
+    /// The next node is the rest of the same frame.
+    pub(super) goes_on: bool,
 }
 
 /// What an allocation costs beside its bytes: the vector's words and the allocator's header.
@@ -88,6 +100,9 @@ pub struct SendArena {
     buffers: Vec<Option<Buffer>>,
     free_buffers: Vec<u32>,
     pub(super) scratch: Vec<u8>,
+    /// The one receive buffer of a shard. It lies here for the replies that are what was received.
+    pub(super) received: Box<[u8]>,
+    pub(super) loans: Loans,
     copies: HashMap<CopyKey, TurnCopy>,
 }
 
@@ -110,12 +125,19 @@ impl Default for SendArena {
             buffers: Vec::new(),
             free_buffers: Vec::new(),
             scratch: Vec::new(),
+            received: Box::default(),
+            loans: Loans::default(),
             copies: HashMap::new(),
         }
     }
 }
 
 impl SendArena {
+    /// An arena with the receive buffer of its shard.
+    pub fn new(receive_bytes: usize) -> SendArena {
+        SendArena { received: vec![0; receive_bytes].into_boxed_slice(), ..SendArena::default() }
+    }
+
     /// Takes a buffer in, until [`SendArena::release`].
     pub(super) fn hold(&mut self, buffer: Buffer) -> u32 {
         match self.free_buffers.pop() {
@@ -138,6 +160,12 @@ impl SendArena {
             _source: Arc::clone(batch),
         });
         Arc::clone(&copy.bytes)
+    }
+
+    /// Gives a buffer that was held empty its bytes.
+    pub(super) fn fill(&mut self, index: u32, bytes: Vec<u8>) {
+        debug_assert!(self.buffer(index).bytes().is_empty(), "a buffer is filled once");
+        self.buffers[index as usize] = Some(Buffer::Own(bytes));
     }
 
     /// Lets go of a buffer.
@@ -191,21 +219,25 @@ impl SendArena {
         let node = self.nodes[index as usize];
         self.nodes[index as usize].next = self.free_node;
         self.free_node = index;
-        if node.buffer != SCRATCH && !strikes(Mutant::LeakedBuffer) {
+        if !is_passing(node.buffer) && !strikes(Mutant::LeakedBuffer) {
             self.release(node.buffer);
         }
         node
     }
 
     pub(super) fn bytes(&self, node: &Node) -> &[u8] {
-        let source = if node.buffer == SCRATCH { &self.scratch } else { self.buffer(node.buffer).bytes() };
+        let source = match node.buffer {
+            SCRATCH => &self.scratch,
+            RECEIVED => &self.received[..],
+            buffer => self.buffer(buffer).bytes(),
+        };
         &source[node.start as usize..node.end as usize]
     }
 
     /// A node and what it pins. A range pins its whole buffer: a peer must not pin much by small ranges.
     pub(super) fn node(&self, buffer: u32, range: Range<u32>, purpose: Purpose) -> Node {
-        let bytes = if buffer == SCRATCH { range.len() } else { self.buffer(buffer).pinned_bytes() };
+        let bytes = if is_passing(buffer) { range.len() } else { self.buffer(buffer).pinned_bytes() };
         let cost = u32::try_from(bytes + NODE_BYTES).unwrap_or(u32::MAX);
-        Node { buffer, start: range.start, end: range.end, next: NONE, cost, purpose }
+        Node { buffer, start: range.start, end: range.end, next: NONE, cost, purpose, goes_on: false }
     }
 }

@@ -94,6 +94,32 @@ fn fragments_are_counted_even_when_empty() {
 }
 
 #[test]
+fn the_bytes_of_a_message_can_be_taken_over_if_they_are_not_in_the_input() {
+    for (fin, cut) in [(true, 5), (true, 9), (false, 9)] {
+        let mut bytes = frame(Opcode::Binary, fin, &[7; 20]);
+        if !fin {
+            bytes.extend(frame(Opcode::Continuation, true, &[7; 20]));
+        }
+        let expected = vec![7; if fin { 20 } else { 40 }];
+        let mut connection = server();
+        assert_eq!(feed(&mut connection, &bytes[..cut]), []);
+        let mut rest = bytes.split_off(cut);
+        let mut input = Input::new(&mut rest);
+        let event = connection.next_event(NOW, &mut input, &Limits::default());
+        assert_eq!(event.map(Owned::from), Some(Owned::Binary(expected.clone())));
+        // A frame whose payload came in one piece lies where it came.
+        let taken = if cut == 5 { Vec::new() } else { expected };
+        assert_eq!(connection.take_message(), taken);
+        assert!(connection.take_message().is_empty(), "it is taken once");
+        assert_eq!(
+            feed(&mut connection, &frame(Opcode::Ping, true, b"next")),
+            [Owned::Ping(b"next".to_vec())]
+        );
+        assert_eq!((connection.heap_bytes(), connection.message_started()), (0, None));
+    }
+}
+
+#[test]
 fn nothing_is_held_after_each_message() {
     let messages = [
         frame(Opcode::Text, true, b"hello"),
