@@ -128,6 +128,17 @@ fn in_an_open_loop_a_stall_cannot_hide() {
 }
 
 #[test]
+fn in_a_closed_loop_no_more_is_under_way_than_was_asked_for() {
+    let liar = Liar::start(To::Sender, |_, _| Deed::Delay);
+    let url = liar.url();
+    let fixed =
+        ["echo", &url, "--connections", "3", "--in-flight", "4", "--warm-up", "0s", "--duration", "1s"];
+    let json = run(&[&fixed[..], &["--timeout", "1s", "--json", "-"]].concat()).unclean();
+    assert_eq!((number(&json, "/total/sent"), errors(&json)), (12, [12, 0, 0, 0, 0]), "{json:#}");
+    assert_eq!((number(&json, "/unsent"), number(&json, "/total/received")), (0, 0), "{json:#}");
+}
+
+#[test]
 fn what_a_server_does_not_take_is_lost_or_was_never_sent() {
     let liar = Liar::deaf();
     let url = liar.url();
