@@ -12,6 +12,9 @@ use super::plan::{Pace, Plan};
 use super::schedule::Schedule;
 use super::tally::Tally;
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes that one send is filled up to.
 const SEND_BYTES: usize = 256 << 10;
 
