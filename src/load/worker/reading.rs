@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use fanfare::protocol::{Connection, Event, Input, Limits, Opcode, push_client_frame};
+use fanfare::protocol::{
+    Connection, Decoded, Event, Input, Kind, Limits, Message, Opcode, Role, State, decode_header,
+    push_client_frame,
+};
 use fanfare::reactor::{Io, Ready};
 use fanfare::slab::Key;
 use fanfare::time::Time;
@@ -75,7 +78,8 @@ impl Worker<'_> {
         let mut desk = Desk { traffic: &mut self.traffic, receiver, answers: &mut self.out };
         let cause = match reader {
             Reader::Strict(connection) => {
-                desk.read(connection, &mut Input::new(bytes), arrived, &self.limits)
+                let start = desk.read_plain(connection, bytes, arrived);
+                desk.read(connection, &mut Input::new(&mut bytes[start..]), arrived, &self.limits)
             }
             Reader::Skimming(skimmer) => match skimmer.take(bytes) {
                 Ok(skimmed) => {
@@ -105,12 +109,31 @@ struct Desk<'d> {
 }
 
 impl Desk<'_> {
-    fn take(&mut self, message: Option<&fanfare::protocol::Message<'_>>, arrived: Time) {
+    fn take(&mut self, message: Option<&Message<'_>>, arrived: Time) {
         match &mut self.receiver {
             Some(receiver) => self.traffic.take(receiver, message, arrived.as_nanos()),
             // Who does not care may be in a room where others talk.
             None => self.traffic.tally.received += 1,
         }
+    }
+
+    /// Takes in the messages at the front that are one whole frame each, and gives where others begin. It spares
+    /// what the connection does for all that such a frame cannot be.
+    fn read_plain(&mut self, connection: &Connection, bytes: &[u8], arrived: Time) -> usize {
+        let mut start = 0;
+        if connection.message_started().is_some() || connection.state() != State::Open {
+            return start;
+        }
+        while let Ok(Decoded::Done { header, size }) = decode_header(&bytes[start..], Role::Client) {
+            let payload_bytes = usize::try_from(header.payload_bytes).unwrap_or(usize::MAX);
+            let payload = bytes[start + size..].get(..payload_bytes);
+            let Some(payload) = payload.filter(|_| header.fin && header.opcode == Opcode::Binary) else {
+                break;
+            };
+            self.take(Some(&Message { kind: Kind::Binary, payload }), arrived);
+            start += size + payload_bytes;
+        }
+        start
     }
 
     /// Takes everything in, and says why the connection is over, if it is: the kind of cause and what is known
