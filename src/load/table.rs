@@ -137,7 +137,7 @@ impl Table<'_> {
             (errors.duplicated, "duplicated"),
             (errors.reordered, "out of order"),
             (errors.wrong, "wrong"),
-            (errors.closed, "connections ended"),
+            (errors.closed, if errors.closed == 1 { "connection ended" } else { "connections ended" }),
             (self.0.unsent, "due and not sent"),
         ];
         let found: Vec<String> = kinds

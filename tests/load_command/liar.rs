@@ -129,6 +129,19 @@ impl Liar {
         Liar { address, got }
     }
 
+    /// A server that accepts and closes at once.
+    pub fn curt() -> Liar {
+        let address = listen(move |_, stream| {
+            let Some((mut stream, answer)) = read_handshake(stream) else { return };
+            let mut bytes = answer.into_bytes();
+            push_server_frame(&mut bytes, Opcode::Close, b"\x03\xe9gone");
+            let _ = stream.write_all(&bytes);
+            // The peer's own Close, and its end.
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        Liar { address, got: Arc::default() }
+    }
+
     /// A server that accepts and never reads again.
     pub fn deaf() -> Liar {
         let address = listen(move |_, stream| {

@@ -30,16 +30,20 @@ fn idle_connections_are_weighed() {
 
 #[test]
 fn an_idle_connection_that_is_ended_is_found() {
-    let server = server(&[]);
-    // Nobody may be in there.
-    let url = format!("ws://{}/rooms/none?last=x", server.address);
-    let refused = run(&["idle", &url, "--connections", "2", "--duration", "10m"]);
-    assert!(refused.complaint(1).contains("status 400"), "{refused:?}");
-    let liar = Liar::refusing(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n",
-    );
-    let refused = run(&["idle", &liar.url(), "--connections", "2", "--duration", "10m"]);
-    assert!(refused.complaint(1).contains("Sec-WebSocket-Accept"), "{refused:?}");
+    let liar = Liar::curt();
+    let url = liar.url();
+    for threads in ["1", "2"] {
+        let fixed =
+            ["idle", &url, "--connections", "4", "--duration", "10m", "--threads", threads, "--json", "-"];
+        let json = run(&fixed).unclean();
+        assert_eq!(errors(&json), [0, 0, 0, 0, 4], "{json:#}");
+        assert_eq!(json["ended"], serde_json::json!({ "closed by the server with 1001: gone": 4 }));
+    }
+    let table = run(&["idle", &url, "--connections", "1", "--duration", "10m"]);
+    assert_eq!(table.status, Some(1), "{table:?}");
+    for part in ["errors      1 connection ended\n", "1 closed by the server with 1001: gone\n"] {
+        assert!(table.stdout.contains(part), "{part}: {table:?}");
+    }
 }
 
 #[test]
