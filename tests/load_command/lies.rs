@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::liar::{Deed, Liar, Lie, To};
-use crate::run::{errors, number, run};
+use crate::run::{errors, number, run, run_until};
 
 /// The message that the lie is about, in the middle of [`MESSAGES`].
 const AT: u64 = 5;
@@ -134,18 +134,22 @@ fn the_last_message_is_missed_too() {
     });
     let json = load("fanout", &liar, "64", &["--timeout", "3s"]);
     assert_eq!(errors(&json), [1, 0, 0, 0, 0], "{json:#}");
-    // All of an echo are under way at once here, and it ends with its duration.
+    // An echo's last message is missed by nobody but its sender, who would go on waiting.
     let liar = Liar::start(To::Sender, |number, _| match number {
         4 => Deed::Instead(vec![]),
         _ => Deed::Pass,
     });
-    let json = load(
-        "echo",
-        &liar,
-        "64",
-        &["--messages", "5", "--in-flight", "8", "--duration", "1s", "--timeout", "3s"],
-    );
+    let json = interrupted(&liar, "64", ["--messages", "5", "--in-flight", "8"], 5);
     assert_eq!(errors(&json), [CONNECTIONS, 0, 0, 0, 0], "{json:#}");
+}
+
+/// The results of an echo that is ended when so many messages of each connection have come to the server.
+fn interrupted(liar: &Liar, size: &str, more: [&str; 4], messages: u64) -> Value {
+    let (url, connections) = (liar.url(), CONNECTIONS.to_string());
+    let fixed =
+        ["echo", &url, "--connections", &connections, "--size", size, "--warm-up", "0s", "--json", "-"];
+    let arguments = [&fixed[..], &more, &["--duration", "10m", "--timeout", "3s"]].concat();
+    run_until(&arguments, || liar.wait_for(messages * CONNECTIONS)).unclean()
 }
 
 #[test]
@@ -161,7 +165,8 @@ fn messages_too_short_for_a_number_are_compared() {
         AT => Deed::Instead(vec![]),
         _ => Deed::Pass,
     });
-    let [lost, _, _, wrong, _] = errors(&load("echo", &liar, "7", &["--duration", "1s", "--timeout", "3s"]));
+    let [lost, _, _, wrong, _] =
+        errors(&interrupted(&liar, "7", ["--messages", "20", "--in-flight", "4"], 20));
     assert!(lost == CONNECTIONS && wrong > 0, "{lost} {wrong}");
 }
 

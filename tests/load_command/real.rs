@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::liar::{Deed, Liar, To};
-use crate::run::{Run, command, errors, number, real_number, run};
+use crate::run::{Run, command, errors, number, real_number, run, run_until};
 use crate::running::Running;
 
 fn server() -> Running {
@@ -132,8 +132,9 @@ fn in_a_closed_loop_no_more_is_under_way_than_was_asked_for() {
     let liar = Liar::start(To::Sender, |_, _| Deed::Delay);
     let url = liar.url();
     let fixed =
-        ["echo", &url, "--connections", "3", "--in-flight", "4", "--warm-up", "0s", "--duration", "1s"];
-    let json = run(&[&fixed[..], &["--timeout", "1s", "--json", "-"]].concat()).unclean();
+        ["echo", &url, "--connections", "3", "--in-flight", "4", "--warm-up", "0s", "--duration", "10m"];
+    let arguments = [&fixed[..], &["--timeout", "1s", "--json", "-"]].concat();
+    let json = run_until(&arguments, || liar.wait_for(12)).unclean();
     assert_eq!((number(&json, "/total/sent"), errors(&json)), (12, [12, 0, 0, 0, 0]), "{json:#}");
     assert_eq!((number(&json, "/unsent"), number(&json, "/total/received")), (0, 0), "{json:#}");
 }
@@ -202,10 +203,10 @@ fn results_are_a_table_and_json_in_a_file() {
         &url,
         "--connections",
         "2",
-        "--duration",
-        "100ms",
+        "--messages",
+        "50",
         "--warm-up",
-        "1ms",
+        "0s",
         "--json",
         path,
         "--pid",
@@ -230,12 +231,7 @@ fn a_signal_ends_it_with_the_results_so_far() {
     let liar = Liar::start(To::Sender, |_, _| Deed::Pass);
     let url = liar.url();
     let fixed = ["echo", &url, "--connections", "2", "--warm-up", "0s", "--duration", "10m", "--json", "-"];
-    let child = command(&fixed).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
-    liar.wait_for(1000);
-    kill_process(Pid::from_child(&child), Signal::INT).expect("a signal");
-    let output = child.wait_with_output().expect("its end");
-    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(output.status.code(), Some(0), "{json:#}");
+    let json = run_until(&fixed, || liar.wait_for(1000)).clean();
     assert_eq!((&json["interrupted"], errors(&json)), (&Value::Bool(true), [0; 5]), "{json:#}");
     assert!(number(&json, "/messages") > 0 && number(&json, "/total/received") == liar.got(), "{json:#}");
 }

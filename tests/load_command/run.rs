@@ -1,7 +1,8 @@
 //! Runs of `fanfare load`.
 
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::running;
@@ -52,7 +53,19 @@ pub fn command(arguments: &[&str]) -> Command {
 }
 
 pub fn run(arguments: &[&str]) -> Run {
-    let output = command(arguments).output().expect("it runs");
+    finished(command(arguments).output().expect("it runs"))
+}
+
+/// A run that somebody ends with Ctrl-C once `is_time` returns.
+pub fn run_until(arguments: &[&str], is_time: impl FnOnce()) -> Run {
+    let mut load = command(arguments);
+    let child = load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    is_time();
+    kill_process(Pid::from_child(&child), Signal::INT).expect("a signal");
+    finished(child.wait_with_output().expect("its end"))
+}
+
+fn finished(output: Output) -> Run {
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     Run { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }

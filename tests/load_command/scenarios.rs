@@ -16,7 +16,7 @@ fn idle_connections_are_weighed() {
     let url = format!("ws://{}/echo", server.address);
     let pid = server.child.id().to_string();
     let fixed =
-        ["idle", &url, "--connections", "20", "--duration", "100ms", "--warm-up", "1ms", "--threads", "2"];
+        ["idle", &url, "--connections", "20", "--duration", "1s", "--warm-up", "1ms", "--threads", "2"];
     let json = run(&[&fixed[..], &["--pid", &pid, "--json", "-"]].concat()).clean();
     assert_eq!((number(&json, "/connections"), number(&json, "/messages")), (20, 0), "{json:#}");
     assert!(json["latency_us"].is_null() && json["size_bytes"].is_null() && json["in_flight"].is_null());
@@ -24,7 +24,7 @@ fn idle_connections_are_weighed() {
     assert!(real_number(&json, "/server/cores") >= 0.0);
     real_number(&json, "/server/rss_bytes_per_connection");
     let table = run(&fixed);
-    assert!(table.stdout.starts_with("idle: 20 connections, 0.1 s\n"), "{table:?}");
+    assert!(table.stdout.starts_with("idle: 20 connections, 1."), "{table:?}");
     assert!(!table.stdout.contains("messages"), "{table:?}");
 }
 
@@ -95,8 +95,7 @@ fn whoever_is_refused_in_a_storm_is_counted_and_comes_again() {
 
 /// A run in which some stop reading.
 fn stalled(url: &str, more: &[&str]) -> Run {
-    let fixed =
-        ["stalled", url, "--stalled", "20%", "--duration", "400ms", "--warm-up", "1ms", "--json", "-"];
+    let fixed = ["stalled", url, "--stalled", "20%", "--duration", "1s", "--warm-up", "1ms", "--json", "-"];
     run(&[&fixed[..], more].concat())
 }
 
@@ -105,7 +104,7 @@ fn those_that_read_get_everything_beside_those_that_have_stopped() {
     // A window in which nobody is ever behind, however slow this machine is.
     let server = server(&["--history-bytes", "64MiB", "--history-messages", "100000"]);
     let url = format!("ws://{}/rooms/stalled", server.address);
-    let more = ["--connections", "20", "--size", "16KiB", "--rate", "400", "--threads", "2"];
+    let more = ["--connections", "20", "--size", "16KiB", "--rate", "160", "--threads", "2"];
     let json = stalled(&url, &more).clean();
     let counts = ["members", "cut", "missed"].map(|name| number(&json, &format!("/stalled/{name}")));
     assert_eq!((&json["scenario"], counts), (&Value::from("stalled"), [4, 0, 0]), "{json:#}");
@@ -115,7 +114,7 @@ fn those_that_read_get_everything_beside_those_that_have_stopped() {
 #[test]
 fn those_that_the_server_cuts_for_having_stopped_are_no_error() {
     let liar = Liar::start(To::Others(0), |number, _| if number == 250 { Deed::Close } else { Deed::Pass });
-    let json = stalled(&liar.url(), &["--connections", "10", "--rate", "400", "--opening", "1"]).json();
+    let json = stalled(&liar.url(), &["--connections", "10", "--rate", "160", "--opening", "1"]).json();
     let cut = number(&json, "/stalled/cut");
     // Unless the run was too slow to come so far.
     let expected = if liar.got() > 251 { 1 } else { cut };
@@ -126,7 +125,7 @@ fn those_that_the_server_cuts_for_having_stopped_are_no_error() {
 fn a_lie_to_a_member_that_reads_is_found_beside_stalled_ones() {
     let lie: Lie = |number, _| if number % 20 == 10 { Deed::Instead(vec![]) } else { Deed::Pass };
     let liar = Liar::start(To::Others(1), lie);
-    let json = stalled(&liar.url(), &["--connections", "10", "--rate", "200", "--opening", "1"]).unclean();
+    let json = stalled(&liar.url(), &["--connections", "10", "--rate", "80", "--opening", "1"]).unclean();
     let [lost, rest @ ..] = errors(&json);
     assert!(lost > 0 && rest == [0; 4], "{json:#}");
 }
@@ -138,7 +137,7 @@ fn a_lie_to_a_stalled_member_is_found_too() {
         251 => Deed::Instead(vec![]),
         _ => Deed::Pass,
     });
-    let json = stalled(&liar.url(), &["--connections", "10", "--rate", "400", "--opening", "1"]).json();
+    let json = stalled(&liar.url(), &["--connections", "10", "--rate", "160", "--opening", "1"]).json();
     let found = (errors(&json), number(&json, "/stalled/missed"));
     // Unless the run was too slow to come so far.
     let expected = if liar.got() > 252 { ([0, 1, 0, 0, 0], 1) } else { found };
