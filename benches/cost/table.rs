@@ -7,8 +7,17 @@ use std::fmt::Write;
 /// What a new bound allows over what was seen.
 const MARGIN: f64 = 1.25;
 
-/// What was counted, by scenario, in the order of the table.
-pub type Counts = Vec<(String, f64)>;
+/// What was counted, in the order of the table.
+pub type Counts = Vec<Count>;
+
+/// What was counted of one scenario.
+#[derive(Debug)]
+pub struct Count {
+    pub name: String,
+    pub seen: f64,
+    /// What a new bound allows over what was seen where the margin is less than this.
+    pub slack: f64,
+}
 
 /// One table.
 #[derive(Debug, Default)]
@@ -65,7 +74,7 @@ impl Table {
 
     /// Holds counts against their bounds.
     pub fn judge(&self, counts: &Counts) -> Vec<Judged> {
-        let judge = |(name, seen): &(String, f64)| {
+        let judge = |Count { name, seen, .. }: &Count| {
             let row = self.row(name);
             let bound = row.and_then(|values| number(&values[0]));
             let latest = row.and_then(|values| values[1..].iter().rev().find_map(|value| number(value)));
@@ -75,13 +84,13 @@ impl Table {
     }
 
     /// Writes counts into the column of a change, the last one if it is new. Bounds only go down.
-    pub fn record(&mut self, change: &str, counts: &Counts, slack: f64) {
+    pub fn record(&mut self, change: &str, counts: &Counts) {
         let at = self.columns.iter().position(|column| column == change).unwrap_or_else(|| {
             self.columns.push(change.to_owned());
             self.rows.iter_mut().for_each(|(_, values)| values.push("–".to_owned()));
             self.columns.len() - 1
         });
-        for (name, seen) in counts {
+        for Count { name, seen, slack } in counts {
             if self.row(name).is_none() {
                 self.rows.push((name.clone(), vec!["–".to_owned(); self.columns.len()]));
             }
