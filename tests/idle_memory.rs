@@ -196,6 +196,25 @@ fn an_echo_of_whole_messages_of_any_size_allocates_nothing() {
     }
 }
 
+#[test]
+fn a_turn_with_more_replies_than_are_flushed_at_once_allocates_nothing() {
+    let mut server = server(1);
+    let clients: Vec<Client> = (0..100).map(|_| server.connect(0, "/echo")).collect();
+    let messages = binary(&[7; 1 << 10]).repeat(16);
+    let round = |server: &mut Server| {
+        clients.iter().for_each(|client| server.feed(*client, &messages));
+        server.turn(0);
+        for client in &clients {
+            assert_eq!(server.socket(*client).output.len(), messages.len() - 4 * 16);
+        }
+        clear(server);
+    };
+    (0..5).for_each(|_| round(&mut server));
+    let count = allocations(|| (0..10).for_each(|_| round(&mut server)));
+    assert_eq!(count, 0, "for 10 turns of {} bytes each", 100 * messages.len());
+    server.finish();
+}
+
 /// Allocations for `messages` relayed one per turn to so many members.
 fn relay_allocations(shards: usize, members: usize, messages: usize) -> u64 {
     let mut server = server(shards);

@@ -90,6 +90,9 @@ pub const RECEIVE_BYTES: usize = 128 << 10;
 /// Replies or publications of a turn over which they are flushed before reading goes on: they should
 /// still be in the cache when they are sent.
 const TURN_BYTES_HIGH: usize = 1 << 20;
+/// Memory for replies that is kept for the next turn: they are flushed when they have passed that by what one
+/// read has brought, so that less would be let go and taken again in each turn.
+const SCRATCH_KEPT_BYTES: usize = TURN_BYTES_HIGH + RECEIVE_BYTES;
 /// Deliveries that the mail of a turn may mean, and their bytes: what a hot room may take of a turn
 /// before everybody else is read from again. One publication is never divided. (A model has few: there each
 /// turn leaves some for the next.)

@@ -23,7 +23,7 @@ impl<I: Io> Shard<I> {
         dirty.append(&mut self.core.dirty);
         self.core.dirty = dirty;
         self.core.plan.clear();
-        self.core.arena.end_flush(TURN_BYTES_HIGH);
+        self.core.arena.end_flush(super::SCRATCH_KEPT_BYTES);
     }
 
     /// Sends to one connection, unless it is blocked.
