@@ -8,6 +8,21 @@ use std::collections::TryReserveError;
 /// Marks "no index" in the intrusive lists that run through slabs.
 pub const NONE: u32 = u32::MAX;
 
+/// What a list that may become very long reserves at first: so much that the usual allocators map it apart. Only what
+/// is used of it becomes resident, to grow it later moves pages instead of bytes, and no holes of half the size, a
+/// quarter and so on stay behind.
+const FIRST_BYTES: usize = 128 << 10;
+
+/// Makes room for `more` at the end of a list that may become very long.
+///
+/// # Errors
+///
+/// When there is no memory; the list is as it was.
+pub fn try_reserve_long<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryReserveError> {
+    let first = if list.capacity() == 0 { FIRST_BYTES.div_ceil(size_of::<T>().max(1)) } else { 0 };
+    list.try_reserve(more.max(first))
+}
+
 /// Names one occupancy of one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
@@ -78,6 +93,8 @@ impl<T> Slab<T> {
             }
             None => {
                 assert!(self.entries.len() < NONE as usize, "a slab holds fewer than 2^32 - 1 entries");
+                // Without memory, what follows says so.
+                let _ = self.try_reserve();
                 self.entries.push(Entry::Occupied(value));
                 self.generations.push(key.generation);
             }
@@ -103,8 +120,8 @@ impl<T> Slab<T> {
         if self.first_free != NONE {
             return Ok(());
         }
-        self.entries.try_reserve(1)?;
-        self.generations.try_reserve(1)
+        try_reserve_long(&mut self.entries, 1)?;
+        try_reserve_long(&mut self.generations, 1)
     }
 
     /// Stores `value`. See [`Slab::insert_with`].

@@ -102,9 +102,9 @@ fn a_thousand_idle_connections_own_no_heap_beside_their_slots() {
     let clients = sockets(&mut server, ROOMS + 4 * CONNECTIONS);
     // They keep the rooms, whose lists of members are not a connection's own.
     let (keepers, clients) = clients.split_at(ROOMS);
+    let cold = live_bytes();
     open(&mut server, keepers);
     let (warm_up, clients) = clients.split_at(CONNECTIONS);
-    let cold = live_bytes();
     open_and_talk(&mut server, warm_up);
     let grown = live_bytes() - cold;
     close_all(&mut server, warm_up);

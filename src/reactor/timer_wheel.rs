@@ -6,7 +6,7 @@
 
 use std::collections::TryReserveError;
 
-use crate::slab::NONE;
+use crate::slab::{NONE, try_reserve_long};
 use crate::time::Time;
 
 /// One tick: 2²⁶ ns, 67 ms. Deadlines are kept to within one tick, never early.
@@ -74,7 +74,7 @@ impl TimerWheel {
     /// When there is no memory; the wheel is as it was.
     pub fn try_reserve(&mut self, index: u32) -> Result<(), TryReserveError> {
         let wanted = (index as usize + 1).saturating_sub(self.links.len());
-        self.links.try_reserve(wanted)?;
+        try_reserve_long(&mut self.links, wanted)?;
         self.links.resize(self.links.len() + wanted, UNARMED);
         Ok(())
     }
