@@ -57,6 +57,7 @@ pub struct Took {
     pub rate: f64,
     /// The share of each shard.
     pub shares: Vec<f64>,
+    pub sends_per_delivery: f64,
     /// How long a shard slept or was off its core, on the average.
     pub asleep: Duration,
 }
@@ -106,6 +107,7 @@ pub fn run(scene: Scene) -> Took {
         cpu_per_delivery: cpu.as_nanos() as f64 / deliveries as f64,
         rate: deliveries as f64 / lasted.as_secs_f64(),
         shares: each.iter().map(|each| *each as f64 / deliveries as f64).collect(),
+        sends_per_delivery: results.iter().map(|worked| worked.sends).sum::<u64>() as f64 / deliveries as f64,
         asleep: idle / scene.shards as u32,
     }
 }
@@ -113,6 +115,7 @@ pub fn run(scene: Scene) -> Took {
 struct Worked {
     cpu: Duration,
     lasted: Duration,
+    sends: u64,
 }
 
 /// One shard on its thread.
@@ -162,6 +165,7 @@ impl Worker {
         push_client_frame(&mut frame, Opcode::Binary, true, &PAYLOAD, MASK);
         let frame: Rc<[u8]> = frame.into();
         let wanted = self.scene.deliveries_of_a_shard();
+        let sends_before = self.stats.get(Counter::Sends);
         let clock = MonotonicClock::start();
         let cpu_before = thread_time();
         for publisher in &self.publishers {
@@ -170,7 +174,8 @@ impl Worker {
         while self.stats.get(Counter::Deliveries) < wanted {
             self.shard.turn().expect("the wait does not fail");
         }
-        Worked { cpu: thread_time() - cpu_before, lasted: clock.now().since(Time::ZERO) }
+        let (cpu, lasted) = (thread_time() - cpu_before, clock.now().since(Time::ZERO));
+        Worked { cpu, lasted, sends: self.stats.get(Counter::Sends) - sends_before }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What does not change with the number of connections, members, rooms and shards, with a verdict for each bar.
 //!
 //! * `idle`: memory and CPU of 10,000 connections that say nothing, against the real server.
-//! * `shards`: two shards against one, over the simulated `Io` on a thread each: over sockets the generator would
-//!   take one of the two cores that a small machine has.
+//! * `shards`: two shards against one: throughput over the simulated `Io` on a thread each, as over sockets the
+//!   generator would take one of the two cores that a small machine has; CPU against the real server.
 //! * `tail`: what a tenth of stalled readers does to the latency of the others, against the real server.
 //! * `accept`: handshakes of one core, against the real server.
 //! * `linear`: CPU per delivery by members and rooms: against the real server, as the kernel's part is most of
@@ -46,7 +46,7 @@ type Part = (&'static str, fn(&Size, &Generator) -> Vec<Finding>);
 
 const PARTS: [Part; 5] = [
     ("idle", |size, _| vec![idle::measure(size)]),
-    ("shards", |size, _| vec![shards::measure(size)]),
+    ("shards", |size, generator| vec![shards::simulated(size), shards::real(size, generator)]),
     ("tail", |size, generator| vec![tail::measure(size, generator)]),
     ("accept", |size, _| vec![accept::measure(size)]),
     ("linear", |size, generator| vec![members::real(size, generator), members::simulated(size)]),

@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use core_affinity::CoreId;
@@ -27,17 +29,30 @@ pub fn on_core<R: Send>(core: usize, start: impl FnOnce() -> R + Send) -> R {
     })
 }
 
-/// A server with one worker, on its core.
+/// A server.
 pub struct Server {
     process: Owned,
     pub address: String,
+    cut: Arc<AtomicUsize>,
 }
 
 impl Server {
+    /// One with one worker, on its core.
     pub fn start(flags: &[&str]) -> Server {
-        let (process, address, log) = on_core(SERVER_CORE, || start_server(flags.iter().copied()));
-        std::thread::spawn(move || read_to_end(log));
-        Server { process, address }
+        on_core(SERVER_CORE, || Server::start_anywhere(flags))
+    }
+
+    pub fn start_anywhere(flags: &[&str]) -> Server {
+        let (process, address, log) = start_server(flags.iter().copied());
+        let cut = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&cut);
+        std::thread::spawn(move || read_to_end(log, &count));
+        Server { process, address, cut }
+    }
+
+    /// Slow consumers that its log says it has cut.
+    pub fn cut(&self) -> usize {
+        self.cut.load(Ordering::Relaxed)
     }
 
     pub fn id(&self) -> u32 {
@@ -54,9 +69,14 @@ impl Server {
 }
 
 /// Somebody has to read it.
-fn read_to_end(log: Lines<BufReader<ChildStderr>>) {
-    for line in log.map_while(Result::ok).filter(|line| line.contains("ERROR")) {
-        eprintln!("{line}");
+fn read_to_end(log: Lines<BufReader<ChildStderr>>, cut: &AtomicUsize) {
+    for line in log.map_while(Result::ok) {
+        if line.contains(" closed: ") && line.contains("cause=") {
+            cut.fetch_add(1, Ordering::Relaxed);
+        }
+        if line.contains("ERROR") {
+            eprintln!("{line}");
+        }
     }
 }
 

@@ -2,17 +2,24 @@
 
 use crate::bars;
 use crate::drum::{Scene, Took, run};
+use crate::generator::{Generator, Load};
+use crate::process::Server;
 use crate::report::{Finding, median, round};
 use crate::settings::Size;
 
-pub fn measure(size: &Size) -> Finding {
-    let scene = |shards| Scene { shards, rooms: 1, members: 1_000, publishers: 2, messages: size.messages };
+const MEMBERS: usize = 1_000;
+/// Messages a second: what one worker does with a third of a core.
+const RATE: f64 = 60.0;
+
+/// Over the simulated `Io`: over sockets the generator would take one of the two cores that a small machine has.
+pub fn simulated(size: &Size) -> Finding {
+    let (members, messages) = (size.count(MEMBERS), size.messages);
+    let scene = |shards| Scene { shards, rooms: 1, members, publishers: 1, messages };
     let mut finding = Finding::new(
-        "two shards",
+        "two shards, simulated",
         format!(
-            "one room of 1,000 members, two of which publish {} messages of 64 B each as fast as they are read, over the \
-             simulated `Io`: one thread per shard, each on a core, and nothing else. CPU is the shards' threads'.",
-            size.messages
+            "one room of {members} members, one of which publishes {messages} messages of 64 B, each as soon as the one before \
+             is read, over the simulated `Io`: one thread per shard, each on a core, and nothing else."
         ),
     );
     let (mut ones, mut twos): (Vec<Took>, Vec<Took>) = Default::default();
@@ -20,33 +27,65 @@ pub fn measure(size: &Size) -> Finding {
         ones.push(run(scene(1)));
         twos.push(run(scene(2)));
     }
-    let middle = |took: &[Took], what: fn(&Took) -> f64| median(took.iter().map(what));
-    // Ratios of neighbours: what else the machine does changes slowly.
-    let ratio =
-        |what: fn(&Took) -> f64| median(ones.iter().zip(&twos).map(|(one, two)| what(two) / what(one)));
-    let cpu: fn(&Took) -> f64 = |took| took.cpu_per_delivery;
-    let rate: fn(&Took) -> f64 = |took| took.rate;
-    let farthest =
-        twos.iter().flat_map(|took| &took.shares).map(|share| (share - 0.5).abs()).fold(0.0, f64::max);
-    finding.at_most("CPU per delivery, two shards over one", ratio(cpu), bars::TWO_SHARDS_CPU, "×");
-    finding.at_most("a shard's share of the deliveries, away from half", farthest, bars::HALF_TOLERANCE, "");
+    let farthest = twos.iter().flat_map(|took| &took.shares).map(|share| (share - 0.5).abs());
+    finding.at_most(
+        "a shard's share of the deliveries, away from half",
+        farthest.fold(0.0, f64::max),
+        bars::HALF_TOLERANCE,
+        "",
+    );
     let throughput = "throughput, two shards over one";
     if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
         finding.missing.push(format!("{throughput}: there is one core"));
     } else {
-        finding.at_least(throughput, ratio(rate), bars::TWO_SHARDS_THROUGHPUT, "×");
+        // Of neighbours: what else the machine does changes slowly.
+        let ratios = ones.iter().zip(&twos).map(|(one, two)| two.rate / one.rate);
+        finding.at_least(throughput, median(ratios), bars::TWO_SHARDS_THROUGHPUT, "×");
     }
     for (name, took) in [("one shard", &ones), ("two shards", &twos)] {
-        let asleep = median(took.iter().map(|took| took.asleep.as_secs_f64() * 1000.0));
+        let middle = |what: fn(&Took) -> f64| median(took.iter().map(what));
         finding.figure(
             name,
             format!(
-                "{} ns of CPU per delivery, {} million deliveries/s, {} ms asleep or off its core",
-                round(middle(took, cpu)),
-                round(middle(took, rate) / 1e6),
-                round(asleep)
+                "{} million deliveries/s, {} ns of the shards' CPU and {} sends for each, {} ms asleep or off its core",
+                round(middle(|took| took.rate) / 1e6),
+                round(middle(|took| took.cpu_per_delivery)),
+                round(middle(|took| took.sends_per_delivery)),
+                round(middle(|took| took.asleep.as_secs_f64() * 1000.0))
             ),
         );
+    }
+    finding
+}
+
+/// Over the real server, as what a delivery costs is nearly all the kernel's.
+pub fn real(size: &Size, generator: &Generator) -> Finding {
+    let members = size.count(MEMBERS);
+    let mut finding = Finding::new(
+        "two shards",
+        format!(
+            "one room of {members} members, {RATE} messages of 64 B a second, over sockets, no worker bound to a core: CPU of \
+             the server per delivery, kernel and all."
+        ),
+    );
+    let mut costs = [Vec::new(), Vec::new()];
+    for _ in 0..size.rounds {
+        for (workers, costs) in ["1", "2"].into_iter().zip(&mut costs) {
+            let server = Server::start_anywhere(&["--workers", workers, "--pin", "off"]);
+            let load = Load { connections: members, rate: Some(RATE), ..Load::new(&server, "/rooms/shards") };
+            match generator.fan_out(&load, size) {
+                Ok(seen) => costs.push(seen.cpu_us),
+                Err(why) => {
+                    finding.missing.push(format!("CPU per delivery: {why}"));
+                    return finding;
+                }
+            }
+        }
+    }
+    let ratios = costs[0].iter().zip(&costs[1]).map(|(one, two)| two / one);
+    finding.at_most("CPU per delivery, two shards over one", median(ratios), bars::TWO_SHARDS_CPU, "×");
+    for (name, costs) in ["one worker", "two workers"].into_iter().zip(costs) {
+        finding.figure(name, format!("{} µs of CPU per delivery", round(median(costs))));
     }
     finding
 }

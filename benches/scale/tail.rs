@@ -53,7 +53,12 @@ fn rounds(
             generator.fan_out(&fill, size)?;
         }
         let load = Load { connections: healthy, in_flight, rate, ..Load::new(&server, PATH) };
-        generator.fan_out(&load, size)
+        let seen = generator.fan_out(&load, size)?;
+        // At the level of its log that they start with, only those that are cut are told of.
+        match server.cut() {
+            0 => Ok(seen),
+            cut => Err(format!("{cut} readers were cut meanwhile")),
+        }
     };
     let saturated: Result<Vec<Seen>, String> = (0..size.rounds).map(|_| window(None, Some(1), 0)).collect();
     let saturated = median(saturated?.iter().map(|seen| seen.messages_per_s));
