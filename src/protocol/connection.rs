@@ -165,6 +165,13 @@ impl Connection {
         limits: &Limits,
     ) -> Option<Event<'a>> {
         self.free_delivered();
+        if input.remaining() == 0 && self.state != State::Handshaking {
+            // Frames take at least a byte each.
+            return None;
+        }
+        if let Some((kind, range)) = self.whole_message(input, limits) {
+            return Some(Event::Message(Message { kind, payload: &input.bytes[range] }));
+        }
         loop {
             let step = match self.state {
                 State::Handshaking => self.request_step(now, input, limits),

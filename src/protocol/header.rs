@@ -118,6 +118,7 @@ pub enum Decoded {
 /// As soon as the bytes prove it: reserved bits or opcode, a fragmented control frame (first
 /// byte), a wrong masking bit, a control frame too long (second byte), a length with the top bit
 /// or not in its shortest form. RFC 6455 §5.1, §5.2, §5.5.
+#[inline]
 pub fn decode_header(bytes: &[u8], role: Role) -> Result<Decoded, ProtocolError> {
     let Some((&first, rest)) = bytes.split_first() else {
         return Ok(Decoded::NeedMore(2));

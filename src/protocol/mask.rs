@@ -10,6 +10,9 @@ use rand::{Rng, SeedableRng};
 
 /// Bytes XORed per step of the wide loop: one cache line.
 const BLOCK_BYTES: usize = 64;
+/// Bytes that are read before they are written to another place: where both lie at like addresses in their
+/// pages, the processor takes each read behind a write for one of what was written, and waits.
+const COPY_BLOCK_BYTES: usize = 256;
 const WORD_BYTES: usize = size_of::<u64>();
 
 /// Masks or unmasks `bytes` in place (RFC 6455 §5.3; the operation is its own inverse).
@@ -38,7 +41,7 @@ pub fn push_masked(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
 pub fn push_unmasked(out: &mut Vec<u8>, bytes: &[u8], key: [u8; 4], offset: usize) {
     let wide = repeated(key, offset);
     out.reserve(bytes.len());
-    let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
+    let (blocks, rest) = bytes.as_chunks::<COPY_BLOCK_BYTES>();
     for block in blocks {
         let mut block = *block;
         xor_words(&mut block, wide);
@@ -58,9 +61,8 @@ fn xor_words(bytes: &mut [u8], wide: u64) {
 
 /// The key twice, from the byte on that belongs to `offset`.
 fn repeated(key: [u8; 4], offset: usize) -> u64 {
-    let mut rotated = key;
-    rotated.rotate_left(offset % 4);
-    let word = u64::from(u32::from_ne_bytes(rotated));
+    let rotated = u32::from_le_bytes(key).rotate_right(8 * (offset % 4) as u32);
+    let word = u64::from(u32::from_ne_bytes(rotated.to_le_bytes()));
     word << 32 | word
 }
 

@@ -50,8 +50,13 @@ impl<S> Core<S> {
     ) -> Option<CloseCause> {
         let mut closed = None;
         for effect in effects.drain() {
-            closed = self.apply_one(key, session, effect);
-            if closed.is_some() {
+            // The commonest one, apart from the many that need more.
+            let cause = match effect {
+                Effect::Send(payload) => self.reply(key, session, &payload),
+                effect => self.apply_one(key, session, effect),
+            };
+            if cause.is_some() {
+                closed = cause;
                 break;
             }
         }
@@ -59,6 +64,7 @@ impl<S> Core<S> {
         closed
     }
 
+    #[inline(never)]
     fn apply_one(&mut self, key: Key, session: &mut Session, effect: Effect<'_>) -> Option<CloseCause> {
         match effect {
             Effect::Send(payload) => self.reply(key, session, &payload),
@@ -184,7 +190,7 @@ impl<S> Core<S> {
         session.outbound.push_message(&mut self.arena, Opcode::from(payload.kind()), payload.data());
         mark_dirty(&mut self.dirty, key.index(), session);
         let limit = self.settings.reply_bytes_max();
-        (waiting > limit).then_some(CloseCause::QueueOverflow { limit })
+        (waiting > limit).then(|| CloseCause::QueueOverflow { limit })
     }
 
     /// Ends a connection's membership of a room, if it has one.

@@ -162,17 +162,26 @@ impl<S> Core<S> {
         let introduced_itself = !slot.session.is(Flag::IntroducesItself);
         let mut input = Input::new(bytes);
         while let Some(event) = slot.protocol.next_event(self.now, &mut input, &limits) {
-            messages += u32::from(matches!(event, Event::Message(_) | Event::Request(_)));
-            if let Event::Message(message) = event
-                && let Some(place) = span.place_of(message.payload)
-            {
-                self.arena.offer(message.payload, place);
-            }
-            let step = self.on_event(key, &mut slot.session, event);
-            if self.arena.end_offer() {
-                let message = slot.protocol.take_message();
-                slot.session.outbound.take_over(&mut self.arena, message);
-            }
+            let step = match event {
+                Event::Message(message) => {
+                    messages += 1;
+                    if let Some(place) = span.place_of(message.payload) {
+                        self.arena.offer(message.payload, place);
+                    }
+                    let closed = self.on_message(key, &mut slot.session, message);
+                    if self.arena.end_offer() {
+                        let message = slot.protocol.take_message();
+                        slot.session.outbound.take_over(&mut self.arena, message);
+                    }
+                    // Nearly all events are messages that want nothing of what the others may want.
+                    let Some(cause) = closed else { continue };
+                    Step::Finish(cause)
+                }
+                event => {
+                    messages += u32::from(matches!(event, Event::Request(_)));
+                    self.on_event(key, &mut slot.session, event)
+                }
+            };
             let answered = step.is_answered();
             self.carry_out(key, slot, step);
             if answered && slot.session.outbound.pinned_reply_bytes() > self.settings.reply_bytes_high {
@@ -193,7 +202,9 @@ impl<S> Core<S> {
 
     fn on_event(&mut self, key: Key, session: &mut Session, event: Event<'_>) -> Step {
         match event {
-            Event::Message(message) => self.on_message(key, session, message),
+            Event::Message(message) => {
+                self.on_message(key, session, message).map_or(Step::Continue, Step::Finish)
+            }
             Event::Ping(payload) => {
                 if let Some(cause) = self.charge_ping(session) {
                     return Step::Finish(cause);
@@ -247,12 +258,9 @@ impl<S> Core<S> {
         }
     }
 
-    fn on_message(&mut self, key: Key, session: &mut Session, message: Message<'_>) -> Step {
+    fn on_message(&mut self, key: Key, session: &mut Session, message: Message<'_>) -> Option<CloseCause> {
         self.tally.add(Counter::MessagesIn, 1);
         let id = self.connection_id(key);
-        match self.call(key, session, |endpoint, effects| endpoint.message(id, message, effects)) {
-            Some(cause) => Step::Finish(cause),
-            None => Step::Continue,
-        }
+        self.call(key, session, |endpoint, effects| endpoint.message(id, message, effects))
     }
 }

@@ -3,16 +3,52 @@
 //!
 //! Makes no events; `connection.rs` does, of what the steps find.
 
+use std::ops::Range;
+
 use super::super::closing::State;
 use super::super::error::{Failure, LimitError, ProtocolError};
 use super::super::header::{Decoded, FrameHeader, Opcode, decode_header};
 use super::super::limits::Limits;
 use super::super::message::Kind;
-use super::pending::{Assembly, Delivered, Frame};
+use super::pending::{Assembly, Delivered, Frame, Mask};
 use super::{Connection, Found, Input, Place, Step};
 use crate::time::Time;
 
 impl Connection {
+    /// The next message, if it is whole in one frame in the input and nothing before it is incomplete: nearly
+    /// all are so, and the steps for everything else cost several times as much. `None` leaves everything to
+    /// them, errors too.
+    pub(super) fn whole_message(
+        &mut self,
+        input: &mut Input<'_>,
+        limits: &Limits,
+    ) -> Option<(Kind, Range<usize>)> {
+        if self.state != State::Open || self.frames.is_some() {
+            return None;
+        }
+        let Ok(Decoded::Done { header, size }) = decode_header(input.rest(), self.role) else { return None };
+        let kind = match header.opcode {
+            Opcode::Text => Kind::Text,
+            Opcode::Binary => Kind::Binary,
+            _ => return None,
+        };
+        let length = usize::try_from(header.payload_bytes).ok()?;
+        let start = input.used + size;
+        if !header.fin || length > limits.message_bytes_max || length > input.bytes.len() - start {
+            return None;
+        }
+        let (range, mask) = (start..start + length, Mask::from_the_start(header.mask));
+        let payload = &mut input.bytes[range.clone()];
+        mask.remove(payload);
+        if kind == Kind::Text && simdutf8::basic::from_utf8(payload).is_err() {
+            // Masked again.
+            mask.remove(payload);
+            return None;
+        }
+        input.used = range.end;
+        Some((kind, range))
+    }
+
     /// Consumes up to the end of a frame, or of the input.
     pub(super) fn frame_step(&mut self, now: Time, input: &mut Input<'_>, limits: &Limits) -> Step {
         let unfinished = self.frames.as_mut().and_then(|frames| frames.frame.take());
