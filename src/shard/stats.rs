@@ -120,8 +120,8 @@ impl Tally {
 
     /// Makes the numbers visible. Relaxed: each is read for itself, and only this thread writes.
     pub fn publish(&self) {
-        for (cell, value) in self.published.0.iter().zip(self.cells) {
-            cell.store(value, Ordering::Relaxed);
+        for (cell, value) in self.published.0.iter().zip(&self.cells) {
+            cell.store(*value, Ordering::Relaxed);
         }
     }
 }
