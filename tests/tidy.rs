@@ -414,15 +414,18 @@ fn the_check_of_calls_sees_every_print_and_any_spacing() {
 
 #[test]
 fn only_the_clock_reads_the_clock_and_only_the_poller_is_unsafe() {
-    const ONE_PLACE: &[(&str, &str)] =
-        &[("Instant::now", "src/reactor/clock.rs"), ("unsafe ", "src/reactor/poll_io.rs")];
+    const PLACES: &[(&str, &[&str])] = &[
+        ("Instant::now", &["src/reactor/clock.rs"]),
+        // What a poller watches needs a promise, and so does an instruction that not every processor has.
+        ("unsafe ", &["src/reactor/poll_io.rs", "src/protocol/mask.rs"]),
+    ];
     assert_none(complaints(
         |source| {
             let mut found = Vec::new();
             for (number, line) in &source.code {
-                for (name, place) in ONE_PLACE {
-                    if line.contains(name) && source.path != *place {
-                        found.push(format!("{}:{number}: {name} belongs into {place}", source.path));
+                for (name, places) in PLACES {
+                    if line.contains(name) && !places.contains(&source.path.as_str()) {
+                        found.push(format!("{}:{number}: {name} belongs into {places:?}", source.path));
                     }
                 }
             }

@@ -190,7 +190,7 @@ impl<S> Core<S> {
         session.outbound.push_message(&mut self.arena, Opcode::from(payload.kind()), payload.data());
         mark_dirty(&mut self.dirty, key.index(), session);
         let limit = self.settings.reply_bytes_max();
-        (waiting > limit).then(|| CloseCause::QueueOverflow { limit })
+        if waiting > limit { Some(CloseCause::QueueOverflow { limit }) } else { None }
     }
 
     /// Ends a connection's membership of a room, if it has one.
