@@ -11,9 +11,9 @@ use crate::time::Time;
 use super::batch_pool::frame_bytes;
 use super::mailbox::{Adopt, Mail, Publication};
 use super::membership::Arrived;
-use super::session::{Flag, Session, Slot};
+use super::session::{Session, Slot};
 use super::stats::Counter;
-use super::{Core, DELIVERED_BYTES_PER_TURN, DELIVERIES_PER_TURN, Shard, mark_dirty};
+use super::{Core, DELIVERED_BYTES_PER_TURN, DELIVERIES_PER_TURN, Shard};
 
 impl<I: Io> Shard<I> {
     pub(super) fn take_mail(&mut self) {
@@ -36,7 +36,6 @@ impl<I: Io> Shard<I> {
         if work > 0 {
             self.core.mailbox.wake_waiters();
         }
-        self.mark_members();
     }
 
     /// Takes in a publication for a room, and returns for how many members it is.
@@ -45,21 +44,6 @@ impl<I: Io> Shard<I> {
         let arrived = Arrived { offset_before: publication.offset_before, batch };
         let local = self.core.rooms.arrive(publication.local_room, arrived);
         local.map_or(0, |local| local.members.len())
-    }
-
-    /// Has the members of all rooms that something arrived in flushed, but not those whose socket takes
-    /// nothing: they are served from the room's window when it does.
-    fn mark_members(&mut self) {
-        let Shard { connections, core, .. } = self;
-        for key in core.rooms.arrived_in() {
-            let Some(local) = core.rooms.get(*key) else { continue };
-            for member in &local.members {
-                let slot = connections.at_mut(member.connection).expect("a member's connection is present");
-                if !slot.session.is(Flag::Blocked) {
-                    mark_dirty(&mut core.dirty, member.connection, &mut slot.session);
-                }
-            }
-        }
     }
 
     fn adopt(&mut self, adopt: Adopt<I::Socket>) {

@@ -46,6 +46,29 @@ impl Membership {
     pub fn may_own_behind(&self, offset: u64) -> bool {
         self.own_until.wrapping_sub(offset as u32) as i32 > 0
     }
+
+    /// Whether everything behind `offset` is for it, and nothing before.
+    pub fn is_in_step(&self, offset: u64) -> bool {
+        let some_own = self.own == OwnMessages::Skip && self.may_own_behind(offset);
+        self.cursor == offset && !some_own
+    }
+}
+
+/// Whether no other membership of the list that starts at `first` than `membership` has something to get.
+pub fn others_have_all(
+    rooms: &Slab<LocalRoom>,
+    memberships: &Slab<Membership>,
+    first: u32,
+    membership: u32,
+) -> bool {
+    let mut at = first;
+    while let Some(other) = memberships.at(at) {
+        if at != membership && rooms.at(other.room).is_some_and(|local| other.cursor < local.seen) {
+            return false;
+        }
+        at = other.next;
+    }
+    true
 }
 
 /// A member, as the delivery loop wants it.
@@ -314,6 +337,11 @@ impl LocalRooms {
     /// The rooms that something has arrived in in this turn.
     pub fn arrived_in(&self) -> &[Key] {
         &self.arrived_in
+    }
+
+    /// The rooms and all memberships, to go through the members of a room.
+    pub fn parts(&mut self) -> (&Slab<LocalRoom>, &mut Slab<Membership>) {
+        (&self.rooms, &mut self.memberships)
     }
 
     /// Lets go of what has arrived: whoever has not been sent it is served from the room's window.

@@ -2,7 +2,7 @@
 //! runs them in turns:
 //!
 //! ```text
-//! wait → clock → read (parse, endpoint, effects) → timers → publish → mailbox → flush → reap
+//! wait → clock → read (parse, endpoint, effects) → timers → publish → mailbox → fan-out → flush → reap
 //! ```
 //!
 //! * **read** takes one read from each ready connection into the one receive buffer; replies go to
@@ -12,8 +12,9 @@
 //!   shards with members (this one's too: so its members see the room's order) and wakes those.
 //! * **mailbox** is drained after every return from wait, so no wake-up is lost; it comes late in
 //!   the turn so that what a connection here published leaves in the same turn.
-//! * **flush** sends to each connection once: its own queue, then what its rooms have for it, straight
-//!   from the rooms' batches. **reap** frees; nothing is freed before.
+//! * **fan-out** sends what arrived to the members that have nothing else to get, straight from the rooms'
+//!   batches, and **flush** to each other connection once: its own queue, then what its rooms have for it,
+//!   from the same batches. **reap** frees; nothing is freed before.
 //!
 //! Reading, timers and the mailbox have budgets, and so bound what a flush has to send; what is left
 //! over makes the next wait a poll.
@@ -28,6 +29,7 @@ mod deliver;
 mod departed;
 mod encode;
 mod ending;
+mod fan_out;
 mod held;
 mod http;
 mod in_flight;
@@ -73,6 +75,7 @@ pub use rates::RateLimits;
 pub use settings::Settings;
 pub use stats::{Counter, ShardStats};
 
+use fan_out::FanOut;
 use membership::{LocalRooms, MEMBERSHIP_BYTES};
 use outbound::{Outbound, SendArena};
 use peers::Peers;
@@ -158,6 +161,7 @@ struct Core<S> {
     joined: Vec<(Key, Option<Key>)>,
     /// Spare room for what a connection is sent of its rooms.
     plan: Plan,
+    fan_out: FanOut,
     arena: SendArena,
     rooms: LocalRooms,
     peers: Peers,
@@ -209,6 +213,7 @@ impl<I: Io> Shard<I> {
             lingering: Lingerers::default(),
             joined: Vec::new(),
             plan: Plan::default(),
+            fan_out: FanOut::default(),
             arena: SendArena::new(RECEIVE_BYTES),
             rooms: LocalRooms::new(id, shared.registry),
             peers: Peers::default(),
@@ -252,6 +257,7 @@ impl<I: Io> Shard<I> {
         self.enforce_drain_deadline();
         self.publish();
         self.take_mail();
+        self.fan_out();
         self.flush_dirty();
         self.core.rooms.clear_arrived();
         self.core.rooms.registry().maintain(self.core.now);

@@ -242,11 +242,11 @@ impl Outbound {
     }
 
     /// Fills `slices` with what is to be sent next, and says how many it filled.
-    pub fn gather<'a>(&self, arena: &'a SendArena, slices: &mut [IoSlice<'a>; SLICES_PER_SEND]) -> usize {
+    pub fn gather<'a>(&self, arena: &'a SendArena, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
         let mut at = self.head;
         let mut skip = self.head_sent as usize;
-        while at != NONE && filled < SLICES_PER_SEND {
+        while at != NONE && filled < slices.len() {
             let node = &arena.nodes[at as usize];
             slices[filled] = IoSlice::new(&arena.bytes(node)[skip..]);
             skip = 0;

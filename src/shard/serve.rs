@@ -343,7 +343,8 @@ fn skip(serving: &mut Serving<'_>, index: u32, to: u64, counter: Counter) {
     }
 }
 
-fn set_cursor(rooms: &mut LocalRooms, membership: u32, cursor: u64) {
+/// Moves a member's cursor.
+pub fn set_cursor(rooms: &mut LocalRooms, membership: u32, cursor: u64) {
     if let Some(membership) = rooms.membership_mut(membership) {
         membership.cursor = cursor;
     }

@@ -119,6 +119,13 @@ const PAUSES: u32 = Flag::PausedReplies.bit()
     | Flag::PausedRate.bit()
     | Flag::HoldsRequests.bit();
 
+/// That there is more to do for a connection than to send it what arrived.
+const BUSY: u32 = Flag::Dirty.bit()
+    | Flag::Dead.bit()
+    | Flag::Ended.bit()
+    | Flag::Waiting.bit()
+    | Flag::HoldsRequests.bit();
+
 /// What a timer finds to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {
@@ -174,6 +181,11 @@ impl Session {
     /// Whether we have stopped reading by our own choice; silence is not the peer's fault then.
     pub fn is_paused(&self) -> bool {
         self.flags & PAUSES != 0
+    }
+
+    /// Whether there is more to do for it than to send it what arrived.
+    pub fn awaits_flush(&self) -> bool {
+        self.flags & BUSY != 0 || !self.outbound.is_empty()
     }
 
     /// What the stream should be watched for.

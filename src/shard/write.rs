@@ -7,9 +7,9 @@ use crate::reactor::{Io, Tick};
 use crate::rooms::LagPolicy;
 use crate::slab::Key;
 
-use super::outbound::SLICES_PER_SEND;
+use super::outbound::{Outbound, SLICES_PER_SEND};
 use super::read::is_later;
-use super::session::{Flag, Slot};
+use super::session::{Flag, Session, Slot};
 use super::stats::Counter;
 use super::{Core, Shard, TURN_BYTES_HIGH, mark_dirty};
 
@@ -33,38 +33,16 @@ impl<I: Io> Shard<I> {
         let Some(slot) = connections.at_mut(index) else { return };
         slot.session.set(Flag::Dirty, false);
         let was_waiting = slot.session.is(Flag::Waiting);
-        if !slot.session.is(Flag::Dead) && !slot.session.is(Flag::Blocked) {
-            match send_all(io, key, slot, core) {
-                Ok(()) => {}
-                Err(SendError::Transport(kind)) => core.transport_failed(key, slot, kind),
-                Err(SendError::OutOfWindow(behind)) => core.left_behind(key, slot, behind),
-            }
-        }
-        let session = &mut slot.session;
-        if session.is(Flag::Dead) {
-            session.outbound.clear(&mut core.arena);
-            return;
-        }
-        session.outbound.settle(&mut core.arena);
-        let answers = session.outbound.pinned_reply_bytes();
-        core.count_http_bytes(session, answers);
-        core.tally.raise(Counter::QueuePinnedMax, session.outbound.pinned_bytes() as u64);
-        if was_waiting && !slot.session.is(Flag::Waiting) {
-            core.caught_up(index, slot);
-        }
-        core.after_flush(io, key, slot);
-        let wanted = slot.session.wanted_interest();
-        if wanted != slot.session.interest && !slot.session.is(Flag::Dead) {
-            slot.session.interest = wanted;
-            if let Err(error) = io.set_interest(&slot.stream, key, wanted) {
-                core.transport_failed(key, slot, error.kind());
-            }
-        }
+        let sent = match slot.session.is(Flag::Dead) || slot.session.is(Flag::Blocked) {
+            true => Ok(()),
+            false => send_all(io, key, slot, core),
+        };
+        core.end_flush(io, key, slot, was_waiting, sent);
     }
 }
 
 /// Why sending to a connection ends it.
-enum SendError {
+pub(super) enum SendError {
     Transport(ErrorKind),
     OutOfWindow(Behind),
 }
@@ -83,19 +61,13 @@ fn send_all<I: Io>(
         let (mut serving, plan) = core.serving(&mut session.outbound);
         plan.make(&mut serving, client, session.memberships).map_err(SendError::OutOfWindow)?;
         session.outbound.promote_control(&mut core.arena);
-        let mut slices = [IoSlice::new(&[]); SLICES_PER_SEND];
-        let own = session.outbound.gather(&core.arena, &mut slices);
-        let own_bytes: usize = slices[..own].iter().map(|slice| slice.len()).sum();
-        let filled = core.plan.gather(&core.rooms, &mut slices, own);
-        let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
-        let sent = match filled {
-            0 => 0,
-            _ => match io.send(&slot.stream, &slices[..filled]) {
-                Ok(sent) => sent,
-                Err(error) if is_later(error.kind()) => 0,
-                Err(error) => return Err(SendError::Transport(error.kind())),
-            },
+        let few = offer::<I, FEW_SLICES>(io, &slot.stream, &session.outbound, core)?;
+        let offer = match few {
+            Some(offer) => offer,
+            None => offer::<I, SLICES_PER_SEND>(io, &slot.stream, &session.outbound, core)?
+                .expect("so many slices are enough"),
         };
+        let Offer { slices, own_bytes, bytes, sent } = offer;
         if sent > 0 {
             core.tally.add(Counter::Sends, 1);
             core.tally.add(Counter::BytesOut, sent as u64);
@@ -107,17 +79,13 @@ fn send_all<I: Io>(
                 core.rooms.begin_with(&mut session.memberships, next);
             }
         }
-        if sent < offered {
-            if sent > 0 || !session.is(Flag::Waiting) {
-                session.stalled_at = Tick::after(core.now + core.settings.write_timeout);
-            }
-            session.set(Flag::Waiting, true);
-            session.set(Flag::Blocked, true);
+        if sent < bytes {
+            core.block(session, sent);
             return Ok(());
         }
         // A window may hold more than one read of it, even where all of that was spared the member.
-        let (all_seen, all_fit) = (!core.plan.reads_window(), filled < SLICES_PER_SEND);
-        if all_seen && (filled == 0 || (all_fit && session.outbound.is_empty())) {
+        let (all_seen, all_fit) = (!core.plan.reads_window(), slices < SLICES_PER_SEND);
+        if all_seen && (slices == 0 || (all_fit && session.outbound.is_empty())) {
             session.set(Flag::Waiting, false);
             return Ok(());
         }
@@ -129,7 +97,90 @@ fn send_all<I: Io>(
     }
 }
 
+/// Slices that are enough for most sends: a list of [`SLICES_PER_SEND`] costs more than all else about these.
+const FEW_SLICES: usize = 4;
+
+/// What the kernel was given, and what it took.
+struct Offer {
+    slices: usize,
+    /// Bytes of the connection's own queue, which come first, and of everything.
+    own_bytes: usize,
+    bytes: usize,
+    sent: usize,
+}
+
+/// Sends what waits and what is planned, as far as `SLICES` go; `None` if more of them are needed.
+fn offer<I: Io, const SLICES: usize>(
+    io: &mut I,
+    stream: &I::Stream,
+    outbound: &Outbound,
+    core: &Core<I::Socket>,
+) -> Result<Option<Offer>, SendError> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let own = outbound.gather(&core.arena, &mut slices);
+    let filled = core.plan.gather(&core.rooms, &mut slices, own);
+    if filled == SLICES && SLICES < SLICES_PER_SEND {
+        return Ok(None);
+    }
+    let bytes_of = |slices: &[IoSlice<'_>]| slices.iter().map(|slice| slice.len()).sum();
+    let (own_bytes, bytes) = (bytes_of(&slices[..own]), bytes_of(&slices[..filled]));
+    let sent = match filled {
+        0 => 0,
+        _ => match io.send(stream, &slices[..filled]) {
+            Ok(sent) => sent,
+            Err(error) if is_later(error.kind()) => 0,
+            Err(error) => return Err(SendError::Transport(error.kind())),
+        },
+    };
+    Ok(Some(Offer { slices: filled, own_bytes, bytes, sent }))
+}
+
 impl<S> Core<S> {
+    /// Notes that the kernel took only `sent` bytes and takes no more.
+    pub(super) fn block(&self, session: &mut Session, sent: usize) {
+        if sent > 0 || !session.is(Flag::Waiting) {
+            session.stalled_at = Tick::after(self.now + self.settings.write_timeout);
+        }
+        session.set(Flag::Waiting, true);
+        session.set(Flag::Blocked, true);
+    }
+
+    /// Ends the flush of a connection with what came of its sends.
+    pub(super) fn end_flush<I: Io<Socket = S>>(
+        &mut self,
+        io: &mut I,
+        key: Key,
+        slot: &mut Slot<I::Stream>,
+        was_waiting: bool,
+        sent: Result<(), SendError>,
+    ) {
+        match sent {
+            Ok(()) => {}
+            Err(SendError::Transport(kind)) => self.transport_failed(key, slot, kind),
+            Err(SendError::OutOfWindow(behind)) => self.left_behind(key, slot, behind),
+        }
+        let session = &mut slot.session;
+        if session.is(Flag::Dead) {
+            session.outbound.clear(&mut self.arena);
+            return;
+        }
+        session.outbound.settle(&mut self.arena);
+        let answers = session.outbound.pinned_reply_bytes();
+        self.count_http_bytes(session, answers);
+        self.tally.raise(Counter::QueuePinnedMax, session.outbound.pinned_bytes() as u64);
+        if was_waiting && !slot.session.is(Flag::Waiting) {
+            self.caught_up(key.index(), slot);
+        }
+        self.after_flush(io, key, slot);
+        let wanted = slot.session.wanted_interest();
+        if wanted != slot.session.interest && !slot.session.is(Flag::Dead) {
+            slot.session.interest = wanted;
+            if let Err(error) = io.set_interest(&slot.stream, key, wanted) {
+                self.transport_failed(key, slot, error.kind());
+            }
+        }
+    }
+
     /// A room's window has left a member behind. Where the member can be told that it has to come back to
     /// the room, and the policy is not to disconnect, only its membership ends.
     fn left_behind<T>(&mut self, key: Key, slot: &mut Slot<T>, behind: Behind) {

@@ -363,6 +363,24 @@ impl Io for SimIo {
         self.attempt(Call::Send, *stream, |socket, most| socket.send(slices, most))
     }
 
+    /// As a kernel may that is given all of them together: each for itself, and what came of it in any order.
+    fn send_each<'a>(
+        &mut self,
+        sends: impl Iterator<Item = (&'a SocketId, &'a [u8])>,
+        mut cut: impl FnMut(usize, io::Result<usize>),
+    ) {
+        let mut told = Vec::new();
+        for (at, (stream, bytes)) in sends.enumerate() {
+            match self.send(stream, &[IoSlice::new(bytes)]) {
+                Ok(sent) if sent == bytes.len() => {}
+                sent => told.push((at, sent)),
+            }
+        }
+        for (at, sent) in told.into_iter().rev() {
+            cut(at, sent);
+        }
+    }
+
     fn shutdown_write(&mut self, stream: &SocketId) {
         let _ = self.attempt(Call::ShutdownWrite, *stream, |_, _| Ok(()));
     }

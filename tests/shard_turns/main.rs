@@ -8,6 +8,7 @@ mod budgets;
 mod deadlines;
 mod drain;
 mod endings;
+mod fan_out;
 mod heartbeat;
 mod lag;
 mod limits;

@@ -1,0 +1,233 @@
+//! The fan-out: members that are in step are sent what arrived in this turn straight from the rooms' batches.
+//!
+//! A server of rooms does this nearly all the time, so it is short: what there is to send is found once for all
+//! members of a room that read the same encoding, and a member costs one look and one send. Everybody else is
+//! marked for the flush (`write.rs`), which makes a plan for each; whose socket did not take all goes on there.
+
+use std::io::ErrorKind;
+use std::ops::Range;
+
+use crate::mutant::{Mutant, strikes};
+use crate::reactor::Io;
+use crate::rooms::{Encoding, LagPolicy};
+use crate::slab::Key;
+
+use super::batch_pool::frame_bytes;
+use super::encode::encode;
+use super::membership::{LocalRoom, LocalRooms, others_have_all};
+use super::read::is_later;
+use super::serve::set_cursor;
+use super::session::{Flag, Slot};
+use super::stats::Counter;
+use super::write::SendError;
+use super::{Core, Shard, TURN_BYTES_HIGH, mark_dirty};
+
+/// Several publications are copied together, once for everybody, as one slice costs the kernel less than
+/// several; more than this costs more to copy than it saves.
+const JOINED_BYTES_MAX: usize = 32 << 10;
+
+/// What the members of a room are sent that are in step and read the same encoding.
+#[derive(Debug)]
+struct Run {
+    room: Key,
+    encoding: Encoding,
+    source: Source,
+    bytes: usize,
+    /// Everybody's cursor before it.
+    offset_before: u64,
+    messages: u64,
+    /// Members that are sent all of it.
+    members: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    /// The room's one publication of this turn.
+    Arrived,
+    /// A range of the joined bytes.
+    Joined(Range<usize>),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Recipient {
+    connection: u32,
+    membership: u32,
+    run: u32,
+}
+
+/// The fan-out of a turn; empty between turns.
+#[derive(Debug, Default)]
+pub struct FanOut {
+    runs: Vec<Run>,
+    recipients: Vec<Recipient>,
+    joined: Vec<u8>,
+    /// Recipients whose socket did not take all, and what it did.
+    cut: Vec<(u32, Result<usize, ErrorKind>)>,
+}
+
+impl FanOut {
+    /// The run of an encoding among those of a room, which begin with the run `first`.
+    fn run(&mut self, first: usize, (key, local): (Key, &LocalRoom), encoding: Encoding) -> usize {
+        let known = self.runs[first..].iter().position(|run| run.encoding == encoding);
+        known.map_or_else(|| self.begin_run((key, local), encoding), |at| first + at)
+    }
+
+    fn begin_run(&mut self, (room, local): (Key, &LocalRoom), encoding: Encoding) -> usize {
+        for arrived in &local.arrived {
+            encode(&local.room, &arrived.batch, encoding, arrived.offset_before);
+        }
+        let (source, bytes) = match local.arrived.as_slice() {
+            [arrived] => (Source::Arrived, arrived.batch.bytes(encoding).len()),
+            several => {
+                let start = self.joined.len();
+                for arrived in several {
+                    self.joined.extend_from_slice(arrived.batch.bytes(encoding));
+                }
+                (Source::Joined(start..self.joined.len()), self.joined.len() - start)
+            }
+        };
+        let offset_before = local.arrived.first().map_or(local.seen, |first| first.offset_before);
+        let messages = local.seen - offset_before;
+        self.runs.push(Run { room, encoding, source, bytes, offset_before, messages, members: 0 });
+        self.runs.len() - 1
+    }
+}
+
+impl Run {
+    fn bytes<'a>(&self, rooms: &'a LocalRooms, joined: &'a [u8]) -> &'a [u8] {
+        match &self.source {
+            Source::Joined(range) => &joined[range.clone()],
+            Source::Arrived => {
+                let local = rooms.get(self.room).expect("a room that is fanned out has members");
+                local.arrived[0].batch.bytes(self.encoding)
+            }
+        }
+    }
+}
+
+impl<I: Io> Shard<I> {
+    pub(super) fn fan_out(&mut self) {
+        for at in 0..self.core.rooms.arrived_in().len() {
+            self.address(self.core.rooms.arrived_in()[at]);
+        }
+        if !self.core.fan_out.recipients.is_empty() {
+            self.send_runs();
+            self.end_cut();
+        }
+        let Core { fan_out, tally, .. } = &mut self.core;
+        for run in &fan_out.runs {
+            tally.add(Counter::Sends, run.members);
+            tally.add(Counter::BytesOut, run.members * run.bytes as u64);
+            tally.add(Counter::Deliveries, run.members * run.messages);
+        }
+        fan_out.runs.clear();
+        fan_out.recipients.clear();
+        fan_out.joined.clear();
+        fan_out.joined.shrink_to(TURN_BYTES_HIGH);
+    }
+
+    /// Finds out who of a room's members is sent what arrived as it is, and moves their cursors over it. The
+    /// others are marked for the flush, but not those whose socket takes nothing: they are served from the
+    /// room's window when it does.
+    fn address(&mut self, key: Key) {
+        let Shard { connections, core, .. } = self;
+        let Core { rooms, fan_out, dirty, .. } = core;
+        let (rooms, memberships) = rooms.parts();
+        let Some(local) = rooms.get(key) else { return };
+        let Some(offset_before) = local.arrived.first().map(|first| first.offset_before) else { return };
+        let same_for_all = is_same_for_all(local);
+        let first_run = fan_out.runs.len();
+        for member in &local.members {
+            let slot = connections.at_mut(member.connection).expect("a member's connection is present");
+            let session = &mut slot.session;
+            if session.is(Flag::Blocked) {
+                continue;
+            }
+            let nothing_else = !session.awaits_flush()
+                && others_have_all(rooms, memberships, session.memberships, member.membership);
+            let membership = memberships.at_mut(member.membership).expect("a member's membership is present");
+            if !(same_for_all && nothing_else && membership.is_in_step(offset_before)) {
+                mark_dirty(dirty, member.connection, session);
+                continue;
+            }
+            let run = fan_out.run(first_run, (key, local), membership.encoding);
+            if !strikes(Mutant::RepeatedDelivery) {
+                membership.cursor = local.seen;
+            }
+            if !strikes(Mutant::LostDelivery) {
+                fan_out.runs[run].members += 1;
+                let (connection, membership) = (member.connection, member.membership);
+                fan_out.recipients.push(Recipient { connection, membership, run: run as u32 });
+            }
+        }
+    }
+
+    fn send_runs(&mut self) {
+        let Shard { io, connections, core, .. } = self;
+        let Core { rooms, fan_out, .. } = core;
+        let FanOut { runs, recipients, joined, cut } = fan_out;
+        let (mut latest, mut bytes): (Option<u32>, &[u8]) = (None, &[]);
+        let sends = recipients.iter().map(|recipient| {
+            if latest != Some(recipient.run) {
+                latest = Some(recipient.run);
+                bytes = runs[recipient.run as usize].bytes(rooms, joined);
+            }
+            let slot = connections.at(recipient.connection).expect("it was there when it was addressed");
+            (&slot.stream, bytes)
+        });
+        io.send_each(sends, |at, sent| cut.push((at as u32, sent.map_err(|error| error.kind()))));
+    }
+
+    /// Goes on with those whose sockets did not take all: from here on they are as they would be had they been
+    /// flushed.
+    fn end_cut(&mut self) {
+        let Shard { io, connections, core, .. } = self;
+        let mut cut = std::mem::take(&mut core.fan_out.cut);
+        for (at, sent) in cut.drain(..) {
+            let Recipient { connection, membership, run } = core.fan_out.recipients[at as usize];
+            let run = &mut core.fan_out.runs[run as usize];
+            run.members -= 1;
+            set_cursor(&mut core.rooms, membership, run.offset_before);
+            let Some(key) = connections.key_at(connection) else { continue };
+            let Some(slot) = connections.at_mut(connection) else { continue };
+            let sent = match sent {
+                Ok(sent) => core.advance_cut(key, slot, sent),
+                Err(kind) if is_later(kind) => core.advance_cut(key, slot, 0),
+                Err(kind) => Err(SendError::Transport(kind)),
+            };
+            core.end_flush(io, key, slot, false, sent);
+        }
+        core.fan_out.cut = cut;
+    }
+}
+
+impl<S> Core<S> {
+    /// Takes note of how much of what arrived a member's socket took.
+    fn advance_cut<T>(&mut self, key: Key, slot: &mut Slot<T>, sent: usize) -> Result<(), SendError> {
+        let session = &mut slot.session;
+        let client = self.client(key, session);
+        let (mut serving, plan) = self.serving(&mut session.outbound);
+        plan.make(&mut serving, client, session.memberships).map_err(SendError::OutOfWindow)?;
+        let next = plan.advance(&mut serving, sent);
+        if let Some(next) = next {
+            self.rooms.begin_with(&mut session.memberships, next);
+        }
+        if sent > 0 {
+            self.tally.add(Counter::Sends, 1);
+            self.tally.add(Counter::BytesOut, sent as u64);
+        }
+        self.block(session, sent);
+        Ok(())
+    }
+}
+
+/// Whether everybody in a room who is in step is sent the same: nobody is spared a message, and there is not
+/// more than so much.
+fn is_same_for_all(local: &LocalRoom) -> bool {
+    let newest_only = local.room.policy() == LagPolicy::Latest;
+    let arrived = local.arrived.as_slice();
+    let bytes = || arrived.iter().map(|arrived| frame_bytes(&arrived.batch)).sum::<usize>();
+    let fits = arrived.len() == 1 || bytes() <= JOINED_BYTES_MAX;
+    let messages = || arrived.iter().map(|arrived| arrived.batch.len()).sum::<u32>();
+    fits && !(newest_only && messages() > 1) && !arrived.iter().any(|arrived| arrived.batch.excludes())
+}
