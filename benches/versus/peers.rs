@@ -1,0 +1,288 @@
+//! Who takes part: how each server is found and started.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cells::{Cell, Work};
+use crate::machine::{locked, output};
+use crate::processes::Ready;
+use crate::report::{Absent, Listed};
+use crate::results::{FANFARE, FANFARE_PLAIN, FLOOR, FLOOR_PLAIN, FLOOR_RING};
+use crate::servers::floor::Mode;
+use crate::servers::ring::Ring;
+use crate::servers::{self, ECHO_PATH};
+use crate::settings::Settings;
+
+const ROOM: &str = "versus";
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/versus/peers");
+/// Where Debian has the sources of Go's packages.
+const GO_PATH: &str = "/usr/share/gocode";
+const GORILLA_FOLDER: &str = "/usr/share/gocode/src/github.com/gorilla/websocket";
+const NCHAN_MODULE: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
+
+/// A server that can be started.
+pub struct Server {
+    pub listed: Listed,
+    how: How,
+}
+
+enum How {
+    Fanfare {
+        plain: bool,
+    },
+    /// In a mode, or in the one that is the floor of a load.
+    Floor(Option<Mode>),
+    /// A role of this program.
+    Role(&'static str),
+    /// A program with its arguments, and where packages of Node are found.
+    Program {
+        program: PathBuf,
+        arguments: Vec<String>,
+        packages: Option<PathBuf>,
+    },
+    Nchan,
+}
+
+/// How a server is started for a load.
+pub struct Launch {
+    pub command: Command,
+    pub ready: Ready,
+}
+
+impl Server {
+    fn new(key: &'static str, name: &'static str, version: String, how: How) -> Server {
+        Server { listed: Listed { key, name, version }, how }
+    }
+
+    pub fn key(&self) -> &'static str {
+        self.listed.key
+    }
+
+    /// Whether it can do that work, and would say something by it.
+    pub fn does(&self, cell: &Cell) -> bool {
+        match self.how {
+            How::Floor(Some(Mode::Plain)) => cell.work == Work::Fanout && cell.in_flight > 1,
+            How::Floor(Some(_)) => cell.work == Work::Fanout,
+            How::Fanfare { plain: true } => cell.work == Work::Fanout,
+            How::Nchan => cell.work == Work::Fanout,
+            How::Fanfare { plain: false } | How::Floor(None) | How::Role(_) | How::Program { .. } => true,
+        }
+    }
+
+    /// Whether what comes back is what was sent, and nothing else: nchan tells a publisher how each message went,
+    /// which counts as one more delivery.
+    pub fn is_checked(&self) -> bool {
+        !matches!(self.how, How::Floor(_) | How::Nchan)
+    }
+
+    /// Where a server on `address` is met, and by whom who publishes if that is elsewhere.
+    pub fn urls(&self, address: &str, cell: &Cell) -> (String, Option<String>) {
+        match cell.work {
+            Work::Echo | Work::Storm | Work::Idle => (format!("ws://{address}{ECHO_PATH}"), None),
+            Work::Fanout => {
+                let publisher =
+                    matches!(self.how, How::Nchan).then(|| format!("ws://{address}/publish/{ROOM}"));
+                (format!("ws://{address}/rooms/{ROOM}"), publisher)
+            }
+        }
+    }
+
+    /// How it is started, on this core.
+    pub fn launch(&self, cell: &Cell, core: usize, scratch: &Path) -> Result<Launch, String> {
+        let command = match &self.how {
+            How::Nchan => return nchan(scratch),
+            How::Fanfare { plain } => fanfare(*plain, core),
+            How::Floor(mode) => {
+                let fitting = match cell.work {
+                    Work::Echo | Work::Storm | Work::Idle => Mode::Echo,
+                    Work::Fanout if cell.in_flight == 1 => Mode::Plain,
+                    Work::Fanout => Mode::Coalescing,
+                };
+                let mode = mode.unwrap_or(fitting);
+                role(&[servers::FLOOR, mode.name(), &cell.size_bytes.to_string()])
+            }
+            How::Role(name) => role(&[name]),
+            How::Program { program, arguments, packages } => {
+                let mut command = Command::new(program);
+                command.args(arguments);
+                if let Some(packages) = packages {
+                    command.env("NODE_PATH", packages);
+                }
+                command
+            }
+        };
+        Ok(Launch { command, ready: Ready::Says })
+    }
+}
+
+/// Those that are here and asked for, and those that are not here.
+pub fn find(settings: &Settings) -> (Vec<Server>, Vec<Absent>) {
+    let crate_of = |name: &str| format!("{} on tokio {}", locked(name), locked("tokio"));
+    let own = |key, name, how| Ok(Server::new(key, name, env!("CARGO_PKG_VERSION").to_owned(), how));
+    let floor = |key, name, mode| Ok(Server::new(key, name, String::new(), How::Floor(mode)));
+    let found: Vec<Result<Server, Absent>> = vec![
+        floor(FLOOR, "floor", None),
+        floor(FLOOR_PLAIN, "floor, a send each", Some(Mode::Plain)),
+        floor_ring(),
+        own(FANFARE, "fanfare", How::Fanfare { plain: false }),
+        fanfare_plain(),
+        Ok(Server::new(
+            "fastwebsockets",
+            "fastwebsockets",
+            crate_of("fastwebsockets"),
+            How::Role(servers::FAST),
+        )),
+        Ok(Server::new(
+            "tungstenite",
+            "tokio-tungstenite",
+            crate_of("tokio-tungstenite"),
+            How::Role(servers::TUNGSTENITE),
+        )),
+        node(settings),
+        bun(settings),
+        gorilla(),
+        nginx(),
+    ];
+    let (mut servers, mut absent) = (Vec::new(), Vec::new());
+    for found in found {
+        match found {
+            Ok(server) if settings.wants(server.key(), server.listed.name) => servers.push(server),
+            Ok(_) => {}
+            Err(missing) => absent.push(missing),
+        }
+    }
+    (servers, absent)
+}
+
+fn role(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this bench is a file"));
+    command.arg(servers::ROLE).args(arguments);
+    command
+}
+
+fn floor_ring() -> Result<Server, Absent> {
+    const NAME: &str = "floor, io_uring";
+    match Ring::new() {
+        Ok(_) => Ok(Server::new(FLOOR_RING, NAME, String::new(), How::Floor(Some(Mode::Ring)))),
+        Err(error) => Err(Absent { name: NAME, why: format!("left out: the kernel refuses one: {error}") }),
+    }
+}
+
+/// The path of the binary.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_fanfare");
+const BATCH_FLAG: &str = "--batch-sends";
+
+fn fanfare(plain: bool, core: usize) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(["--listen", "127.0.0.1:0", "--log", "info", "--workers", "1", "--pin", &core.to_string()]);
+    // Whoever sends as fast as it can is what is measured.
+    command.args(["--message-rate", "1000000", "--byte-rate", "1TiB"]);
+    if plain {
+        command.args([BATCH_FLAG, "off"]);
+    }
+    command
+}
+
+fn fanfare_plain() -> Result<Server, Absent> {
+    const NAME: &str = "fanfare, a send each";
+    let help = Command::new(BINARY).arg("--help").output();
+    let has_flag = help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains(BATCH_FLAG));
+    if has_flag {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        return Ok(Server::new(FANFARE_PLAIN, NAME, version, How::Fanfare { plain: true }));
+    }
+    Err(Absent { name: NAME, why: format!("left out: this build has no {BATCH_FLAG}") })
+}
+
+fn script(name: &str) -> String {
+    format!("{FOLDER}/{name}")
+}
+
+fn not_installed(name: &'static str, what: &str) -> Absent {
+    Absent { name, why: format!("not installed: {what}") }
+}
+
+fn node(settings: &Settings) -> Result<Server, Absent> {
+    const NAME: &str = "Node ws";
+    let node = output("node", &["--version"]).ok_or_else(|| not_installed(NAME, "no node"))?;
+    let packages = settings.npm.join("node_modules");
+    let version = std::fs::read_to_string(packages.join("ws/package.json"))
+        .ok()
+        .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
+        .and_then(|manifest| Some(manifest.get("version")?.as_str()?.to_owned()))
+        .ok_or_else(|| not_installed(NAME, &format!("no package ws in {}", packages.display())))?;
+    let how =
+        How::Program { program: "node".into(), arguments: vec![script("ws.cjs")], packages: Some(packages) };
+    Ok(Server::new("ws", NAME, format!("{version} on Node {node}"), how))
+}
+
+fn bun(settings: &Settings) -> Result<Server, Absent> {
+    let local = settings.npm.join("node_modules/.bin/bun");
+    let found = [PathBuf::from("bun"), local].into_iter().find_map(|program| {
+        let version = output(program.to_str()?, &["--version"])?;
+        Some((program, version))
+    });
+    let (program, version) = found.ok_or_else(|| not_installed("Bun", "no bun on PATH or in --npm"))?;
+    let how = How::Program { program, arguments: vec![script("bun.js")], packages: None };
+    Ok(Server::new("bun", "Bun", version, how))
+}
+
+/// Built here, from Debian's golang-go and golang-github-gorilla-websocket-dev.
+fn gorilla() -> Result<Server, Absent> {
+    const NAME: &str = "Go gorilla";
+    let go = output("go", &["version"]).ok_or_else(|| not_installed(NAME, "no go"))?;
+    if !Path::new(GORILLA_FOLDER).is_dir() {
+        return Err(not_installed(NAME, &format!("no {GORILLA_FOLDER}")));
+    }
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("versus-gorilla");
+    let built = Command::new("go")
+        .args(["build", "-o"])
+        .arg(&program)
+        .arg(script("gorilla.go"))
+        .envs([("GO111MODULE", "off"), ("GOPATH", GO_PATH)])
+        .output();
+    match built {
+        Ok(built) if built.status.success() => {}
+        Ok(built) => {
+            let why = String::from_utf8_lossy(&built.stderr).trim().replace('\n', "; ");
+            return Err(Absent { name: NAME, why: format!("left out: go build failed: {why}") });
+        }
+        Err(error) => {
+            return Err(Absent { name: NAME, why: format!("left out: go build failed: {error}") });
+        }
+    }
+    let package = "golang-github-gorilla-websocket-dev";
+    let version = output("dpkg-query", &["-W", "-f", "${Version}", package]).unwrap_or_default();
+    let go = go.trim_start_matches("go version ").to_owned();
+    let how = How::Program { program, arguments: Vec::new(), packages: None };
+    Ok(Server::new("gorilla", NAME, format!("{version} on {go}"), how))
+}
+
+fn nginx() -> Result<Server, Absent> {
+    const NAME: &str = "nchan";
+    let nginx = output("nginx", &["-v"]).ok_or_else(|| not_installed(NAME, "no nginx"))?;
+    if !Path::new(NCHAN_MODULE).exists() {
+        return Err(not_installed(NAME, &format!("no {NCHAN_MODULE}")));
+    }
+    let module = output("dpkg-query", &["-W", "-f", "${Version}", "libnginx-mod-nchan"]).unwrap_or_default();
+    let nginx = nginx.trim_start_matches("nginx version: ").to_owned();
+    Ok(Server::new("nchan", NAME, format!("{module} on {nginx}"), How::Nchan))
+}
+
+/// nginx cannot choose a port itself, and has its settings in a file.
+fn nchan(scratch: &Path) -> Result<Launch, String> {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    let address = free.map_err(|error| format!("a free port: {error}"))?.to_string();
+    let settings = include_str!("peers/nchan.conf")
+        .replace("@MODULE@", NCHAN_MODULE)
+        .replace("@ADDRESS@", &address)
+        .replace("@FOLDER@", &scratch.display().to_string());
+    let file = scratch.join("nchan.conf");
+    std::fs::create_dir_all(scratch)
+        .and_then(|()| std::fs::write(&file, settings))
+        .map_err(|error| format!("{}: {error}", file.display()))?;
+    let mut command = Command::new("nginx");
+    command.arg("-p").arg(scratch).arg("-c").arg(&file);
+    Ok(Launch { command, ready: Ready::On { line: "event method", address } })
+}

@@ -1,0 +1,176 @@
+//! The table in Markdown, and everything in JSON.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::bars::{Judgement, Verdict, judge};
+use crate::cells::Work;
+use crate::results::{CellResults, FLOOR, Measured, Row};
+use crate::statistics::Spread;
+
+/// Where and how it was measured.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct About {
+    pub processor: String,
+    pub cores: usize,
+    pub kernel: String,
+    pub congestion_control: String,
+    pub rustc: String,
+    pub command: String,
+    pub rounds: usize,
+    pub seconds: f64,
+}
+
+/// A server that took part.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listed {
+    pub key: &'static str,
+    pub name: &'static str,
+    pub version: String,
+}
+
+/// One that could not.
+#[derive(Clone, Debug, Serialize)]
+pub struct Absent {
+    pub name: &'static str,
+    pub why: String,
+}
+
+/// A whole run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub about: About,
+    pub servers: Vec<Listed>,
+    pub absent: Vec<Absent>,
+    pub cells: Vec<CellResults>,
+    pub judgements: Vec<Judgement>,
+    /// What went wrong in the rounds that are missing.
+    pub failures: Vec<String>,
+}
+
+impl Report {
+    pub fn new(
+        about: About,
+        servers: Vec<Listed>,
+        absent: Vec<Absent>,
+        cells: Vec<CellResults>,
+        failures: Vec<String>,
+    ) -> Report {
+        let judgements = judge(&cells);
+        Report { about, servers, absent, cells, judgements, failures }
+    }
+
+    /// What a server is called in tables.
+    pub fn name(&self, key: &str) -> &str {
+        self.servers.iter().find(|server| server.key == key).map_or("?", |server| server.name)
+    }
+
+    pub fn markdown(&self) -> String {
+        let mut text = self.head();
+        for results in &self.cells {
+            let _ = write!(text, "\n### {}\n\n", results.cell.title);
+            text.push_str(&columns(results));
+            for row in &results.rows {
+                text.push_str(&self.row(results, row));
+            }
+        }
+        text.push_str(
+            "\n### The figures to reach\n\n| figure | load | asked | seen | |\n|--:|---|---|--:|---|\n",
+        );
+        for Judgement { figure, cell, asked, seen, verdict } in &self.judgements {
+            let _ = writeln!(text, "| {figure} | {cell} | {asked} | {seen} | {} |", verdict.words());
+        }
+        for failure in &self.failures {
+            let _ = write!(text, "\n* failed: {failure}");
+        }
+        text
+    }
+
+    fn head(&self) -> String {
+        let About { processor, cores, kernel, congestion_control, rustc, command, rounds, seconds } =
+            &self.about;
+        let named = self.servers.iter().filter(|server| !server.version.is_empty());
+        let versions: Vec<String> =
+            named.map(|server| format!("{} {}", server.name, server.version)).collect();
+        let mut text = format!(
+            "Medians of {rounds} interleaved rounds of {seconds} s (in parentheses the quartiles), server on one core, \
+             load generator on another, loopback.\nA ratio is the median of the ratios within a round. CPU is user and \
+             system time of the server, in microseconds.\n\n\
+             * machine: {processor}, {cores} cores, Linux {kernel}, congestion control {congestion_control}\n\
+             * {rustc}; {}\n* command: `{command}`\n",
+            versions.join(", "),
+        );
+        for Absent { name, why } in &self.absent {
+            let _ = writeln!(text, "* {name}: {why}");
+        }
+        text
+    }
+
+    fn row(&self, results: &CellResults, row: &Row) -> String {
+        let name = self.name(row.server);
+        let spread = |figure: fn(&Measured) -> f64| results.spread(row.server, figure);
+        let Some(rate) = spread(|measured| measured.rate) else {
+            return format!("| {name} | failed |\n");
+        };
+        let ratio = results.ratio(row.server, FLOOR).map_or("–".to_owned(), |ratio| shown(&ratio, 1.0));
+        let scaled = |figure: fn(&Measured) -> f64, unit: f64| {
+            spread(figure).map_or("–".to_owned(), |spread| shown(&spread, unit))
+        };
+        let bytes = scaled(|measured| measured.rss_bytes, 1.0);
+        if results.cell.work == Work::Idle {
+            return format!("| {name} | {bytes} | {ratio} |\n");
+        }
+        let rounds = || row.rounds.iter().flatten();
+        let bound_rounds = rounds().filter(|measured| measured.saturated == "generator").count();
+        let bound = if 2 * bound_rounds > rounds().count() { ", bound by the generator" } else { "" };
+        let (cpu, user) = (scaled(|measured| measured.cpu_us, 1.0), scaled(|measured| measured.user_us, 1.0));
+        let (rate, p99) = (shown(&rate, 1.0), scaled(|measured| measured.p99_us, 1e3));
+        format!("| {name} | {cpu} | {user} | {ratio} | {rate}{bound} | {p99} |\n")
+    }
+
+    /// Whether something that this server is to reach was measured and missed.
+    pub fn misses(&self) -> usize {
+        self.judgements.iter().filter(|judgement| judgement.verdict == Verdict::NotMet).count()
+    }
+}
+
+fn columns(results: &CellResults) -> String {
+    let (unit, units) = (results.cell.unit(), results.cell.units());
+    match results.cell.work {
+        Work::Idle => format!("| server | RSS bytes per {unit} | ÷ floor |\n|---|--:|--:|\n"),
+        Work::Echo | Work::Fanout | Work::Storm => format!(
+            "| server | CPU µs per {unit} | of it user mode | ÷ floor | {units} per second | p99, ms |\n\
+             |---|--:|--:|--:|--:|--:|\n"
+        ),
+    }
+}
+
+/// The median, and behind it the quartiles, in a unit of so much.
+fn shown(spread: &Spread, unit: f64) -> String {
+    let number = |value: f64| digits(value / unit);
+    format!("{} ({}–{})", number(spread.median), number(spread.lower_quartile), number(spread.upper_quartile))
+}
+
+/// Three digits or a whole number, thousands apart.
+pub fn digits(value: f64) -> String {
+    match value {
+        _ if value == 0.0 => "0".to_owned(),
+        _ if value < 0.1 => format!("{value:.3}"),
+        _ if value < 10.0 => format!("{value:.2}"),
+        _ if value < 100.0 => format!("{value:.1}"),
+        _ => thousands(value.round() as u64),
+    }
+}
+
+fn thousands(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
