@@ -19,7 +19,6 @@
 
 mod accept;
 mod bars;
-#[allow(dead_code)] // each bench uses its part
 #[path = "../common/mod.rs"]
 mod common;
 mod drum;
