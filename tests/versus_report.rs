@@ -107,6 +107,21 @@ fn a_bar_holds_up_to_its_figure_and_not_beyond() {
 }
 
 #[test]
+fn user_mode_is_that_of_all_rounds_together() {
+    let mut results = results(ECHO_16_16, &[(FANFARE, &[0.5, 0.0, 0.5, 0.5])]);
+    for (round, user_us) in results.rows[0].rounds.iter_mut().flatten().zip([0.0, 0.0, 0.12]) {
+        (round.user_us, round.rate) = (user_us, 1e6);
+    }
+    // The median is nothing.
+    let user_us = results.user_us(FANFARE).unwrap();
+    assert!((user_us - 0.04).abs() < 1e-9, "{user_us}");
+    results.rows[0].rounds[3].as_mut().unwrap().rate = 2e6;
+    let user_us = results.user_us(FANFARE).unwrap();
+    assert!((user_us - 0.06).abs() < 1e-9, "those with more messages count for more: {user_us}");
+    assert_eq!(results.user_us("bun"), None);
+}
+
+#[test]
 fn the_peer_that_comes_closest_decides() {
     let mut rows: Vec<(&str, &[f64])> =
         vec![(FLOOR, &[0.5]), (FANFARE, &[1.0]), ("tungstenite", &[2.0]), ("bun", &[1.25])];

@@ -15,7 +15,7 @@ enum Bar {
     Floor(f64),
     /// The same with a system call for each send, where this server has another way too.
     FloorPlain(f64),
-    /// Microseconds in user mode.
+    /// Microseconds in user mode, of all rounds together.
     User(f64),
     /// Processor time is at most that of each peer in the same round.
     Peers,
@@ -133,7 +133,7 @@ impl Bar {
             Bar::Floor(most) => ratio(FANFARE, most),
             Bar::FloorPlain(most) => ratio(FANFARE_PLAIN, most).or_else(|| ratio(FANFARE, most)),
             Bar::User(most) => {
-                let user = cell.spread(FANFARE, |measured| measured.user_us)?.median;
+                let user = cell.user_us(FANFARE)?;
                 Some((user <= most, format!("{user:.3} µs")))
             }
             Bar::Peers => beside_peers(cell),

@@ -67,6 +67,14 @@ impl CellResults {
         Spread::of(self.row(server)?.rounds.iter().flatten().map(figure))
     }
 
+    /// Microseconds in user mode of a server, all rounds together: the kernel only looks now and then which mode
+    /// it is in, and in one round it may not have met the rarer one.
+    pub fn user_us(&self, server: &str) -> Option<f64> {
+        let rounds = || self.row(server).into_iter().flat_map(|row| row.rounds.iter().flatten());
+        let count: f64 = rounds().map(|measured| measured.rate).sum();
+        (count > 0.0).then(|| rounds().map(|measured| measured.user_us * measured.rate).sum::<f64>() / count)
+    }
+
     /// How a server's cost compares with another's, of the rounds that both have: each has seen the machine as
     /// the other has.
     pub fn ratio(&self, server: &str, other: &str) -> Option<Spread> {
