@@ -10,11 +10,11 @@ use std::ops::Range;
 use crate::mutant::{Mutant, strikes};
 use crate::reactor::Io;
 use crate::rooms::{Encoding, LagPolicy};
-use crate::slab::Key;
+use crate::slab::{Key, Slab};
 
 use super::batch_pool::frame_bytes;
 use super::encode::encode;
-use super::membership::{LocalRoom, LocalRooms, others_have_all};
+use super::membership::{LocalRoom, LocalRooms, Membership};
 use super::read::is_later;
 use super::serve::set_cursor;
 use super::session::{Flag, Slot};
@@ -230,4 +230,21 @@ fn is_same_for_all(local: &LocalRoom) -> bool {
     let fits = arrived.len() == 1 || bytes() <= JOINED_BYTES_MAX;
     let messages = || arrived.iter().map(|arrived| arrived.batch.len()).sum::<u32>();
     fits && !(newest_only && messages() > 1) && !arrived.iter().any(|arrived| arrived.batch.excludes())
+}
+
+/// Whether no other membership of the list that starts at `first` than `membership` has something to get.
+fn others_have_all(
+    rooms: &Slab<LocalRoom>,
+    memberships: &Slab<Membership>,
+    first: u32,
+    membership: u32,
+) -> bool {
+    let mut at = first;
+    while let Some(other) = memberships.at(at) {
+        if at != membership && rooms.at(other.room).is_some_and(|local| other.cursor < local.seen) {
+            return false;
+        }
+        at = other.next;
+    }
+    true
 }

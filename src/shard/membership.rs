@@ -54,23 +54,6 @@ impl Membership {
     }
 }
 
-/// Whether no other membership of the list that starts at `first` than `membership` has something to get.
-pub fn others_have_all(
-    rooms: &Slab<LocalRoom>,
-    memberships: &Slab<Membership>,
-    first: u32,
-    membership: u32,
-) -> bool {
-    let mut at = first;
-    while let Some(other) = memberships.at(at) {
-        if at != membership && rooms.at(other.room).is_some_and(|local| other.cursor < local.seen) {
-            return false;
-        }
-        at = other.next;
-    }
-    true
-}
-
 /// A member, as the delivery loop wants it.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
