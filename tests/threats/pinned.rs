@@ -171,17 +171,21 @@ fn members_that_never_read_share_what_their_room_holds() {
 fn as_many_rooms_as_a_peer_may_be_in_cost_their_names_and_places() {
     let config = Config::default();
     let mut server = everything(1, &config);
-    let commands: Vec<String> = (0..config.max_memberships)
-        .map(|number| {
-            let name = format!("{number:n>128}");
-            format!("{{\"id\":{},\"subscribe\":{{\"channel\":\"{name}\"}}}}", number + 2)
-        })
-        .collect();
-    let frame = text(&format!("{{\"id\":1,\"connect\":{{}}}}\n{}", commands.join("\n")));
-    let peer = open_crowd(&mut server, SDK, 1, frame.len(), 1 << 16)[0];
+    let frame = |name: &str| {
+        let subscribe = |number| {
+            let channel = format!("{number:n>120}{name}");
+            format!("{{\"id\":{},\"subscribe\":{{\"channel\":\"{channel}\"}}}}", number + 2)
+        };
+        let commands: Vec<String> = (0..config.max_memberships).map(subscribe).collect();
+        text(&format!("{{\"id\":1,\"connect\":{{}}}}\n{}", commands.join("\n")))
+    };
+    let frames = [frame("of first"), frame("of other")];
+    let peers = open_crowd(&mut server, SDK, 2, frames[0].len(), 1 << 16);
+    // What the shard keeps for anybody has grown with the first.
+    feed(&mut server, peers[0], &frames[0]);
     let join = || {
-        feed(&mut server, peer, &frame);
-        assert_eq!(server.counter(Counter::Memberships), config.max_memberships as u64);
+        feed(&mut server, peers[1], &frames[1]);
+        assert_eq!(server.counter(Counter::Memberships), 2 * config.max_memberships as u64);
     };
     show("rooms of its own", asked(join).growth, config.max_memberships * (2 << 10));
     server.finish();
