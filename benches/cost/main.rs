@@ -34,7 +34,7 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/cost/costs.md")
 const INSTRUCTIONS: &str = "Instructions of a shard per message";
 const CALLS: &str = "System calls of the server per round";
 /// Instructions that a new bound allows over what was seen, where a quarter of that is less.
-const SLACK: f64 = 20.0;
+const SLACK: f64 = 5.0;
 
 /// What a message costs, counted.
 #[derive(Debug, Parser)]
