@@ -82,12 +82,12 @@ fn measure(settings: &Settings) -> ExitCode {
     let markdown = report.markdown();
     println!("{markdown}");
     let json = serde_json::to_string_pretty(&report).expect("numbers and texts");
-    for (name, text) in [("scale.md", &markdown), ("scale.json", &json)] {
-        let path = settings.out.join(name);
-        if let Err(error) = std::fs::write(&path, text) {
-            eprintln!("--out {}: {error}", path.display());
-            return ExitCode::FAILURE;
-        }
+    let written = std::fs::create_dir_all(&settings.out)
+        .and_then(|()| std::fs::write(settings.out.join("scale.md"), &markdown))
+        .and_then(|()| std::fs::write(settings.out.join("scale.json"), &json));
+    if let Err(error) = written {
+        eprintln!("--out {}: {error}", settings.out.display());
+        return ExitCode::FAILURE;
     }
     if report.misses() > 0 && !settings.smoke { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
