@@ -26,7 +26,7 @@ use std::time::Duration;
 use fanfare::protocol::{MaskKeys, Opcode, push_client_frame};
 use fanfare::reactor::MonotonicClock;
 
-use common::{Owned, connect, start_server};
+use common::{Owned, connect, median, start_server};
 use members::{Kind, ROLE};
 
 const PAYLOAD_BYTES: [usize; 3] = [16, 128, 1024];
@@ -107,12 +107,6 @@ fn compare(
         ratios.push(ratio);
     }
     ratios
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// One measurement.

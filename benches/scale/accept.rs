@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::bars;
+use crate::common::median;
 use crate::knocker::ROLE;
 use crate::process::{Helper, Server};
-use crate::report::{Finding, median, round};
+use crate::report::{Finding, round};
 use crate::settings::Size;
 
 /// Connections that are being opened at a time.

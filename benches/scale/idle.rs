@@ -7,9 +7,10 @@ use fanfare::reactor::PollIo;
 use fanfare::shard::Shard;
 
 use crate::bars;
+use crate::common::median;
 use crate::holder::{AWAKE, hold};
 use crate::process::{Server, resident};
-use crate::report::{Finding, median, round};
+use crate::report::{Finding, round};
 use crate::settings::Size;
 
 const ROOMS: usize = 100;

@@ -1,10 +1,11 @@
 //! Whether the cost of a delivery depends on how many members or rooms there are.
 
 use crate::bars;
+use crate::common::median;
 use crate::drum::{Scene, run};
 use crate::generator::{Generator, Load};
 use crate::process::Server;
-use crate::report::{Finding, median, round};
+use crate::report::{Finding, round};
 use crate::settings::Size;
 
 /// Rooms and members of each.

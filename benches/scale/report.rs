@@ -97,15 +97,3 @@ pub fn round(value: f64) -> String {
         _ => format!("{value:.0}"),
     }
 }
-
-/// The middle one; of an even count the mean of the two; 0 without any.
-pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => 0.0,
-        count if count.is_multiple_of(2) => (values[middle - 1] + values[middle]) / 2.0,
-        _ => values[middle],
-    }
-}

@@ -1,10 +1,11 @@
 //! Two shards against one at the same load.
 
 use crate::bars;
+use crate::common::median;
 use crate::drum::{Scene, Took, run};
 use crate::generator::{Generator, Load};
 use crate::process::Server;
-use crate::report::{Finding, median, round};
+use crate::report::{Finding, round};
 use crate::settings::Size;
 
 const MEMBERS: usize = 1_000;

@@ -1,10 +1,11 @@
 //! What stalled readers do to the others.
 
 use crate::bars;
+use crate::common::median;
 use crate::generator::{Generator, Load, Seen};
 use crate::holder::{STALLED, hold};
 use crate::process::Server;
-use crate::report::{Finding, median, round};
+use crate::report::{Finding, round};
 use crate::settings::Size;
 
 /// They stay for the whole run: the window lets them skip, and the time to make progress is long.
