@@ -8,50 +8,118 @@ use std::fmt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// Bytes XORed per step of the wide loop: one cache line.
-const BLOCK_BYTES: usize = 64;
+/// Words XORed per step of the long loop, and those of its widest vector.
+const BLOCK_WORDS: usize = 16;
+const VECTOR_WORDS: usize = 4;
 /// Bytes that are read before they are written to another place: where both lie at like addresses in their
 /// pages, the processor takes each read behind a write for one of what was written, and waits.
 const COPY_BLOCK_BYTES: usize = 256;
 const WORD_BYTES: usize = size_of::<u64>();
-/// From so many bytes on the wider vectors pay, until the bytes come from a farther cache.
-#[cfg(target_arch = "x86_64")]
-const AVX2_BYTES_MIN: usize = 2 << 10;
 
 /// Masks or unmasks `bytes` in place (RFC 6455 §5.3; the operation is its own inverse).
 ///
 /// `offset` says how many bytes of the payload precede `bytes`; only its remainder by 4 matters.
+#[inline]
 pub fn unmask(bytes: &mut [u8], key: [u8; 4], offset: usize) {
     let wide = repeated(key, offset);
+    match bytes.len() {
+        0..=7 => xor_bytes(bytes, wide),
+        8..=16 => xor_ends::<1>(bytes, wide),
+        17..=32 => xor_ends::<2>(bytes, wide),
+        33..=64 => xor_ends::<4>(bytes, wide),
+        65..=128 => xor_ends::<8>(bytes, wide),
+        _ => xor_long(bytes, wide),
+    }
+}
+
+/// More than a short frame carries.
+fn xor_long(bytes: &mut [u8], wide: u64) {
     #[cfg(target_arch = "x86_64")]
-    if bytes.len() >= AVX2_BYTES_MIN && is_x86_feature_detected!("avx2") {
+    if is_x86_feature_detected!("avx2") {
         #[allow(unsafe_code)]
         // SAFETY: the function asks nothing of its caller but a processor with AVX2, which this one is.
         return unsafe { xor_avx2(bytes, wide) };
     }
-    xor(bytes, wide);
+    xor_any(bytes, wide);
+}
+
+/// The same in vectors of twice the width.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn xor_avx2(bytes: &mut [u8], wide: u64) {
+    xor_any(bytes, wide);
 }
 
 // Always inlined, so that it is compiled for the instructions of who calls it.
 #[inline(always)]
-fn xor(bytes: &mut [u8], wide: u64) {
-    let (blocks, rest) = bytes.as_chunks_mut::<BLOCK_BYTES>();
-    for block in blocks {
-        xor_words(block, wide);
-    }
-    let whole = rest.len() / WORD_BYTES * WORD_BYTES;
-    let (words, tail) = rest.split_at_mut(whole);
-    xor_words(words, wide);
-    for (byte, key) in tail.iter_mut().zip(wide.to_ne_bytes()) {
-        *byte ^= key;
+fn xor_any(bytes: &mut [u8], wide: u64) {
+    match bytes.len() {
+        ..=256 => xor_ends::<16>(bytes, wide),
+        _ => xor_aligned(bytes, wide),
     }
 }
 
-/// The same loop in vectors of twice the width.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn xor_avx2(bytes: &mut [u8], wide: u64) {
-    xor(bytes, wide);
+/// More than twice [`VECTOR_WORDS`], in vectors that are aligned: one that reaches into a second cache line costs
+/// twice as much.
+#[inline(always)]
+fn xor_aligned(bytes: &mut [u8], wide: u64) {
+    // Both ends are read before anything is written, so that they may overlap what lies between them.
+    let first = xored(begin::<VECTOR_WORDS>(bytes), wide);
+    let last = xored(end::<VECTOR_WORDS>(bytes), shifted(wide, bytes.len()));
+    let start = bytes.as_ptr().align_offset(VECTOR_WORDS * WORD_BYTES);
+    let (middle, wide) = (&mut bytes[start..], shifted(wide, start));
+    let (words, _) = middle.as_chunks_mut::<WORD_BYTES>();
+    let (blocks, rest) = words.as_chunks_mut::<BLOCK_WORDS>();
+    for block in blocks {
+        *block = xored(block, wide);
+    }
+    for vector in rest.as_chunks_mut::<VECTOR_WORDS>().0 {
+        *vector = xored(vector, wide);
+    }
+    *begin_mut(bytes) = first;
+    *end_mut(bytes) = last;
+}
+
+/// `WORDS` to twice as many, as two pieces that may overlap.
+#[inline(always)]
+fn xor_ends<const WORDS: usize>(bytes: &mut [u8], wide: u64) {
+    let first = xored(begin::<WORDS>(bytes), wide);
+    let last = xored(end::<WORDS>(bytes), shifted(wide, bytes.len()));
+    *begin_mut(bytes) = first;
+    *end_mut(bytes) = last;
+}
+
+#[inline(always)]
+fn xor_bytes(bytes: &mut [u8], wide: u64) {
+    bytes.iter_mut().zip(wide.to_ne_bytes()).for_each(|(byte, key)| *byte ^= key);
+}
+
+/// Bytes as they are XORed.
+type Word = [u8; WORD_BYTES];
+
+#[inline(always)]
+fn xored<const WORDS: usize>(words: &[Word; WORDS], wide: u64) -> [Word; WORDS] {
+    words.map(|word| (u64::from_ne_bytes(word) ^ wide).to_ne_bytes())
+}
+
+#[inline(always)]
+fn begin<const WORDS: usize>(bytes: &[u8]) -> &[Word; WORDS] {
+    bytes.as_chunks().0.first_chunk().expect("so many words")
+}
+
+#[inline(always)]
+fn begin_mut<const WORDS: usize>(bytes: &mut [u8]) -> &mut [Word; WORDS] {
+    bytes.as_chunks_mut().0.first_chunk_mut().expect("so many words")
+}
+
+#[inline(always)]
+fn end<const WORDS: usize>(bytes: &[u8]) -> &[Word; WORDS] {
+    bytes.as_rchunks().1.last_chunk().expect("so many words")
+}
+
+#[inline(always)]
+fn end_mut<const WORDS: usize>(bytes: &mut [u8]) -> &mut [Word; WORDS] {
+    bytes.as_rchunks_mut().1.last_chunk_mut().expect("so many words")
 }
 
 /// Appends `payload` to `out`, masked with `key` from the payload's first byte on.
@@ -65,9 +133,8 @@ pub fn push_unmasked(out: &mut Vec<u8>, bytes: &[u8], key: [u8; 4], offset: usiz
     out.reserve(bytes.len());
     let (blocks, rest) = bytes.as_chunks::<COPY_BLOCK_BYTES>();
     for block in blocks {
-        let mut block = *block;
-        xor_words(&mut block, wide);
-        out.extend_from_slice(&block);
+        let words = begin::<{ COPY_BLOCK_BYTES / WORD_BYTES }>(block);
+        out.extend_from_slice(xored(words, wide).as_flattened());
     }
     let start = out.len();
     out.extend_from_slice(rest);
@@ -75,18 +142,16 @@ pub fn push_unmasked(out: &mut Vec<u8>, bytes: &[u8], key: [u8; 4], offset: usiz
     unmask(&mut out[start..], key, offset);
 }
 
-#[inline(always)]
-fn xor_words(bytes: &mut [u8], wide: u64) {
-    for word in bytes.as_chunks_mut::<WORD_BYTES>().0 {
-        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
-    }
-}
-
 /// The key twice, from the byte on that belongs to `offset`.
 fn repeated(key: [u8; 4], offset: usize) -> u64 {
-    let rotated = u32::from_le_bytes(key).rotate_right(8 * (offset % 4) as u32);
-    let word = u64::from(u32::from_ne_bytes(rotated.to_le_bytes()));
-    word << 32 | word
+    let [a, b, c, d] = key;
+    shifted(u64::from_ne_bytes([a, b, c, d, a, b, c, d]), offset)
+}
+
+/// The repeated key, from the byte on that belongs to `offset`.
+#[inline(always)]
+fn shifted(wide: u64, offset: usize) -> u64 {
+    u64::from_le(wide).rotate_right(8 * (offset % 4) as u32).to_le()
 }
 
 /// A source of masking keys, for the client role.
