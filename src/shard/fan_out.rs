@@ -12,9 +12,8 @@ use crate::reactor::Io;
 use crate::rooms::{Encoding, LagPolicy};
 use crate::slab::{Key, Slab};
 
-use super::batch_pool::frame_bytes;
 use super::encode::encode;
-use super::membership::{LocalRoom, LocalRooms, Membership};
+use super::membership::{Arrived, LocalRoom, LocalRooms, Membership};
 use super::read::is_later;
 use super::serve::set_cursor;
 use super::session::{Flag, Slot};
@@ -46,6 +45,8 @@ enum Source {
     Arrived,
     /// A range of the joined bytes.
     Joined(Range<usize>),
+    /// Several that are too long to be joined: everybody is marked for the flush.
+    Apart,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -78,18 +79,23 @@ impl FanOut {
         }
         let (source, bytes) = match local.arrived.as_slice() {
             [arrived] => (Source::Arrived, arrived.batch.bytes(encoding).len()),
-            several => {
-                let start = self.joined.len();
-                for arrived in several {
-                    self.joined.extend_from_slice(arrived.batch.bytes(encoding));
-                }
-                (Source::Joined(start..self.joined.len()), self.joined.len() - start)
-            }
+            several => match several.iter().map(|arrived| arrived.batch.bytes(encoding).len()).sum() {
+                bytes @ ..=JOINED_BYTES_MAX => (Source::Joined(self.join(several, encoding)), bytes),
+                bytes => (Source::Apart, bytes),
+            },
         };
         let offset_before = local.arrived.first().map_or(local.seen, |first| first.offset_before);
         let messages = local.seen - offset_before;
         self.runs.push(Run { room, encoding, source, bytes, offset_before, messages, members: 0 });
         self.runs.len() - 1
+    }
+
+    fn join(&mut self, several: &[Arrived], encoding: Encoding) -> Range<usize> {
+        let start = self.joined.len();
+        for arrived in several {
+            self.joined.extend_from_slice(arrived.batch.bytes(encoding));
+        }
+        start..self.joined.len()
     }
 }
 
@@ -97,6 +103,7 @@ impl Run {
     fn bytes<'a>(&self, rooms: &'a LocalRooms, joined: &'a [u8]) -> &'a [u8] {
         match &self.source {
             Source::Joined(range) => &joined[range.clone()],
+            Source::Apart => &[],
             Source::Arrived => {
                 let local = rooms.get(self.room).expect("a room that is fanned out has members");
                 local.arrived[0].batch.bytes(self.encoding)
@@ -151,6 +158,10 @@ impl<I: Io> Shard<I> {
                 continue;
             }
             let run = fan_out.run(first_run, (key, local), membership.encoding);
+            if matches!(fan_out.runs[run].source, Source::Apart) {
+                mark_dirty(dirty, member.connection, session);
+                continue;
+            }
             if !strikes(Mutant::RepeatedDelivery) {
                 membership.cursor = local.seen;
             }
@@ -221,15 +232,14 @@ impl<S> Core<S> {
     }
 }
 
-/// Whether everybody in a room who is in step is sent the same: nobody is spared a message, and there is not
-/// more than so much.
+/// Whether everybody in a room who is in step and reads the same encoding is sent the same: nobody is spared a
+/// message.
 fn is_same_for_all(local: &LocalRoom) -> bool {
     let newest_only = local.room.policy() == LagPolicy::Latest;
     let arrived = local.arrived.as_slice();
-    let bytes = || arrived.iter().map(|arrived| frame_bytes(&arrived.batch)).sum::<usize>();
-    let fits = arrived.len() == 1 || bytes() <= JOINED_BYTES_MAX;
     let messages = || arrived.iter().map(|arrived| arrived.batch.len()).sum::<u32>();
-    fits && !(newest_only && messages() > 1) && !arrived.iter().any(|arrived| arrived.batch.excludes())
+    let some_spared = newest_only && messages() > 1;
+    !some_spared && !arrived.iter().any(|arrived| arrived.batch.excludes())
 }
 
 /// Whether no other membership of the list that starts at `first` than `membership` has something to get.

@@ -172,8 +172,7 @@ struct Core<S> {
     tally: Tally,
     /// Connections that were closed because they sent too fast.
     rate_flood: Flood,
-    /// Slots to flush at the end of the turn, those with [`Session::dirty`]; one that was flushed before
-    /// may stand here again, which finds nothing to send.
+    /// Slots to flush at the end of the turn, those with [`Flag::Dirty`], each once.
     dirty: Vec<u32>,
     /// Slots to free at the end of the turn.
     dead: Vec<u32>,

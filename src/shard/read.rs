@@ -67,7 +67,7 @@ impl<I: Io> Shard<I> {
             Err(error) => core.transport_failed(key, slot, error.kind()),
         }
         if core.arena.return_receive_buffer(buffer) {
-            self.flush(key.index());
+            self.flush_lent(key.index());
         }
     }
 }

@@ -17,7 +17,8 @@ impl<I: Io> Shard<I> {
     pub(super) fn flush_dirty(&mut self) {
         let mut dirty = std::mem::take(&mut self.core.dirty);
         for index in dirty.drain(..) {
-            self.flush(index);
+            self.unmark(index);
+            self.flush(index, TURN_BYTES_HIGH);
         }
         // A connection that failed in its flush may have marked itself again.
         dirty.append(&mut self.core.dirty);
@@ -26,16 +27,32 @@ impl<I: Io> Shard<I> {
         self.core.arena.end_flush(super::SCRATCH_KEPT_BYTES);
     }
 
+    /// Sends to one connection before the end of the turn, as its replies refer to the receive buffer. One that
+    /// catches up has its share in the flush phase.
+    pub(super) fn flush_lent(&mut self, index: u32) {
+        // Mostly its entry is the last one; else it stays, and so does the mark, and the flush phase comes by.
+        if self.core.dirty.last() == Some(&index) {
+            self.core.dirty.pop();
+            self.unmark(index);
+        }
+        self.flush(index, 0);
+    }
+
+    fn unmark(&mut self, index: u32) {
+        if let Some(slot) = self.connections.at_mut(index) {
+            slot.session.set(Flag::Dirty, false);
+        }
+    }
+
     /// Sends to one connection, unless it is blocked.
-    pub(super) fn flush(&mut self, index: u32) {
+    fn flush(&mut self, index: u32, share_bytes: usize) {
         let Shard { io, connections, core, .. } = self;
         let Some(key) = connections.key_at(index) else { return };
         let Some(slot) = connections.at_mut(index) else { return };
-        slot.session.set(Flag::Dirty, false);
         let was_waiting = slot.session.is(Flag::Waiting);
         let sent = match slot.session.is(Flag::Dead) || slot.session.is(Flag::Blocked) {
             true => Ok(()),
-            false => send_all(io, key, slot, core),
+            false => send_all(io, key, slot, core, share_bytes),
         };
         core.end_flush(io, key, slot, was_waiting, sent);
     }
@@ -47,12 +64,13 @@ pub(super) enum SendError {
     OutOfWindow(Behind),
 }
 
-/// Sends until nothing waits, the kernel takes no more, or one that catches up has had its share.
+/// Sends until nothing waits, the kernel takes no more, or one that catches up has had more than its share.
 fn send_all<I: Io>(
     io: &mut I,
     key: Key,
     slot: &mut Slot<I::Stream>,
     core: &mut Core<I::Socket>,
+    share_bytes: usize,
 ) -> Result<(), SendError> {
     let session = &mut slot.session;
     let client = core.client(key, session);
@@ -90,7 +108,7 @@ fn send_all<I: Io>(
             return Ok(());
         }
         caught_up += if all_seen { 0 } else { sent };
-        if caught_up > TURN_BYTES_HIGH {
+        if caught_up > share_bytes {
             mark_dirty(&mut core.dirty, key.index(), session);
             return Ok(());
         }

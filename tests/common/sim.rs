@@ -45,6 +45,8 @@ pub struct Socket {
     pub output: Vec<u8>,
     /// The bytes of each send that took some.
     pub sends: Vec<usize>,
+    /// The slices that the latest of them was given.
+    pub slices: usize,
     pub key: Option<Key>,
     pub interest: Interest,
     pub calls: Calls,
@@ -62,6 +64,7 @@ impl Socket {
             room: usize::MAX,
             output: Vec::new(),
             sends: Vec::new(),
+            slices: 0,
             key: None,
             interest: Interest { readable: false, writable: false },
             calls: Calls::default(),
@@ -130,6 +133,7 @@ impl Socket {
             return Err(ErrorKind::WouldBlock.into());
         }
         self.sends.push(taken);
+        self.slices = slices.len();
         Ok(taken)
     }
 }

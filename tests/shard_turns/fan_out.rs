@@ -71,6 +71,30 @@ fn much_of_several_shards_is_one_send_too() {
 }
 
 #[test]
+fn what_would_be_long_when_joined_is_not_copied_together_however_short_it_is_as_frames() {
+    const JOINED_BYTES_MAX: usize = 32 << 10;
+    // As events, where each line takes 7 bytes, the two of them take just so much, or some more.
+    for (lines, slices) in [(2300, 1), (2400, 2)] {
+        let mut hall = Hall::new(1);
+        let reader = hall.server.adopt(0);
+        hall.server.feed(reader, b"GET /rooms/hall/events HTTP/1.1\r\nHost: test\r\n\r\n");
+        hall.server.settle();
+        hall.server.take_output(reader);
+        let many = text(&"\n".repeat(lines));
+        hall.say(&many, &many);
+        let events = hall.server.take_output(reader);
+        assert_eq!(events.len() <= JOINED_BYTES_MAX, slices == 1, "{} bytes", events.len());
+        assert_eq!(hall.server.socket(reader).slices, slices);
+        assert_eq!(hall.server.socket(hall.members[0]).slices, 1, "frames of {lines} bytes are joined");
+        let events = String::from_utf8(events).expect("text");
+        let data = events.lines().filter(|line| line.starts_with("data:")).count();
+        assert_eq!(data, 2 * (lines + 1));
+        hall.server.settle();
+        hall.server.finish();
+    }
+}
+
+#[test]
 fn a_socket_that_takes_a_part_goes_on_exactly_there_and_holds_nobody_up() {
     let (here, there) = ("h".repeat(20), "t".repeat(200));
     let bytes = 2 + here.len() + 4 + there.len();

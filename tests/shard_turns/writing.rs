@@ -1,7 +1,12 @@
 //! What leaves: short writes, control frames at frame boundaries, one pong for a million pings.
 
-use fanfare::protocol::Opcode;
+use std::sync::Arc;
+
+use fanfare::endpoint::{Accept, Effects, Endpoint, OpenRequest, OwnMessages, RouterPlan};
+use fanfare::protocol::{Message, Opcode, Refusal};
+use fanfare::rooms::{HistoryLimits, RoomName, RoomSettings};
 use fanfare::shard::{Counter, RateLimits, Settings};
+use fanfare::{Config, ConnectionId};
 
 use crate::common::{Client, Frame, Server, binary, ping, settings, text};
 
@@ -267,5 +272,62 @@ fn pings_and_pongs_between_cut_frames_leave_every_frame_whole() {
     assert_eq!(data, sent);
     assert_eq!(pongs.last(), Some(&Frame::pong(&[49])), "the newest ping is answered");
     assert!(pongs.is_sorted_by_key(|pong| pong.payload[0]));
+    server.finish();
+}
+
+/// Sends back what it gets, as a member of a room.
+struct EchoingMember;
+
+impl Endpoint for EchoingMember {
+    fn open<'m>(
+        &mut self,
+        _: ConnectionId,
+        _: &OpenRequest<'_>,
+        effects: &mut Effects<'m>,
+    ) -> Result<Accept, Refusal> {
+        effects.join(RoomName::new("hall").expect("a name"), OwnMessages::Skip);
+        Ok(Accept::default())
+    }
+
+    fn message<'m>(&mut self, _: ConnectionId, message: Message<'m>, effects: &mut Effects<'m>) {
+        effects.send(message);
+    }
+}
+
+#[test]
+fn a_long_echo_gives_nobody_who_catches_up_a_second_share_of_the_turn() {
+    const SHARE: usize = 1 << 20;
+    const PIECE: usize = 64 << 10;
+    let history = HistoryLimits { bytes_max: 8 << 20, ..Config::default().room_settings().history };
+    let rooms = RoomSettings { history, ..Config::default().room_settings() };
+    let mut plan = RouterPlan::default();
+    plan.add_endpoint("/test", Arc::new(|_| Box::new(EchoingMember)));
+    let mut server = Server::with_rooms(1, settings(), Config::default().mailbox_bytes, plan, rooms);
+    let (client, other) = (server.connect(0, "/test"), server.connect(0, "/test"));
+    let publisher = server.connect(0, "/rooms/hall");
+    server.socket(client).room = 0;
+    for _ in 0..5 * SHARE / PIECE {
+        server.feed(publisher, &binary(&[1; PIECE]));
+        server.turn(0);
+    }
+    server.take_frames(other);
+    server.socket(client).room = usize::MAX;
+    server.feed(client, &binary(&[2; 9000]));
+    // Its entry among those to flush is not the last one then.
+    server.feed(client, &text("short"));
+    server.feed(other, &text("short"));
+    let mut turns = 0;
+    while server.socket(client).output.len() < 5 * SHARE {
+        let before = server.socket(client).output.len();
+        server.turn(0);
+        let sent = server.socket(client).output.len() - before;
+        assert!(sent <= SHARE + SHARE / 2, "{sent} bytes in turn {turns}");
+        turns += 1;
+        assert!(turns < 20, "it gets all in the end");
+    }
+    server.settle();
+    let frames = server.take_frames(client);
+    assert_eq!(frames.iter().filter(|frame| frame.payload.len() == PIECE).count(), 5 * SHARE / PIECE);
+    assert_eq!(frames.iter().filter(|frame| frame.payload.len() == 9000).count(), 1);
     server.finish();
 }
