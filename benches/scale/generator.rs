@@ -23,11 +23,13 @@ pub struct Load<'a> {
     pub in_flight: Option<u32>,
     /// Or messages a second.
     pub rate: Option<f64>,
+    /// Whether what comes is compared with what was sent: the floor sends what it has ready.
+    pub is_checked: bool,
 }
 
 impl<'a> Load<'a> {
     pub fn new(server: &'a Server, path: &'a str) -> Load<'a> {
-        Load { server, path, connections: 100, rooms: 1, in_flight: None, rate: None }
+        Load { server, path, connections: 100, rooms: 1, in_flight: None, rate: None, is_checked: true }
     }
 }
 
@@ -53,6 +55,9 @@ impl Generator {
             "--duration",
             &format!("{}ms", size.window_ms),
         ]);
+        if !load.is_checked {
+            command.arg("--no-check");
+        }
         match (load.in_flight, load.rate) {
             (_, Some(rate)) => command.args(["--rate", &format!("{rate:.3}")]),
             (in_flight, None) => command.args(["--in-flight", &in_flight.unwrap_or(1).to_string()]),

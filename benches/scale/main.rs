@@ -5,8 +5,8 @@
 //!   generator would take one of the two cores that a small machine has; CPU against the real server.
 //! * `tail`: what a tenth of stalled readers does to the latency of the others, against the real server.
 //! * `accept`: handshakes of one core, against the real server.
-//! * `linear`: CPU per delivery by members and rooms: against the real server, as the kernel's part is most of
-//!   it, and over the simulated `Io` where there are more connections than descriptors.
+//! * `linear`: CPU per delivery by members and rooms: against the real server and the floor (`versus`), as the
+//!   kernel's part is most of it, and over the simulated `Io` where there are more connections than descriptors.
 //!
 //! ```text
 //! cargo bench --bench scale                  # all, some 15 minutes
@@ -22,13 +22,19 @@ mod bars;
 #[path = "../common/mod.rs"]
 mod common;
 mod drum;
+#[path = "../versus/servers/floor.rs"]
+mod floor;
 mod generator;
+#[path = "../versus/servers/handshake.rs"]
+mod handshake;
 mod holder;
 mod idle;
 mod knocker;
 mod members;
 mod process;
 mod report;
+#[path = "../versus/servers/ring.rs"]
+mod ring;
 mod settings;
 mod shards;
 mod tail;
@@ -56,6 +62,7 @@ fn main() -> ExitCode {
     match arguments.first().map(String::as_str) {
         Some(holder::ROLE) => holder::run(&arguments[1..]),
         Some(knocker::ROLE) => knocker::run(&arguments[1..]),
+        Some(process::FLOOR) => process::serve_floor(&arguments[1..]),
         _ => return measure(&Settings::parse()),
     }
     ExitCode::SUCCESS

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,10 +11,13 @@ use std::time::Duration;
 use core_affinity::CoreId;
 
 use crate::common::{Owned, start_server};
+use crate::floor;
 
 /// What servers and clients are kept apart on, where there are two cores.
 pub const SERVER_CORE: usize = 0;
 pub const CLIENT_CORE: usize = 1;
+/// Connections that may wait to be accepted, as many as the kernel allows by default.
+const FLOOR_BACKLOG: i32 = 4096;
 
 /// Starts processes on one core: they inherit it from the thread that starts them.
 pub fn on_core<R: Send>(core: usize, start: impl FnOnce() -> R + Send) -> R {
@@ -66,6 +70,32 @@ impl Server {
     pub fn url(&self, path: &str) -> String {
         format!("ws://{}{path}", self.address)
     }
+}
+
+/// The first argument of a process that is the floor.
+pub const FLOOR: &str = "floor";
+
+impl Server {
+    /// The floor on the server's core, for messages of so many bytes.
+    pub fn start_floor(message_bytes: usize) -> Server {
+        let mut start = Command::new(std::env::current_exe().expect("this bench is a file"));
+        start.args([FLOOR, floor::Mode::Plain.name(), &message_bytes.to_string()]);
+        start.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = on_core(SERVER_CORE, move || start.spawn().expect("the floor starts"));
+        let output = child.stdout.take().expect("it is piped");
+        let process = Owned(child);
+        let said = BufReader::new(output).lines().next();
+        let address = said.and_then(Result::ok).expect("the floor says its address");
+        Server { process, address, cut: Arc::default() }
+    }
+}
+
+/// Is the floor on a free port, which is printed, until it is killed.
+pub fn serve_floor(arguments: &[String]) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    rustix::net::listen(&listener, FLOOR_BACKLOG).expect("it listens");
+    println!("{}", listener.local_addr().expect("it has an address"));
+    floor::serve(listener, arguments).expect("the floor serves");
 }
 
 /// Somebody has to read it.

@@ -2,8 +2,10 @@
 //!
 //! A bare loop over an edge-triggered epoll. Behind the handshake it neither parses nor unmasks: it is told the
 //! size of the messages, so the bytes that have come say how many messages have, and what it sends are frames made
-//! beforehand. It keeps no deadline, no order between publishers, no limit. No server can do less.
+//! beforehand. It keeps no deadline, no order between publishers, no limit. No server can do less. Who asks for the
+//! same path is in the same room; only plain sends know more rooms than one.
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -34,7 +36,7 @@ const MASK_KEY_BYTES: usize = 4;
 pub enum Mode {
     /// It goes back: one send for all that one receive brought.
     Echo,
-    /// It goes to all others: one send for each message and member.
+    /// It goes to all others of its room: one send for each message and member.
     Plain,
     /// It goes to all others: one send for each member, of all messages of the turn.
     Coalescing,
@@ -73,8 +75,8 @@ pub fn serve(listener: TcpListener, arguments: &[String]) -> io::Result<()> {
 /// A connection; an index of [`Floor::connections`] names it.
 struct Connection {
     socket: OwnedFd,
-    /// The handshake is done.
-    is_open: bool,
+    /// Its room, once the handshake is done.
+    room: Option<usize>,
     /// Bytes of a message that has not come whole.
     begun_bytes: u32,
     /// Where in a canned frame the next byte to send is.
@@ -89,6 +91,9 @@ struct Floor {
     mode: Mode,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
+    /// The rooms by their paths, and the connections of each.
+    rooms: HashMap<String, usize>,
+    members: Vec<Vec<usize>>,
     /// Whole server frames, one behind the other.
     canned: &'static [u8],
     client_frame_bytes: usize,
@@ -115,6 +120,8 @@ impl Floor {
             mode,
             connections: Vec::new(),
             free: Vec::new(),
+            rooms: HashMap::new(),
+            members: Vec::new(),
             // Until the process ends.
             canned: canned.leak(),
             client_frame_bytes: server_frame_bytes + MASK_KEY_BYTES,
@@ -144,12 +151,7 @@ impl Floor {
                 let gone = flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR)
                     && self.receive(index).is_err();
                 if gone || self.flush(index).is_err() {
-                    if self.connections[index].take().is_some()
-                        && let Some(ring) = &self.ring
-                    {
-                        ring.unregister(index)?;
-                    }
-                    self.free.push(index);
+                    self.remove(index)?;
                 }
             }
             match self.mode {
@@ -182,8 +184,21 @@ impl Floor {
                 ring.register(index, &socket)?;
             }
             self.connections[index] =
-                Some(Connection { socket, is_open: false, begun_bytes: 0, at: 0, owed_bytes: 0 });
+                Some(Connection { socket, room: None, begun_bytes: 0, at: 0, owed_bytes: 0 });
         }
+    }
+
+    fn remove(&mut self, index: usize) -> io::Result<()> {
+        if let Some(connection) = self.connections[index].take() {
+            if let Some(ring) = &self.ring {
+                ring.unregister(index)?;
+            }
+            if let Some(room) = connection.room {
+                self.members[room].retain(|member| *member != index);
+            }
+        }
+        self.free.push(index);
+        Ok(())
     }
 
     /// Counts the messages that have come; an error ends the connection.
@@ -196,7 +211,7 @@ impl Floor {
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
-            if connection.is_open {
+            if connection.room.is_some() {
                 let bytes = connection.begun_bytes as usize + received;
                 connection.begun_bytes = (bytes % self.client_frame_bytes) as u32;
                 let messages = bytes / self.client_frame_bytes;
@@ -207,10 +222,15 @@ impl Floor {
                 }
             } else {
                 // Heads come in one piece from the generator.
-                let (_, response) = handshake::answer(&self.received[..received])
+                let (path, response) = handshake::answer(&self.received[..received])
                     .ok_or_else(|| io::Error::other("no whole request to upgrade"))?;
                 send(&connection.socket, &response, SendFlags::NOSIGNAL)?;
-                connection.is_open = true;
+                let room = *self.rooms.entry(path).or_insert_with(|| {
+                    self.members.push(Vec::new());
+                    self.members.len() - 1
+                });
+                self.members[room].push(index);
+                connection.room = Some(room);
             }
             // A short read has emptied the socket: what comes later is an event of its own.
             if received < self.received.len() {
@@ -226,12 +246,13 @@ impl Floor {
     }
 
     fn deliver_plain(&mut self) {
+        let room_of = |connections: &[Option<Connection>], sender: usize| connections[sender].as_ref()?.room;
         for (sender, messages) in &self.published {
+            let Some(room) = room_of(&self.connections, *sender) else { continue };
             for _ in 0..*messages {
-                for (index, slot) in self.connections.iter_mut().enumerate() {
-                    if let Some(connection) = slot
-                        && connection.is_open
-                        && index != *sender
+                for index in &self.members[room] {
+                    if let Some(connection) = &mut self.connections[*index]
+                        && index != sender
                     {
                         let waits = connection.owed_bytes > 0;
                         connection.owed_bytes += self.server_frame_bytes;
@@ -252,7 +273,7 @@ impl Floor {
         }
         for (index, slot) in self.connections.iter_mut().enumerate() {
             if let Some(connection) = slot
-                && connection.is_open
+                && connection.room.is_some()
             {
                 let waits = connection.owed_bytes > 0;
                 connection.owed_bytes += (all - own(published, index)) * self.server_frame_bytes;
@@ -268,7 +289,7 @@ impl Floor {
         let Some(ring) = self.ring.as_mut().filter(|_| all > 0) else { return Ok(()) };
         let frames_max = self.canned.len() / self.server_frame_bytes;
         for (index, slot) in self.connections.iter().enumerate() {
-            if slot.as_ref().is_some_and(|connection| connection.is_open) {
+            if slot.as_ref().is_some_and(|connection| connection.room.is_some()) {
                 let mut frames = all - own(published, index);
                 while frames > 0 {
                     let block = frames.min(frames_max);
