@@ -1,5 +1,6 @@
 //! Ranges, and the errors that name them.
 
+use super::checks::BYTES_MAX;
 use super::*;
 
 #[test]
