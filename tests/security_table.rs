@@ -51,7 +51,7 @@ fn missing_tests(text: &str) -> Vec<String> {
 
 /// The long names of the flags in the definition of the command line.
 fn flags() -> BTreeSet<String> {
-    let source = fs::read_to_string(root().join("src/cli.rs")).unwrap();
+    let source = fs::read_to_string(root().join("src/cli/mod.rs")).unwrap();
     let fields = source.lines().filter_map(|line| line.trim().strip_prefix("pub "));
     let names = fields.filter_map(|field| field.split_once(": ")).filter(|(name, _)| !name.contains(' '));
     names.map(|(name, _)| format!("--{}", name.replace('_', "-"))).collect()

@@ -34,7 +34,7 @@
 
 mod bars;
 #[allow(dead_code, unused_imports)] // it is the binary's, of which this is a part
-#[path = "../../src/cli.rs"]
+#[path = "../../src/cli/mod.rs"]
 mod cli;
 mod crowd;
 mod faults;

@@ -393,7 +393,7 @@ mod tests {
 
     #[test]
     fn the_readme_lists_every_flag_with_its_default() {
-        let readme = include_str!("../README.md");
+        let readme = include_str!("../../README.md");
         let command = Cli::command();
         let flags: Vec<_> = command
             .get_arguments()
@@ -410,8 +410,8 @@ mod tests {
 
     #[test]
     fn the_readme_embeds_like_the_documentation_of_the_crate() {
-        let readme = include_str!("../README.md");
-        let documented = include_str!("lib.rs").lines().filter_map(|line| line.strip_prefix("//! "));
+        let readme = include_str!("../../README.md");
+        let documented = include_str!("../lib.rs").lines().filter_map(|line| line.strip_prefix("//! "));
         for line in
             documented.skip_while(|line| !line.starts_with("use fanfare")).take_while(|line| *line != "```")
         {
