@@ -1,4 +1,4 @@
-//! The `fanfare` binary: flags, logs, signals, exit status; and `fanfare load`.
+//! The `fanfare` binary: settings, logs, signals, exit status; and the commands in place of serving.
 
 #![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
@@ -13,32 +13,41 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
-use cli::Cli;
+use cli::{Complaints, Loaded, Loader, Task};
 use fanfare::{Config, ServerBuilder, ServerHandle, StartError};
 use load::{LoadArgs, LoadError};
 
 /// Could not start, or was told twice to stop; a load that failed or found something wrong.
 const EXIT_FAILED: u8 = 1;
-/// The flags are wrong.
+/// The settings are wrong.
 const EXIT_USAGE: u8 = 2;
 
 /// Lines that may wait for a slow reader of the log; what comes then is dropped, not waited for.
 const LOG_LINES_MAX: usize = 8192;
 
 fn main() -> ExitCode {
-    let parsed = cli::parse([load::command()]).and_then(|matches| Task::from_arg_matches(&matches));
-    let cli = match parsed {
-        Ok(Task::Serve(cli)) => *cli,
-        Ok(Task::Load(args)) => return make_load(*args),
-        Err(error) if error.use_stderr() => return complain(&cli::one_line(&error), EXIT_USAGE),
-        Err(help) => {
-            // A closed pipe is no reason to fail.
-            let _ = help.print();
-            return ExitCode::SUCCESS;
+    let task = cli::parse([load::command()], std::env::args_os().collect());
+    match task {
+        Ok(Task::Serve(loader)) => match loader.load() {
+            Ok(loaded) => serve(loaded),
+            Err(complaints) => refuse(&complaints),
+        },
+        Ok(Task::Check { loader, is_quiet }) => check(&loader, is_quiet),
+        Ok(Task::Print(text)) => {
+            print(&text);
+            ExitCode::SUCCESS
         }
-    };
-    let (config, level) = cli.into_config();
-    let _log_until_the_end = start_log(level);
+        Ok(Task::Other(matches)) => match LoadArgs::from_arg_matches(&matches) {
+            Ok(args) => make_load(args),
+            Err(error) => complain(&cli::one_line(&error), EXIT_USAGE),
+        },
+        Err(complaints) => refuse(&complaints),
+    }
+}
+
+/// Serves with these settings.
+fn serve(Loaded { config, log, .. }: Loaded) -> ExitCode {
+    let _log_until_the_end = start_log(log.level);
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let message = panic.payload_as_str().unwrap_or("(no message)").escape_debug();
@@ -54,19 +63,27 @@ fn main() -> ExitCode {
     }
 }
 
-/// What this process is to do.
-enum Task {
-    Serve(Box<Cli>),
-    Load(Box<LoadArgs>),
+/// Says what it would serve with.
+fn check(loader: &Loader, is_quiet: bool) -> ExitCode {
+    match cli::check(loader) {
+        Ok(_) if is_quiet => ExitCode::SUCCESS,
+        Ok(checked) => {
+            for note in checked.notes {
+                say(&format!("note: {note}"));
+            }
+            print(checked.text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(complaints) => refuse(&complaints),
+    }
 }
 
-impl Task {
-    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Task, clap::Error> {
-        match matches.subcommand() {
-            Some((_, matches)) => LoadArgs::from_arg_matches(matches).map(|args| Task::Load(Box::new(args))),
-            None => Cli::from_arg_matches(matches).map(|cli| Task::Serve(Box::new(cli))),
-        }
+/// The settings are wrong.
+fn refuse(complaints: &Complaints) -> ExitCode {
+    for line in complaints.lines() {
+        say(&format!("error: {line}"));
     }
+    ExitCode::from(EXIT_USAGE)
 }
 
 /// Makes load on a server.
@@ -133,6 +150,12 @@ fn watch_signals(mut signals: Signals, handle: &ServerHandle) {
 fn complain(line: &str, status: u8) -> ExitCode {
     say(line);
     ExitCode::from(status)
+}
+
+/// To standard output. A closed pipe is no reason to fail.
+fn print(text: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text).and_then(|()| out.flush());
 }
 
 /// A line past the log. Nobody may be left to read it.

@@ -133,6 +133,12 @@ const LAYERS: &[Layer] = &[
             "Instant",
         ],
     },
+    // The flags say what is to be done, and do none of it.
+    Layer {
+        prefix: "src/cli/",
+        may_import: &["logs"],
+        never_names: &["ServerBuilder", "std::net", "std::thread", "Instant"],
+    },
     // The load generator is of the binary, and meets servers over the wire alone.
     Layer {
         prefix: "src/load/",

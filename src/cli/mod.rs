@@ -1,17 +1,32 @@
-//! The flags of the `fanfare` binary. Each is in the environment too, as `FANFARE_` and its name.
+//! The flags of the `fanfare` binary. Each is in the environment too, as `FANFARE_` and its name, and in the
+//! configuration file, by its name.
+
+mod check;
+mod commands;
+mod complaints;
+mod example;
+mod file;
+mod loader;
+mod manual;
+mod values;
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use clap::builder::styling::Styles;
-use clap::{ArgAction, ArgMatches, CommandFactory, Parser};
+use clap::{ArgAction, Parser, ValueHint};
 
 use fanfare::Config;
 use fanfare::endpoint::OriginRule;
 use fanfare::rooms::{LagRule, PresenceRule};
 use fanfare::server::{ExemptNetwork, ListenAddress, Pin};
+
+pub use check::check;
+pub use commands::{Task, parse};
+pub use complaints::{Complaints, one_line};
+pub use loader::{Loaded, Loader};
+pub use values::{duration, number, size};
+use values::{secret_file, switch};
 
 /// A WebSocket fan-out server: what enters a room leaves to everyone in it, in one order.
 #[derive(Debug, Parser)]
@@ -20,13 +35,19 @@ use fanfare::server::{ExemptNetwork, ListenAddress, Pin};
     version,
     styles = Styles::plain(),
     after_help = "Sizes are written 64KiB, 1MiB or in bytes; durations 500ms, 30s, 5m, 1h.\n\
-        Each flag can be given in the environment instead, as shown; a flag wins.\n\n\
+        Each flag can be given in the environment instead, as shown, or in a file (--config), by its name;\n\
+        a flag wins over the environment, and that over the file. `fanfare check` shows what came of it.\n\n\
         Paths: / (a page to try it), /healthz, /echo, /rooms/{room} (WebSocket; ?echo=true: own messages too,\n\
         ?last=N or ?since=EPOCH:OFFSET: past ones first; POST publishes, GET reads), /rooms (GET lists,\n\
         POST publishes to many), /rooms/{room}/events (server-sent events).\n\
-        Exit status: 0 after a shutdown, 1 if it could not start or was told twice to stop, 2 for bad flags."
+        Exit status: 0 after a shutdown, 1 if it could not start or was told twice to stop, 2 for bad settings."
 )]
 pub struct Cli {
+    /// File with settings, in TOML: a flag's name, without its dashes, = its value (`fanfare example` prints one
+    /// with all of them)
+    #[arg(long, env = "FANFARE_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Configuration")]
+    pub config: Option<PathBuf>,
+
     /// Address to listen on: IP:PORT, [IPv6]:PORT or unix:PATH; may be repeated
     #[arg(
         long,
@@ -47,9 +68,10 @@ pub struct Cli {
         help_heading = "Listening"
     )]
     pub allow_origin: Vec<OriginRule>,
-    /// File with the keys of those who may publish and list over HTTP and call the server API, one a line;
-    /// without it they may on loopback addresses and unix sockets, and nowhere else
-    #[arg(long, env = "FANFARE_API_KEY_FILE", value_name = "FILE", help_heading = "Listening")]
+    /// File with the keys of those who may publish and list over HTTP and call the server API, one a line, or
+    /// credential:NAME for a credential of systemd; without it they may on loopback addresses and unix sockets,
+    /// and nowhere else
+    #[arg(long, env = "FANFARE_API_KEY_FILE", value_name = "FILE", value_parser = secret_file, value_hint = ValueHint::FilePath, help_heading = "Listening")]
     pub api_key_file: Option<PathBuf>,
     /// Whether the members of a room may publish over their WebSockets: on or off
     #[arg(long, env = "FANFARE_MEMBER_PUBLISH", value_name = "SWITCH", default_value = "on", value_parser = switch, action = ArgAction::Set, help_heading = "Listening")]
@@ -230,9 +252,16 @@ pub struct Cli {
     pub log: tracing::Level,
 }
 
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// `--log`: the least that is logged.
+    pub level: tracing::Level,
+}
+
 impl Cli {
-    /// The configuration that the flags describe, and the level of the log.
-    pub fn into_config(self) -> (Config, tracing::Level) {
+    /// The configuration that the flags describe, and what is logged.
+    pub fn into_config(self) -> (Config, LogSettings) {
         let config = Config {
             listen: self.listen,
             workers: self.workers,
@@ -278,146 +307,14 @@ impl Cli {
             linger_bytes: self.linger_bytes,
             drain: self.drain,
         };
-        (config, self.log)
+        (config, LogSettings { level: self.log })
     }
 }
 
-/// The flags of this process, for [`Cli`] or for one of the `commands` that can stand in its place. An empty
-/// variable in the environment counts as unset, as service managers cannot leave one out; where a command stands
-/// in the place of serving, none of them counts.
-pub fn parse(commands: impl IntoIterator<Item = clap::Command>) -> Result<ArgMatches, clap::Error> {
-    let mut command = Cli::command()
-        .subcommands(commands)
-        .args_conflicts_with_subcommands(true)
-        .disable_help_subcommand(true)
-        .subcommand_help_heading("Commands, in place of serving");
-    let serves = std::env::args_os().nth(1).is_none_or(|first| command.find_subcommand(first).is_none());
-    let is_empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
-    let unset: Vec<clap::Id> = command
-        .get_arguments()
-        .filter(|flag| flag.get_env().is_some_and(|name| !serves || is_empty(name)))
-        .map(|flag| flag.get_id().clone())
-        .collect();
-    for id in unset {
-        command = command.mut_arg(id, |flag| flag.env(clap::builder::Resettable::Reset));
-    }
-    command.try_get_matches()
-}
-
-fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err("expected on or off".to_owned()),
-    }
-}
-
-/// A whole number.
-pub fn number<T: FromStr>(text: &str) -> Result<T, String> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let expected = if digits { "a smaller number" } else { "a whole number" };
-    text.parse().map_err(|_| format!("expected {expected}"))
-}
-
-/// A size in bytes.
-pub fn size(text: &str) -> Result<usize, String> {
-    let allowed = || "expected a size such as 65536, 64KiB or 1MiB".to_owned();
-    let size: ByteSize = text.parse().map_err(|_| allowed())?;
-    usize::try_from(size.as_u64()).map_err(|_| allowed())
-}
-
-/// A duration with its unit.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "expected a duration such as 500ms, 30s, 5m or 1h".to_owned())
-}
-
-/// A complaint of the parser in one line, as `error: …`.
-pub fn one_line(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    // The usage has a line for each form, and ends with an empty one.
-    let mut is_usage = false;
-    let useful = text.lines().map(str::trim).filter(|line| {
-        is_usage = line.starts_with("Usage:") || is_usage && !line.is_empty();
-        !line.is_empty() && !is_usage && !line.starts_with("For more information")
-    });
-    useful.collect::<Vec<_>>().join("; ").replace(":; ", ": ")
+/// Whether a flag may have several values.
+fn is_list(flag: &clap::Arg) -> bool {
+    flag.get_value_delimiter().is_some()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_flags_default_to_the_default_configuration() {
-        let (config, _) = Cli::try_parse_from(["fanfare"]).unwrap().into_config();
-        assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
-    }
-
-    #[test]
-    fn the_definition_is_sound_and_every_flag_is_in_the_environment_and_under_a_heading() {
-        let command = Cli::command();
-        command.clone().debug_assert();
-        for flag in
-            command.get_arguments().filter(|flag| !["help", "version"].contains(&flag.get_id().as_str()))
-        {
-            let long = flag.get_long().unwrap();
-            let env = format!("FANFARE_{}", long.to_uppercase().replace('-', "_"));
-            assert_eq!(flag.get_env().unwrap().to_str(), Some(env.as_str()));
-            assert!(flag.get_help_heading().is_some(), "{long}");
-        }
-    }
-
-    #[test]
-    fn complaints_are_one_line_with_flag_value_and_what_is_allowed() {
-        for (arguments, parts) in [
-            (&["--max-message", "lots"][..], &["--max-message", "lots", "64KiB"][..]),
-            (&["--drain", "soon"], &["--drain", "soon", "30s"]),
-            (&["--listen", "nowhere"], &["--listen", "nowhere", "unix:PATH"]),
-            (&["--max-message", "-5"], &["--max-message", "-5", "64KiB"]),
-            (&["--drain", "-5s"], &["--drain", "-5s", "30s"]),
-            (&["--exempt-network", "home"], &["--exempt-network", "home", "10.0.0.0/8", "none"]),
-            (&["--pin", "x"], &["--pin", "'x'", "auto"]),
-            (&["--workers", "-1"], &["--workers", "-1", "whole number"]),
-            (&["--allow-origin", "example.com"], &["--allow-origin", "example.com", "scheme://host"]),
-            (&["--colour"], &["--colour"]),
-        ] {
-            let error = Cli::try_parse_from([&["fanfare"], arguments].concat()).unwrap_err();
-            let line = one_line(&error);
-            assert_eq!(error.exit_code(), 2);
-            assert!(!line.contains('\n') && line.starts_with("error: "), "{line}");
-            for part in parts {
-                assert!(line.contains(part), "{line} lacks {part}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_readme_lists_every_flag_with_its_default() {
-        let readme = include_str!("../../README.md");
-        let command = Cli::command();
-        let flags: Vec<_> = command
-            .get_arguments()
-            .filter(|flag| !["help", "version"].contains(&flag.get_id().as_str()))
-            .collect();
-        for flag in &flags {
-            let default = flag.get_default_values().iter().map(|value| format!("`{}` ", value.display()));
-            let row = format!("| `--{}` | {}|", flag.get_long().unwrap(), default.collect::<String>());
-            assert!(readme.contains(&row), "the README lacks {row}");
-        }
-        let rows = readme.lines().filter(|line| line.starts_with("| `--")).count();
-        assert_eq!(rows, flags.len(), "the README lists no flag that is gone");
-    }
-
-    #[test]
-    fn the_readme_embeds_like_the_documentation_of_the_crate() {
-        let readme = include_str!("../../README.md");
-        let documented = include_str!("../lib.rs").lines().filter_map(|line| line.strip_prefix("//! "));
-        for line in
-            documented.skip_while(|line| !line.starts_with("use fanfare")).take_while(|line| *line != "```")
-        {
-            if !line.starts_with('#') && !line.contains("shutdown()") {
-                assert!(readme.contains(line), "the README lacks: {line}");
-            }
-        }
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 mod acceptor;
 mod addresses;
+mod capacity;
 mod descriptors;
 mod listen;
 mod placement;
@@ -28,6 +29,7 @@ use placement::Placement;
 
 pub use acceptor::{ACCEPT_BURST, ACCEPT_REST, Acceptor, AcceptorSettings, AcceptorShared, REFUSALS_MAX};
 pub use addresses::{ADDRESSES_SPARE, AddressLimits, ExemptNetwork, ExemptNetworkError};
+pub use capacity::{Capacity, capacity};
 pub use descriptors::raise_limit as raise_descriptor_limit;
 pub use listen::{BoundAddress, ListenAddress, ListenAddressError};
 pub use placement::{Pin, PinError};
@@ -185,7 +187,12 @@ impl ServerBuilder {
     }
 }
 
-fn read_api_keys(path: &Path) -> Result<ApiKeys, StartError> {
+/// The keys of `--api-key-file`.
+///
+/// # Errors
+///
+/// [`StartError::ApiKeys`] if the file cannot be read or breaks its rules. No key is shown.
+pub fn read_api_keys(path: &Path) -> Result<ApiKeys, StartError> {
     let bad = |error: String| StartError::ApiKeys { path: path.to_owned(), error };
     let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
     text.parse().map_err(|error: ApiKeysError| bad(error.to_string()))

@@ -83,9 +83,9 @@ impl Endpoint for Panicking {
 
 /// The server of the binary with that endpoint: its flags, its log, its shutdown.
 pub fn serve() {
-    let (config, level) = Cli::parse_from(std::env::args().skip(1)).into_config();
+    let (config, log) = Cli::parse_from(std::env::args().skip(1)).into_config();
     tracing_subscriber::fmt()
-        .with_max_level(level)
+        .with_max_level(log.level)
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)

@@ -1,0 +1,87 @@
+//! The forms of values: switches, numbers, sizes, durations, files with secrets.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+/// `on` or `off`.
+pub fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("expected on or off".to_owned()),
+    }
+}
+
+/// A whole number.
+pub fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let expected = if digits { "a smaller number" } else { "a whole number" };
+    text.parse().map_err(|_| format!("expected {expected}"))
+}
+
+/// A size in bytes.
+pub fn size(text: &str) -> Result<usize, String> {
+    let allowed = || "expected a size such as 65536, 64KiB or 1MiB".to_owned();
+    let size: ByteSize = text.parse().map_err(|_| allowed())?;
+    usize::try_from(size.as_u64()).map_err(|_| allowed())
+}
+
+/// A duration with its unit.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "expected a duration such as 500ms, 30s, 5m or 1h".to_owned())
+}
+
+/// The longest name that systemd gives a credential, in bytes.
+const CREDENTIAL_NAME_BYTES_MAX: usize = 255;
+
+/// A file with a secret: its path, or `credential:NAME` for one that systemd has handed over.
+pub fn secret_file(text: &str) -> Result<PathBuf, String> {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
+    secret_file_in(folder.as_deref().map(Path::new), text)
+}
+
+fn secret_file_in(credentials: Option<&Path>, text: &str) -> Result<PathBuf, String> {
+    let Some(name) = text.strip_prefix("credential:") else {
+        return if text.is_empty() {
+            Err("expected a path or credential:NAME".to_owned())
+        } else {
+            Ok(text.into())
+        };
+    };
+    let is_name = !matches!(name, "" | "." | "..") && !name.contains('/');
+    if !is_name || name.len() > CREDENTIAL_NAME_BYTES_MAX {
+        return Err("expected credential: and a name of 1 to 255 bytes without a slash".to_owned());
+    }
+    let folder = credentials.ok_or(
+        "$CREDENTIALS_DIRECTORY is not set: systemd sets it for services with LoadCredential= or SetCredentialEncrypted=",
+    )?;
+    Ok(folder.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_in_a_file_or_a_credential() {
+        let folder = Path::new("/run/credentials/fanfare.service");
+        let read = |text: &str| secret_file_in(Some(folder), text);
+        assert_eq!(read("keys"), Ok("keys".into()));
+        assert_eq!(read("/etc/credential:keys"), Ok("/etc/credential:keys".into()));
+        assert_eq!(read("credential:keys"), Ok(folder.join("keys")));
+        assert_eq!(read(&format!("credential:{}", "k".repeat(254))).is_ok(), true);
+        assert_eq!(read(&format!("credential:{}", "k".repeat(255))).is_ok(), true);
+        assert_eq!(read(&format!("credential:{}", "k".repeat(256))).is_ok(), false);
+        for wrong in
+            ["", "credential:", "credential:.", "credential:..", "credential:../keys", "credential:/keys"]
+        {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        let unset = secret_file_in(None, "credential:keys").unwrap_err();
+        assert!(unset.starts_with("$CREDENTIALS_DIRECTORY is not set"), "{unset}");
+        assert_eq!(secret_file_in(None, "keys"), Ok("keys".into()));
+    }
+}

@@ -1,0 +1,28 @@
+//! What a configuration comes to in this process, without starting anything.
+
+use super::placement::Placement;
+use super::{StartError, descriptors};
+use crate::config::Config;
+
+/// What this process has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Shards.
+    pub workers: usize,
+    /// Descriptors that the process may have.
+    pub descriptors: u64,
+    /// Connections at a time.
+    pub max_connections: usize,
+}
+
+/// What `config` comes to here. Raises the soft limit of descriptors to the hard one, as a start does.
+///
+/// # Errors
+///
+/// [`StartError::Descriptors`] if more connections are asked for than there are descriptors.
+pub fn capacity(config: &Config) -> Result<Capacity, StartError> {
+    let workers = Placement::new(config.workers, &config.pin).workers();
+    let descriptors = descriptors::raise_limit();
+    let max_connections = descriptors::max_connections(config.max_connections, descriptors, workers)?;
+    Ok(Capacity { workers, descriptors, max_connections })
+}
