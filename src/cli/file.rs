@@ -11,6 +11,12 @@ use super::complaints::{Complaints, one_line};
 /// The most that is read of a file, in bytes: far more than all settings take.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 
+/// The most faults that are told of a file: a reload is not held up by one that is of another kind altogether.
+const FAULTS_MAX: usize = 20;
+
+/// Characters of a fault that are shown: several lines of a terminal.
+const FAULT_CHARS_MAX: usize = 400;
+
 /// Names that are more unlike than this are not suggested; the parser of the flags has the same bound.
 const LIKENESS_MIN: f64 = 0.7;
 
@@ -78,16 +84,28 @@ fn entries(text: &str, flags: &clap::Command) -> (Vec<Entry>, Vec<Fault>) {
         return (Vec::new(), faults);
     }
     let mut entries = Vec::new();
-    for (key, value) in table.get_ref() {
+    let mut pairs: Vec<_> = table.get_ref().iter().collect();
+    pairs.sort_by_key(|(key, _)| key.span().start);
+    for (key, value) in pairs {
         let line = line_at(text.as_bytes(), key.span().start);
         match entry(key.get_ref(), value.get_ref(), flags) {
             Ok(values) => entries.push(Entry { name: key.get_ref().to_string(), values, line }),
-            Err(fault) => faults.push((line, fault)),
+            Err(_) if faults.len() == FAULTS_MAX => {
+                faults.push((line, "more is wrong from here on".to_owned()));
+                break;
+            }
+            Err(fault) => faults.push((line, shortened(&fault))),
         }
     }
-    entries.sort_by_key(|entry| entry.line);
-    faults.sort();
     (entries, faults)
+}
+
+/// What was seen may be long.
+fn shortened(fault: &str) -> String {
+    match fault.char_indices().nth(FAULT_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &fault[..end]),
+        None => fault.to_owned(),
+    }
 }
 
 /// The values of one setting, if the flag of its name would take them.
@@ -227,6 +245,26 @@ mod tests {
                 assert!(fault.contains(part), "{text}: {fault} lacks {part}");
             }
         }
+    }
+
+    #[test]
+    fn twenty_faults_are_told_and_whether_there_are_more() {
+        for (wrong, told) in [(19, 19), (20, 20), (21, 21), (1000, 21)] {
+            let text: String = (0..wrong).map(|number| format!("key-{number} = 1\n")).collect();
+            let (_, faults) = read_text(&text);
+            assert_eq!(faults.len(), told, "{wrong}");
+            let (line, last) = &faults[told - 1];
+            assert_eq!(*line, told);
+            assert_eq!(last.starts_with("unknown key"), told <= FAULTS_MAX, "{last}");
+        }
+    }
+
+    #[test]
+    fn what_was_seen_is_not_shown_without_end() {
+        let (_, faults) = read_text(&format!("drain = '{}'", "é".repeat(1000)));
+        let [(1, fault)] = &faults[..] else { panic!("{faults:?}") };
+        assert_eq!(fault.chars().count(), FAULT_CHARS_MAX + 1);
+        assert!(fault.starts_with("invalid value 'é") && fault.ends_with('…'));
     }
 
     #[test]
