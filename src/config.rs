@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::endpoint::OriginRule;
 use crate::protocol::Limits;
 use crate::rooms::{HistoryLimits, LagRule, PresenceRule, RoomSettings};
-use crate::server::{AcceptorSettings, AddressLimits, ExemptNetwork, ListenAddress, Pin};
+use crate::server::{AcceptorSettings, AddressLimits, AdminAddress, ExemptNetwork, ListenAddress, Pin};
 use crate::shard::{RateLimits, Settings};
 
 pub use checks::ConfigError;
@@ -21,6 +21,9 @@ pub struct Config {
     /// `--listen`: where to listen. Default `127.0.0.1:9001`: nobody else can reach it before you
     /// decide so.
     pub listen: Vec<ListenAddress>,
+    /// `--admin`: where the metrics, the health and the state of this server are shown, to its operators. Default
+    /// none, as an embedder asks for what it wants to have open; the binary's is `127.0.0.1:9002`.
+    pub admin: Vec<AdminAddress>,
     /// `--workers`: shards, each a thread with its own connections. Default: the cores that this
     /// process may use, by affinity mask and CPU quota.
     pub workers: Option<usize>,
@@ -159,6 +162,7 @@ impl Default for Config {
         let limits = Limits::default();
         Config {
             listen: vec![ListenAddress::Tcp(([127, 0, 0, 1], 9001).into())],
+            admin: Vec::new(),
             workers: None,
             pin: Pin::Auto,
             max_connections: None,

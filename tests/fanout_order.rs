@@ -39,7 +39,7 @@ struct ServerProcess {
 impl ServerProcess {
     fn start(workers: usize) -> ServerProcess {
         let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
-            .args(["--listen", "127.0.0.1:0", "--workers", &workers.to_string()])
+            .args(["--listen", "127.0.0.1:0", "--admin", "none", "--workers", &workers.to_string()])
             // Publishers that send as fast as the members take it are the point.
             .args(["--message-rate", "1000000"])
             .stderr(Stdio::piped())

@@ -56,7 +56,7 @@ fn bad_flags_are_one_line_and_status_2() {
 
 #[test]
 fn an_empty_variable_in_the_environment_counts_as_unset() {
-    let mut command = command(&["--listen", "127.0.0.1:0"]);
+    let mut command = command(&["--listen", "127.0.0.1:0", "--admin", "none"]);
     command.env("FANFARE_ALLOW_ORIGIN", "").env("FANFARE_WORKERS", "");
     let running = Running::spawn(command);
     Raw::open(running.address, "/echo").round_trip(b"hi");
@@ -107,8 +107,8 @@ fn bad_values_in_the_environment_are_one_line_and_status_2() {
 fn what_cannot_be_started_is_one_line_and_status_1() {
     let other = TestServer::start(config());
     let address = other.address().to_string();
-    check_complaint(command(&["--listen", &address]), 1, &["--listen", &address]);
-    let many = command(&["--listen", "127.0.0.1:0", "--max-connections", "1000000000"]);
+    check_complaint(command(&["--listen", &address, "--admin", "none"]), 1, &["--listen", &address]);
+    let many = command(&["--listen", "127.0.0.1:0", "--admin", "none", "--max-connections", "1000000000"]);
     check_complaint(many, 2, &["--max-connections 1000000000", "ulimit -n"]);
 }
 

@@ -22,7 +22,7 @@ pub fn start_server<'a>(
     flags: impl IntoIterator<Item = &'a str>,
 ) -> (Owned, String, Lines<BufReader<ChildStderr>>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
-        .args(["--listen", "127.0.0.1:0"])
+        .args(["--listen", "127.0.0.1:0", "--admin", "none"])
         // Publishers that send as fast as they can are what is measured.
         .args(["--message-rate", "1000000", "--byte-rate", "1TiB"])
         .args(flags)

@@ -181,7 +181,15 @@ impl Traced {
             // Without -I2 it would not hear the signal that ends it.
             .args(["-f", "-c", "-I2", "--summary-columns=calls,name", "-o"])
             .arg(&counts)
-            .args([env!("CARGO_BIN_EXE_fanfare"), "--listen", "127.0.0.1:0", "--log", "info"])
+            .args([
+                env!("CARGO_BIN_EXE_fanfare"),
+                "--listen",
+                "127.0.0.1:0",
+                "--admin",
+                "none",
+                "--log",
+                "info",
+            ])
             .args(["--message-rate", "1000000", "--byte-rate", "1TiB"])
             .args(["--workers", &workers.to_string()])
             .stdin(Stdio::null())

@@ -175,7 +175,8 @@ const BATCH_FLAG: &str = "--batch-sends";
 
 fn fanfare(plain: bool, core: usize) -> Command {
     let mut command = Command::new(BINARY);
-    command.args(["--listen", "127.0.0.1:0", "--log", "info", "--workers", "1", "--pin", &core.to_string()]);
+    command.args(["--listen", "127.0.0.1:0", "--admin", "none", "--log", "info"]);
+    command.args(["--workers", "1", "--pin", &core.to_string()]);
     // Whoever sends as fast as it can is what is measured.
     command.args(["--message-rate", "1000000", "--byte-rate", "1TiB"]);
     if plain {

@@ -19,7 +19,7 @@ use clap::{ArgAction, Parser, ValueHint};
 use fanfare::Config;
 use fanfare::endpoint::OriginRule;
 use fanfare::rooms::{LagRule, PresenceRule};
-use fanfare::server::{ExemptNetwork, ListenAddress, Pin};
+use fanfare::server::{AdminAddress, ExemptNetwork, ListenAddress, Pin};
 
 pub use check::check;
 pub use commands::{Task, parse};
@@ -58,6 +58,17 @@ pub struct Cli {
         help_heading = "Listening"
     )]
     pub listen: Vec<ListenAddress>,
+    /// Address of the metrics and of what operators look at, or none: IP:PORT, [IPv6]:PORT or unix:PATH; may be
+    /// repeated
+    #[arg(
+        long,
+        env = "FANFARE_ADMIN",
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:9002",
+        help_heading = "Listening"
+    )]
+    pub admin: Vec<AdminAddress>,
     /// Origin of pages that may connect, beside those of the same host: scheme://host[:port], null or *;
     /// may be repeated
     #[arg(
@@ -264,6 +275,7 @@ impl Cli {
     pub fn into_config(self) -> (Config, LogSettings) {
         let config = Config {
             listen: self.listen,
+            admin: self.admin,
             workers: self.workers,
             pin: self.pin,
             max_connections: self.max_connections,

@@ -7,7 +7,9 @@ use super::*;
 #[test]
 fn the_flags_default_to_the_default_configuration() {
     let (config, _) = Cli::try_parse_from(["fanfare"]).unwrap().into_config();
-    assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
+    // The one flag whose default is for operators, not for embedders.
+    let admin = vec!["127.0.0.1:9002".parse().unwrap()];
+    assert_eq!(format!("{config:?}"), format!("{:?}", Config { admin, ..Config::default() }));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Config;
 use crate::id::SHARDS_MAX;
-use crate::server::ExemptNetwork;
+use crate::server::{AdminAddress, ExemptNetwork};
 
 /// A value that is out of its range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +51,7 @@ impl Config {
         count("--connections-per-address", self.connections_per_address, 1, BYTES_MAX)?;
         count("--handshakes-per-address", self.handshakes_per_address as usize, 1, RATE_MAX)?;
         self.validate_exempt_networks()?;
+        self.validate_admin()?;
         bytes("--max-head", self.max_head, 256, 1 << 20)?;
         count("--max-headers", self.max_headers, 8, 4096)?;
         bytes("--max-message", self.max_message, 1, BYTES_MAX)?;
@@ -99,6 +100,19 @@ impl Config {
             flag: "--exempt-network",
             seen: seen.join(","),
             allowed: "`none` alone, or networks,".to_owned(),
+        })
+    }
+
+    fn validate_admin(&self) -> Result<(), ConfigError> {
+        let addresses = &self.admin;
+        if addresses.len() < 2 || !addresses.contains(&AdminAddress::None) {
+            return Ok(());
+        }
+        let seen: Vec<String> = addresses.iter().map(AdminAddress::to_string).collect();
+        Err(ConfigError {
+            flag: "--admin",
+            seen: seen.join(","),
+            allowed: "`none` alone, or addresses,".to_owned(),
         })
     }
 }

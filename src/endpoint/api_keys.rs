@@ -211,7 +211,7 @@ pub fn authorize(
 
 /// Whether a host with or without a port is an address or `localhost`, which no name service decides about
 /// (RFC 6761 §6.3).
-fn is_of_this_machine(host: &str) -> bool {
+pub(super) fn is_of_this_machine(host: &str) -> bool {
     let Some((host, _)) = split_authority(host) else { return false };
     // No name ends in a number (URL standard §3.5).
     let last = host.rsplit('.').next().unwrap_or_default();

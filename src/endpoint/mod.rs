@@ -9,6 +9,7 @@ mod api_keys;
 mod asks;
 mod cause;
 pub mod client_protocol;
+mod dynamic;
 mod echo;
 mod effects;
 pub mod events;
@@ -30,6 +31,7 @@ pub use asks::{
     Answer, Ask, AskError, HistoryQuery, Messages, Recover, Removal, Subscribed, Subscription, Told,
 };
 pub use cause::{Behind, CloseCause, CloseKind, PeerRate};
+pub use dynamic::{Asked, DynamicResource};
 pub use echo::Echo;
 pub use effects::{Audience, Effect, Effects, OwnMessages, Payload};
 pub use origin::{OriginPolicy, OriginRule, OriginRuleError};

@@ -4,14 +4,18 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use super::api_keys::is_of_this_machine;
 use super::http::{self, Routed};
 use super::query::decode;
-use super::{ApiKeys, Endpoint, OriginPolicy, query_value};
+use super::{ApiKeys, DynamicResource, Endpoint, OriginPolicy, query_value};
 use crate::id::ShardId;
 use crate::protocol::{Refusal, Request, Upgrade, shown};
 
 /// Characters of a path that are shown in a refusal.
 const SHOWN_PATH_CHARS_MAX: usize = 200;
+
+/// Characters of a host that are shown in a refusal.
+const SHOWN_HOST_CHARS_MAX: usize = 64;
 
 /// Characters of a method that are shown in a refusal.
 const SHOWN_METHOD_CHARS_MAX: usize = 32;
@@ -35,7 +39,11 @@ pub struct Resource {
 pub struct RouterPlan {
     endpoints: Vec<(Pattern, EndpointFactory)>,
     resources: Vec<(String, Arc<Resource>)>,
+    dynamic: Vec<(String, DynamicResource)>,
     rooms_door: bool,
+    /// Whether only requests are served whose Host is an IP address or `localhost`. No page of another site can
+    /// then read what is here by a name of its own for an address of this machine.
+    pub local_hosts_only: bool,
     /// Which pages may connect.
     pub origins: OriginPolicy,
     /// Who may publish and list over HTTP.
@@ -60,6 +68,11 @@ impl RouterPlan {
         self.resources.push((path.to_owned(), Arc::new(resource)));
     }
 
+    /// Adds an HTTP resource under an exact path whose content is made when it is asked for.
+    pub fn add_dynamic(&mut self, path: &str, resource: DynamicResource) {
+        self.dynamic.push((path.to_owned(), resource));
+    }
+
     /// Adds the HTTP door to the rooms: [`http::PATHS`], for requests that are no upgrade. It goes
     /// before everything else that is there under these paths.
     pub fn add_rooms_door(&mut self) {
@@ -69,8 +82,9 @@ impl RouterPlan {
     /// All paths, as they were given, each once.
     pub fn paths(&self) -> Vec<&str> {
         let endpoints = self.endpoints.iter().map(|(pattern, _)| pattern.path.as_str());
-        let mut paths: Vec<&str> =
-            self.resources.iter().map(|(path, _)| path.as_str()).chain(endpoints).collect();
+        let resources = self.resources.iter().map(|(path, _)| path.as_str());
+        let dynamic = self.dynamic.iter().map(|(path, _)| path.as_str());
+        let mut paths: Vec<&str> = resources.chain(dynamic).chain(endpoints).collect();
         if self.rooms_door {
             let others = http::PATHS.into_iter().filter(|path| !paths.contains(path));
             let others: Vec<&str> = others.collect();
@@ -83,10 +97,13 @@ impl RouterPlan {
     ///
     /// # Errors
     ///
-    /// The refusal to answer it with: 404, 405, or what [`Upgrade::check`], [`OriginPolicy::check`] and
+    /// The refusal to answer it with: 404, 405, 421, or what [`Upgrade::check`], [`OriginPolicy::check`] and
     /// [`http::route`] refuse.
     pub fn resolve<'r>(&'r self, request: &'r Request<'r>) -> Result<Resolved<'r>, Refusal> {
         let path = request.path();
+        if self.local_hosts_only && !is_of_this_machine(request.host()) {
+            return Err(host_not_served(request.host()));
+        }
         if self.rooms_door
             && !request.is_upgrade()
             && let Some(routed) = http::route(request, &self.origins)?
@@ -99,20 +116,26 @@ impl RouterPlan {
                 return Ok(Resolved::WebSocket { endpoint: at as u16, open });
             }
         }
-        let resource = self.resources.iter().find(|(known, _)| known == path);
-        match resource {
+        match self.find_resource(path) {
             Some(_) if request.is_upgrade() => Err(self.not_found(path, "is no WebSocket path")),
-            Some((_, resource)) => {
-                if !matches!(request.method(), "GET" | "HEAD") {
-                    return Err(method_not_allowed(request.method()));
-                }
-                Ok(Resolved::Http { resource })
+            Some(_) if !matches!(request.method(), "GET" | "HEAD") => {
+                Err(method_not_allowed(request.method()))
             }
+            Some(resource) => Ok(resource),
             None if self.rooms_door && http::is_rooms_path(path) => {
                 Err(self.not_found(path, "is no WebSocket path"))
             }
             None => Err(self.not_found(path, "is not here")),
         }
+    }
+
+    fn find_resource(&self, path: &str) -> Option<Resolved<'_>> {
+        let fixed = self.resources.iter().find(|(known, _)| known == path);
+        let fixed = fixed.map(|(_, resource)| Resolved::Http { resource });
+        fixed.or_else(|| {
+            let (_, resource) = self.dynamic.iter().find(|(known, _)| known == path)?;
+            Some(Resolved::Dynamic { resource })
+        })
     }
 
     fn open_request<'r>(
@@ -224,6 +247,11 @@ pub enum Resolved<'r> {
         /// What to answer.
         resource: &'r Resource,
     },
+    /// An HTTP resource that is made for this request.
+    Dynamic {
+        /// What makes the answer.
+        resource: &'r DynamicResource,
+    },
     /// Something of the HTTP door to the rooms.
     Rooms {
         /// What became of it.
@@ -260,6 +288,11 @@ impl Router {
     }
 }
 
+fn host_not_served(host: &str) -> Refusal {
+    let host = shown(host.as_bytes(), SHOWN_HOST_CHARS_MAX);
+    Refusal::new(421, format!("host {host} is not served here; an IP address or localhost is"))
+}
+
 fn method_not_allowed(method: &str) -> Refusal {
     let method = shown(method.as_bytes(), SHOWN_METHOD_CHARS_MAX);
     Refusal::new(405, format!("method {method} is not allowed here; GET and HEAD are"))
@@ -269,6 +302,7 @@ fn method_not_allowed(method: &str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::super::Relay;
+    use super::super::http::Answer;
     use super::super::http::tests::request;
     use super::*;
 
@@ -307,6 +341,44 @@ mod tests {
             let refusal = plan.resolve(&upgrade(path)).unwrap_err();
             assert_eq!(refusal.status, 404);
             assert!(refusal.body.contains("is no WebSocket path"), "{}", refusal.body);
+        }
+    }
+
+    #[test]
+    fn a_dynamic_resource_is_made_for_each_request_and_read_only() {
+        let mut plan = RouterPlan::default();
+        plan.add_dynamic(
+            "/now",
+            DynamicResource::new(|asked| {
+                let name = asked.query("name")?.unwrap_or("nobody".into());
+                Ok(Answer::new("text/plain", format!("{} {name}", asked.path()).into_bytes()))
+            }),
+        );
+        for (line, body) in
+            [("GET /now?name=a+b HTTP/1.1", "/now a b"), ("HEAD /now HTTP/1.1", "/now nobody")]
+        {
+            let request = request(line);
+            let Ok(Resolved::Dynamic { resource }) = plan.resolve(&request) else { panic!("{line}") };
+            assert_eq!(resource.answer(&request).unwrap().body, body.as_bytes());
+        }
+        let broken = request("GET /now?name=%zz HTTP/1.1");
+        let Ok(Resolved::Dynamic { resource }) = plan.resolve(&broken) else { panic!("it is there") };
+        assert_eq!(resource.answer(&broken).unwrap_err().status, 400);
+        assert_eq!(plan.resolve(&request("POST /now HTTP/1.1")).unwrap_err().status, 405);
+        assert_eq!(plan.resolve(&request("GET /then HTTP/1.1")).unwrap_err().status, 404);
+        assert_eq!(plan.paths(), ["/now"]);
+    }
+
+    #[test]
+    fn a_plan_for_local_hosts_refuses_every_other_name() {
+        let mut plan = RouterPlan { local_hosts_only: true, ..RouterPlan::default() };
+        plan.add_resource("/", Resource::default());
+        let to = |host: &str| request(&format!("GET / HTTP/1.1\r\nHost: {host}"));
+        for host in ["127.0.0.1:9002", "[::1]:9002", "localhost", "localhost:1", "10.0.0.1"] {
+            assert!(plan.resolve(&to(host)).is_ok(), "{host}");
+        }
+        for host in ["evil.example:9002", "127.0.0.1.evil.example", "localhost.evil.example"] {
+            assert_eq!(plan.resolve(&to(host)).unwrap_err().status, 421, "{host}");
         }
     }
 

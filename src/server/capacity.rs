@@ -1,5 +1,6 @@
 //! What a configuration comes to in this process, without starting anything.
 
+use super::admin;
 use super::placement::Placement;
 use super::{StartError, descriptors};
 use crate::config::Config;
@@ -23,6 +24,8 @@ pub struct Capacity {
 pub fn capacity(config: &Config) -> Result<Capacity, StartError> {
     let workers = Placement::new(config.workers, &config.pin).workers();
     let descriptors = descriptors::raise_limit();
-    let max_connections = descriptors::max_connections(config.max_connections, descriptors, workers)?;
+    let others = admin::descriptors_wanted(config);
+    let max_connections =
+        descriptors::max_connections(config.max_connections, descriptors, workers, others)?;
     Ok(Capacity { workers, descriptors, max_connections })
 }

@@ -28,9 +28,20 @@ pub fn raise_limit() -> u64 {
     }
 }
 
-/// The most connections at a time: what was asked for, or what the descriptors allow.
-pub fn max_connections(asked: Option<usize>, descriptors: u64, workers: usize) -> Result<usize, StartError> {
-    let kept = PROCESS_DESCRIPTORS + DESCRIPTORS_PER_WORKER * (workers + 1) + REFUSALS_MAX;
+/// What a server takes beside the descriptors of its connections.
+pub fn kept(workers: usize) -> usize {
+    DESCRIPTORS_PER_WORKER * (workers + 1) + REFUSALS_MAX
+}
+
+/// The most connections at a time: what was asked for, or what the descriptors allow. `others` are kept for
+/// other servers of this process.
+pub fn max_connections(
+    asked: Option<usize>,
+    descriptors: u64,
+    workers: usize,
+    others: usize,
+) -> Result<usize, StartError> {
+    let kept = PROCESS_DESCRIPTORS + kept(workers) + others;
     let allowed = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(kept);
     match asked {
         Some(asked) if asked > allowed => Err(StartError::Descriptors { asked, limit: descriptors, allowed }),
@@ -46,17 +57,18 @@ mod tests {
     #[test]
     fn the_default_follows_the_limit_and_leaves_a_reserve() {
         let kept = 64 + 3 * 4 + 32;
-        assert_eq!(max_connections(None, 20_000, 2).unwrap(), 20_000 - kept);
-        assert_eq!(max_connections(None, u64::MAX, 2).unwrap(), DEFAULT_CONNECTIONS_MAX);
+        assert_eq!(max_connections(None, 20_000, 2, 0).unwrap(), 20_000 - kept);
+        assert_eq!(max_connections(None, 20_000, 2, 100).unwrap(), 20_000 - kept - 100);
+        assert_eq!(max_connections(None, u64::MAX, 2, 0).unwrap(), DEFAULT_CONNECTIONS_MAX);
     }
 
     #[test]
     fn more_than_fits_is_an_error_that_says_how_many_fit() {
-        let fits = max_connections(None, 1024, 1).unwrap();
+        let fits = max_connections(None, 1024, 1, 0).unwrap();
         for (asked, ok) in [(fits - 1, true), (fits, true), (fits + 1, false)] {
-            assert_eq!(max_connections(Some(asked), 1024, 1).is_ok(), ok, "{asked}");
+            assert_eq!(max_connections(Some(asked), 1024, 1, 0).is_ok(), ok, "{asked}");
         }
-        let error = max_connections(Some(5000), 1024, 1).unwrap_err().to_string();
+        let error = max_connections(Some(5000), 1024, 1, 0).unwrap_err().to_string();
         assert!(error.contains("--max-connections 5000") && error.contains(&fits.to_string()), "{error}");
     }
 }

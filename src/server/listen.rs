@@ -45,6 +45,40 @@ impl fmt::Display for ListenAddress {
     }
 }
 
+/// Where the admin listener is, if there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// Nowhere.
+    None,
+    /// There.
+    At(ListenAddress),
+}
+
+/// Why a text is no [`AdminAddress`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected IP:PORT, [IPv6]:PORT, unix:PATH or none")]
+pub struct AdminAddressError;
+
+impl FromStr for AdminAddress {
+    type Err = AdminAddressError;
+
+    fn from_str(text: &str) -> Result<AdminAddress, AdminAddressError> {
+        match text {
+            "none" => Ok(AdminAddress::None),
+            _ => text.parse().map(AdminAddress::At).map_err(|_| AdminAddressError),
+        }
+    }
+}
+
+impl fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AdminAddress::None => f.write_str("none"),
+            AdminAddress::At(address) => address.fmt(f),
+        }
+    }
+}
+
 /// Where a listener really is.
 pub type BoundAddress = ListenAddress;
 
@@ -87,13 +121,20 @@ fn socket_options(config: &Config) -> SocketOptions {
     SocketOptions { send_buffer: config.send_buffer, receive_buffer: config.receive_buffer, user_timeout }
 }
 
-/// Opens every listener of a configuration.
-pub fn open_all(config: &Config) -> Result<Vec<Listener>, StartError> {
+/// Opens every listener of a configuration that this flag names.
+pub fn open_all(
+    flag: &'static str,
+    addresses: &[ListenAddress],
+    config: &Config,
+) -> Result<Vec<Listener>, StartError> {
     let open = |address: &ListenAddress| {
-        Listener::open(address, socket_options(config))
-            .map_err(|error| StartError::Listen { address: address.clone(), error })
+        Listener::open(address, socket_options(config)).map_err(|error| StartError::Listen {
+            flag,
+            address: address.clone(),
+            error,
+        })
     };
-    config.listen.iter().map(open).collect()
+    addresses.iter().map(open).collect()
 }
 
 #[cfg(test)]
@@ -116,5 +157,9 @@ mod tests {
         for wrong in ["", "9001", ":9001", "localhost:9001", "unix:", "1.2.3.4", "::1:80"] {
             assert_eq!(wrong.parse::<ListenAddress>(), Err(ListenAddressError), "{wrong}");
         }
+        for text in ["none", "127.0.0.1:9002", "unix:/run/fanfare/admin"] {
+            assert_eq!(text.parse::<AdminAddress>().unwrap().to_string(), text);
+        }
+        assert_eq!("None".parse::<AdminAddress>(), Err(AdminAddressError));
     }
 }

@@ -2,15 +2,17 @@
 
 mod acceptor;
 mod addresses;
+mod admin;
 mod capacity;
 mod descriptors;
 mod listen;
 mod placement;
 mod refusals;
+mod threads;
+mod view;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -18,22 +20,31 @@ use std::thread::JoinHandle;
 
 use crate::config::{Config, ConfigError};
 use crate::endpoint::client_protocol::{ClientProtocol, ClientProtocolSettings};
-use crate::endpoint::{ApiKeys, ApiKeysError, CloseKind, Echo, Endpoint, Relay, Resource, RouterPlan, page};
+use crate::endpoint::http::Answer;
+use crate::endpoint::{
+    ApiKeys, ApiKeysError, Asked, CloseKind, DynamicResource, Echo, Endpoint, Relay, Resource, RouterPlan,
+    page,
+};
 use crate::id::ShardId;
+use crate::protocol::Refusal;
 use crate::reactor::{MonotonicClock, PollIo, PollWaker, Stop, Wake};
 use crate::rooms::Registry;
-use crate::shard::{Counter, Departures, Mail, Mailbox, Mesh, Progress, Shard, ShardStats, Shared};
-use crate::time::Time;
+use crate::shard::{Counter, Departures, Mailbox, Mesh, ShardStats, Shared};
 
+use admin::{Admin, Opened};
+use listen::Listener;
 use placement::Placement;
+use view::ViewParts;
 
 pub use acceptor::{ACCEPT_BURST, ACCEPT_REST, Acceptor, AcceptorSettings, AcceptorShared, REFUSALS_MAX};
 pub use addresses::{ADDRESSES_SPARE, AddressLimits, ExemptNetwork, ExemptNetworkError};
+pub use admin::ADMIN_CONNECTIONS_MAX;
 pub use capacity::{Capacity, capacity};
 pub use descriptors::raise_limit as raise_descriptor_limit;
-pub use listen::{BoundAddress, ListenAddress, ListenAddressError};
+pub use listen::{AdminAddress, AdminAddressError, BoundAddress, ListenAddress, ListenAddressError};
 pub use placement::{Pin, PinError};
 pub use refusals::AcceptorStats;
+pub use view::View;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +53,10 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// An address could not be listened on.
-    #[error("--listen {address}: {error}")]
+    #[error("{flag} {address}: {error}")]
     Listen {
+        /// The flag that names it.
+        flag: &'static str,
         /// The address as it was given.
         address: ListenAddress,
         /// What the operating system said.
@@ -78,6 +91,9 @@ pub enum StartError {
         error: io::Error,
     },
 }
+
+/// What the names of the threads begin with.
+const MAIN: &str = "fanfare";
 
 /// Puts a server together: a configuration and what its paths are.
 #[derive(Debug)]
@@ -127,21 +143,48 @@ impl ServerBuilder {
         self
     }
 
+    /// Adds an answer to GET and HEAD that is made when it is asked for. The connection's worker waits for
+    /// `make`, so it must be quick.
+    pub fn dynamic_resource(
+        mut self,
+        path: &str,
+        make: impl Fn(&Asked<'_>) -> Result<Answer, Refusal> + Send + Sync + 'static,
+    ) -> ServerBuilder {
+        self.plan.add_dynamic(path, DynamicResource::new(make));
+        self
+    }
+
     /// Opens the listeners and starts the threads.
     ///
     /// # Errors
     ///
     /// [`StartError`] in one line; nothing is left running then.
-    pub fn start(mut self) -> Result<Server, StartError> {
+    pub fn start(self) -> Result<Server, StartError> {
         self.config.validate()?;
+        let admin = Opened::open(&self.config)?;
+        let listeners = listen::open_all("--listen", &self.config.listen, &self.config)?;
+        self.start_on(listeners, admin, MAIN)
+    }
+
+    /// Starts the threads, whose names begin with `name`.
+    fn start_on(
+        mut self,
+        listeners: Vec<Listener>,
+        admin: Option<Opened>,
+        name: &str,
+    ) -> Result<Server, StartError> {
         self.plan.origins.allowed.clone_from(&self.config.allow_origin);
         self.plan.api_keys =
             self.config.api_key_file.as_deref().map(read_api_keys).transpose()?.map(Arc::new);
         let placement = Placement::new(self.config.workers, &self.config.pin);
         let descriptors = descriptors::raise_limit();
-        let max_connections =
-            descriptors::max_connections(self.config.max_connections, descriptors, placement.workers())?;
-        let listeners = listen::open_all(&self.config)?;
+        let others = admin::descriptors_wanted(&self.config);
+        let max_connections = descriptors::max_connections(
+            self.config.max_connections,
+            descriptors,
+            placement.workers(),
+            others,
+        )?;
         let addresses: Vec<BoundAddress> =
             listeners.iter().map(|listener| listener.address.clone()).collect();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -170,20 +213,24 @@ impl ServerBuilder {
             self.config.acceptor_settings(max_connections),
         )
         .map_err(resources("the acceptor"))?;
-        let refused = acceptor.stats();
-        let mut threads = Threads::new(mesh);
-        let mut stats = Vec::with_capacity(placement.workers());
-        for (io, mailbox) in ios.into_iter().zip(mailboxes) {
-            let (shared, core) = (shared.clone(), placement.core(mailbox.shard()));
-            let published = ShardStats::default();
-            stats.push(published.clone());
-            threads.spawn(format!("fanfare-{}", mailbox.shard()), move || {
-                run_shard(io, mailbox, shared, published, core);
-            })?;
+        let view = View::new(ViewParts {
+            shards: mailboxes.iter().map(|_| ShardStats::default()).collect(),
+            acceptor: acceptor.stats(),
+            mesh,
+            registry: Arc::clone(&shared.registry),
+            connections: Arc::clone(&shared.connections),
+            connections_max: max_connections,
+            descriptors_max: descriptors,
+            clock,
+            stop: stop.stop.clone(),
+        });
+        let shards = ios.into_iter().zip(mailboxes);
+        let (threads, admin) = threads::start(shards, acceptor, &shared, &view, admin, (&placement, name))?;
+        if name == MAIN {
+            let all = (&addresses[..], admin.as_ref().map_or(&[][..], Admin::addresses));
+            log_start(&self.config, &placement, all, descriptors, max_connections);
         }
-        threads.spawn("fanfare-accept".to_owned(), move || run_acceptor(acceptor))?;
-        log_start(&self.config, &placement, &addresses, descriptors, max_connections);
-        Ok(Server { addresses, stats, refused, stop, threads: threads.keep() })
+        Ok(Server { addresses, view, admin, stop, threads })
     }
 }
 
@@ -220,92 +267,24 @@ fn open_shards(
     Ok((ios, mesh, mailboxes))
 }
 
-/// The threads of a server that is being started. Dropped before all of them run, it stops those that
-/// do: they have no connection yet.
-struct Threads {
-    mesh: Arc<Mesh<OwnedFd>>,
-    running: Vec<JoinHandle<()>>,
-}
-
-impl Threads {
-    fn new(mesh: Arc<Mesh<OwnedFd>>) -> Threads {
-        Threads { mesh, running: Vec::new() }
-    }
-
-    /// Starts a thread whose panic ends the process: a server that serves only some of its connections
-    /// is worse than one that is started again.
-    fn spawn(&mut self, name: String, body: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
-        let abort_on_panic = move || {
-            if catch_unwind(AssertUnwindSafe(body)).is_err() {
-                tracing::error!("a thread of the server panicked; the process aborts");
-                std::process::abort();
-            }
-        };
-        let thread = std::thread::Builder::new().name(name).spawn(abort_on_panic);
-        self.running.push(thread.map_err(resources("a thread"))?);
-        Ok(())
-    }
-
-    fn keep(mut self) -> Vec<JoinHandle<()>> {
-        std::mem::take(&mut self.running)
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        for (shard, thread) in self.running.drain(..).enumerate() {
-            self.mesh.send(ShardId::new(shard), Mail::Drain { deadline: Time::ZERO });
-            self.mesh.wake(ShardId::new(shard));
-            let _ = thread.join();
-        }
-    }
-}
-
-/// A shard's thread.
-fn run_shard(
-    io: PollIo,
-    mailbox: Mailbox<OwnedFd>,
-    shared: Shared,
-    stats: ShardStats,
-    core: Option<core_affinity::CoreId>,
-) {
-    let id = mailbox.shard();
-    if let Some(core) = core
-        && !core_affinity::set_for_current(core)
-    {
-        tracing::warn!(worker = %id, core = core.id, "the worker could not be pinned to its core and runs unpinned");
-    }
-    let mut shard = Shard::new(io, mailbox, shared, stats);
-    loop {
-        match shard.turn() {
-            Ok(Progress::Running) => {}
-            Ok(Progress::Finished) => return,
-            Err(error) => panic!("worker {id} cannot wait for its sockets: {error}"),
-        }
-    }
-}
-
-/// The acceptor's thread.
-fn run_acceptor(mut acceptor: Acceptor<PollIo>) {
-    loop {
-        match acceptor.turn() {
-            Ok(Progress::Running) => {}
-            Ok(Progress::Finished) => return,
-            Err(error) => panic!("the acceptor cannot wait for connections: {error}"),
-        }
-    }
-}
-
 fn log_start(
     config: &Config,
     placement: &Placement,
-    addresses: &[BoundAddress],
+    (addresses, admin): (&[BoundAddress], &[BoundAddress]),
     descriptors: u64,
     max_connections: usize,
 ) {
     tracing::info!("fanfare {}", env!("CARGO_PKG_VERSION"));
     for address in addresses {
         tracing::info!("listening on {address}");
+    }
+    for address in admin {
+        tracing::info!("admin on {address}");
+        if !address.is_local() {
+            tracing::warn!(
+                "whoever can reach {address} (--admin) sees who is connected and what rooms there are"
+            );
+        }
     }
     tracing::info!("{placement}");
     tracing::info!(
@@ -319,8 +298,8 @@ fn log_start(
 #[derive(Debug)]
 pub struct Server {
     addresses: Vec<BoundAddress>,
-    stats: Vec<ShardStats>,
-    refused: AcceptorStats,
+    view: View,
+    admin: Option<Admin>,
     stop: ServerHandle,
     threads: Vec<JoinHandle<()>>,
 }
@@ -346,22 +325,29 @@ impl Server {
         &self.addresses
     }
 
+    /// Where its admin listener is ([`Config::admin`]), with the ports that were chosen for port 0.
+    pub fn admin_addresses(&self) -> &[BoundAddress] {
+        self.admin.as_ref().map_or(&[], Admin::addresses)
+    }
+
+    /// A look at it from any thread.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
     /// What each shard has counted, by shard.
     pub fn shard_stats(&self) -> &[ShardStats] {
-        &self.stats
+        &self.view.parts().shards
     }
 
-    /// A counter over all shards: the sum, or of a maximum the highest.
+    /// [`View::counter`].
     pub fn counter(&self, counter: Counter) -> u64 {
-        let values = self.stats.iter().map(|stats| stats.get(counter));
-        if counter.is_maximum() { values.max().unwrap_or(0) } else { values.sum() }
+        self.view.counter(counter)
     }
 
-    /// Connections that ended for this kind of cause, over all shards, and those that the acceptor refused
-    /// at once.
+    /// [`View::closes`].
     pub fn closes(&self, kind: CloseKind) -> u64 {
-        let ended: u64 = self.stats.iter().map(|stats| stats.closes(kind)).sum();
-        ended + self.refused.refused_at_once(kind)
+        self.view.closes(kind)
     }
 
     /// What stops it.
@@ -376,59 +362,10 @@ impl Server {
         for thread in self.threads {
             let _ = thread.join();
         }
-        self.stats
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::Command;
-
-    use super::*;
-
-    /// Set for the process that is to abort.
-    const ABORTS: &str = "FANFARE_TEST_ABORTS";
-
-    /// Runs this very test in a process of its own, as an abort leaves nobody to look.
-    #[test]
-    fn a_panic_of_a_thread_of_the_server_aborts_the_process_loudly() {
-        if std::env::var_os(ABORTS).is_some() {
-            let (mesh, _) = Mesh::new(Vec::new(), 1 << 20);
-            let mut threads = Threads::new(mesh);
-            threads.spawn("doomed".to_owned(), || panic!("a fault of the shard itself")).unwrap();
-            let _ = threads.keep().remove(0).join();
-            return;
+        // Until here it shows how the shutdown goes on.
+        if let Some(admin) = self.admin {
+            admin.stop();
         }
-        let name = "server::tests::a_panic_of_a_thread_of_the_server_aborts_the_process_loudly";
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        let output = child.args([name, "--exact", "--nocapture"]).env(ABORTS, "1").output().unwrap();
-        assert_eq!(output.status.signal(), Some(rustix::process::Signal::ABORT.as_raw()));
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains("a fault of the shard itself"), "{said}");
-    }
-
-    #[test]
-    fn a_start_that_fails_halfway_leaves_no_thread_behind() {
-        let placement = Placement::new(Some(2), &Pin::Off);
-        let (ios, mesh, mailboxes) = open_shards(&placement, 1 << 20, MonotonicClock::start()).unwrap();
-        let shared = Shared {
-            registry: Arc::new(Registry::new(Config::default().room_settings())),
-            plan: Arc::default(),
-            settings: Arc::new(Config::default().settings()),
-            connections: Arc::default(),
-            departures: Departures::default(),
-        };
-        let plan = Arc::downgrade(&shared.plan);
-        let mut threads = Threads::new(mesh);
-        for (io, mailbox) in ios.into_iter().zip(mailboxes) {
-            let shared = shared.clone();
-            let body = move || run_shard(io, mailbox, shared, ShardStats::default(), None);
-            threads.spawn("half".to_owned(), body).unwrap();
-        }
-        drop(shared);
-        assert_eq!(threads.running.len(), 2);
-        drop(threads);
-        assert!(plan.upgrade().is_none(), "what the threads held is freed: they have ended");
+        self.view.parts().shards.clone()
     }
 }

@@ -31,6 +31,7 @@ impl<I: Io> Shard<I> {
                 Mail::Removal(order) => work += self.remove_ordered(&order),
                 Mail::Adopt(adopt) => self.adopt(adopt),
                 Mail::Drain { deadline } => self.drain(deadline),
+                Mail::Report(to) => self.core.reports.push(to),
             }
         }
         if work > 0 {

@@ -3,11 +3,12 @@
 //! the requests, each before the next request is looked at; a request with a body is looked at twice,
 //! so that what will not be served is refused before its body is read.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::endpoint::events::{EVENTS_CONTENT_TYPE, EVENTS_HEAD, push_position};
 use crate::endpoint::http::{Answer, RoomsCall, Routed, gone};
-use crate::endpoint::{CloseCause, OwnMessages, Resolved, Resource, authorize};
+use crate::endpoint::{CloseCause, DynamicResource, OwnMessages, Resolved, Resource, authorize};
 use crate::protocol::{
     BodyLength, Persistence, Refusal, Request, body_too_large, push_continue, push_http_response,
     push_stream_head,
@@ -85,6 +86,7 @@ impl<S> Core<S> {
     ) -> Step {
         match resolved {
             Resolved::Http { resource } => self.answer_resource(key, session, exchange, resource),
+            Resolved::Dynamic { resource } => self.answer_dynamic(key, session, exchange, resource),
             Resolved::Rooms { routed: Routed::Answer(answer) } => {
                 self.answer(key, session, exchange, &answer)
             }
@@ -227,6 +229,20 @@ impl<S> Core<S> {
     ) -> Step {
         let head = (200, &resource.headers[..], resource.content_type);
         self.respond(key, session, exchange, head, &resource.body)
+    }
+
+    fn answer_dynamic(
+        &mut self,
+        key: Key,
+        session: &mut Session,
+        exchange: &Exchange<'_>,
+        resource: &DynamicResource,
+    ) -> Step {
+        match catch_unwind(AssertUnwindSafe(|| resource.answer(exchange.request))) {
+            Ok(Ok(answer)) => self.answer(key, session, exchange, &answer),
+            Ok(Err(refusal)) => self.refuse_request(key, session, exchange, &refusal),
+            Err(_) => Step::Finish(CloseCause::EndpointPanic),
+        }
     }
 
     fn answer(&mut self, key: Key, session: &mut Session, exchange: &Exchange<'_>, answer: &Answer) -> Step {

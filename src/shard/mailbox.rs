@@ -43,7 +43,13 @@ pub enum Mail<S> {
         /// When to stop waiting for peers.
         deadline: Time,
     },
+    /// Say which shard this is at the end of the turn, once its numbers are published.
+    Report(Reply<ShardId>),
 }
+
+/// Where an answer goes that another thread waits for. (No part of what `crate::sync` is for: a shard never
+/// waits for it.)
+pub type Reply<T> = crossbeam_channel::Sender<T>;
 
 /// A socket on its way from the acceptor to its shard.
 #[derive(Debug)]
@@ -112,7 +118,7 @@ impl<S> Mail<S> {
         match self {
             Mail::Publication(publication) => frame_bytes(&publication.batch) + MAIL_OVERHEAD_BYTES,
             Mail::Presence(_) => PRESENCE_BYTES,
-            Mail::Adopt(_) | Mail::Removal(_) | Mail::Drain { .. } => 0,
+            Mail::Adopt(_) | Mail::Removal(_) | Mail::Drain { .. } | Mail::Report(_) => 0,
         }
     }
 }
@@ -216,6 +222,12 @@ impl<S> Mesh<S> {
     /// Wakes a shard.
     pub fn wake(&self, shard: ShardId) {
         self.inlets[shard.index()].waker.wake();
+    }
+
+    /// Mail that waits in a shard's inbox.
+    pub fn mail_waiting(&self, to: ShardId) -> usize {
+        let inlet = &self.inlets[to.index()];
+        inlet.sender.len() + inlet.adopts.len()
     }
 
     /// Bytes of publications in flight to a shard.

@@ -69,7 +69,7 @@ use crate::time::Time;
 pub use departed::{Departed, Departures};
 pub use held::Held;
 pub use mailbox::{
-    Admission, Adopt, Mail, Mailbox, Mesh, PresenceChange, Publication, RemovalOrder, RemovedFrom,
+    Admission, Adopt, Mail, Mailbox, Mesh, PresenceChange, Publication, RemovalOrder, RemovedFrom, Reply,
 };
 pub use rates::RateLimits;
 pub use settings::Settings;
@@ -186,6 +186,8 @@ struct Core<S> {
     paused_publishers: Vec<Key>,
     /// Set by [`Mail::Drain`].
     drain_deadline: Option<Time>,
+    /// Who is told at the end of the turn that it has ended.
+    reports: Vec<Reply<ShardId>>,
 }
 
 impl<I: Io> Shard<I> {
@@ -229,6 +231,7 @@ impl<I: Io> Shard<I> {
             resumed: VecDeque::new(),
             paused_publishers: Vec::new(),
             drain_deadline: None,
+            reports: Vec::new(),
         };
         Shard {
             io,
@@ -372,6 +375,10 @@ impl<I: Io> Shard<I> {
         tally.set(Counter::Memberships, self.core.rooms.memberships() as u64);
         tally.set(Counter::Rooms, self.core.rooms.len() as u64);
         tally.publish();
+        for report in self.core.reports.drain(..) {
+            // Nobody may be waiting any more.
+            let _ = report.send(self.core.id);
+        }
         let Core { drain_deadline, mailbox, .. } = &self.core;
         // A connection may have come just before the order to drain, on the other lane.
         let finished = drain_deadline.is_some() && self.connections.is_empty() && !mailbox.has_mail();

@@ -119,6 +119,13 @@ pub mod channel {
         }
     }
 
+    impl<T> Sender<T> {
+        /// How many messages wait.
+        pub fn len(&self) -> usize {
+            self.0.waiting.lock().as_ref().map_or(0, VecDeque::len)
+        }
+    }
+
     impl<T> Receiver<T> {
         /// Whether nothing waits.
         pub fn is_empty(&self) -> bool {

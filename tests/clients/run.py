@@ -124,7 +124,7 @@ class Server:
         return f"{HOST}:{self.port}"
 
     def start(self):
-        self.child = Child("server", [self.binary, "--listen", self.address, *self.flags])
+        self.child = Child("server", [self.binary, "--listen", self.address, "--admin", "none", *self.flags])
         deadline = time.monotonic() + SERVER_TIMEOUT
         ready = f"listening on {self.address}"
         while (line := self.child.next_line(deadline)) is not None:

@@ -24,7 +24,10 @@ pub struct Running {
 
 impl Running {
     pub fn start(binary: &str, arguments: &[&str]) -> Running {
-        Running::spawn(command(binary, &[&["--listen", "127.0.0.1:0", "--workers", "2"], arguments].concat()))
+        Running::spawn(command(
+            binary,
+            &[&["--listen", "127.0.0.1:0", "--admin", "none", "--workers", "2"], arguments].concat(),
+        ))
     }
 
     pub fn spawn(mut command: Command) -> Running {

@@ -148,12 +148,17 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// 200 with a JSON body. Nobody may store it, as the rooms move on, and no browser may take it for
-    /// something else, as payloads are in it.
-    pub(super) fn json(body: Vec<u8>) -> Answer {
+    /// 200 with this body. Nobody may store it, as what it says moves on, and no browser may take it for
+    /// something else, as there may be in it what peers said.
+    pub fn new(content_type: &'static str, body: Vec<u8>) -> Answer {
         let headers =
             vec![("Cache-Control", "no-store".to_owned()), ("X-Content-Type-Options", "nosniff".to_owned())];
-        Answer { status: 200, headers, content_type: "application/json", body }
+        Answer { status: 200, headers, content_type, body }
+    }
+
+    /// The same with a JSON body.
+    pub fn json(body: Vec<u8>) -> Answer {
+        Answer::new("application/json", body)
     }
 
     /// The same with [`EPOCH_HEADER`] and [`OFFSET_HEADER`].

@@ -1,0 +1,107 @@
+//! The admin listener: a second, small server of the same machinery, with one worker that is not pinned, for
+//! those who operate the first one. What it shows it reads from a [`View`] or asks the shards for, so that it
+//! never keeps one of them from its turn.
+
+mod probes;
+
+use crate::config::Config;
+use crate::endpoint::RouterPlan;
+
+use super::listen::{self, Listener};
+use super::placement::Pin;
+use super::{
+    AdminAddress, BoundAddress, ListenAddress, Server, ServerBuilder, StartError, View, descriptors,
+};
+
+/// Connections to the admin listeners at a time: some scrapers, probes and open pages. They are beside
+/// `--max-connections`, so that a full server can still be looked at.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// Admin listeners that are open, before there is anything to show.
+#[derive(Debug)]
+pub struct Opened {
+    listeners: Vec<Listener>,
+    config: Config,
+}
+
+impl Opened {
+    /// Opens them, if the configuration has any.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Listen`] with the address that could not be had.
+    pub fn open(config: &Config) -> Result<Option<Opened>, StartError> {
+        let wanted = addresses(config);
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        let listeners = listen::open_all("--admin", &wanted, config)?;
+        Ok(Some(Opened { listeners, config: settings(config) }))
+    }
+
+    /// Starts to serve what `view` shows.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system has no thread, poller or descriptor left for it.
+    pub fn start(self, view: View) -> Result<Admin, StartError> {
+        let Opened { listeners, config } = self;
+        let only_local = listeners.iter().all(|listener| listener.address.is_local());
+        let mut builder = ServerBuilder::new(config);
+        builder.plan = plan(&view);
+        builder.plan.local_hosts_only = only_local;
+        let server = builder.start_on(listeners, None, "fanfare-admin")?;
+        Ok(Admin(Box::new(server)))
+    }
+}
+
+/// Where the admin listener is to be.
+fn addresses(config: &Config) -> Vec<ListenAddress> {
+    let wanted = config.admin.iter().filter_map(|address| match address {
+        AdminAddress::None => None,
+        AdminAddress::At(address) => Some(address.clone()),
+    });
+    wanted.collect()
+}
+
+/// Descriptors that it takes beside its listeners, if the configuration has it.
+pub fn descriptors_wanted(config: &Config) -> usize {
+    if addresses(config).is_empty() { 0 } else { ADMIN_CONNECTIONS_MAX + descriptors::kept(1) }
+}
+
+/// What the admin listener shows.
+fn plan(view: &View) -> RouterPlan {
+    let mut plan = RouterPlan::default();
+    probes::add(&mut plan, view);
+    plan
+}
+
+/// The configuration of the small server: what concerns its peers is that of the first one.
+fn settings(config: &Config) -> Config {
+    Config {
+        workers: Some(1),
+        pin: Pin::Off,
+        max_connections: Some(ADMIN_CONNECTIONS_MAX),
+        api_key_file: None,
+        admin: Vec::new(),
+        member_publish: false,
+        ..config.clone()
+    }
+}
+
+/// A running admin listener.
+#[derive(Debug)]
+pub struct Admin(Box<Server>);
+
+impl Admin {
+    /// Where it listens.
+    pub fn addresses(&self) -> &[BoundAddress] {
+        self.0.addresses()
+    }
+
+    /// Stops it, and waits for the end of its threads.
+    pub fn stop(self) {
+        self.0.handle().shutdown();
+        self.0.wait();
+    }
+}

@@ -1,0 +1,117 @@
+//! What any thread may see of a running server: its counters, its inboxes, and whether its shards turn.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::RecvTimeoutError;
+
+use super::refusals::AcceptorStats;
+use crate::endpoint::CloseKind;
+use crate::id::ShardId;
+use crate::reactor::{MonotonicClock, Stop};
+use crate::rooms::Registry;
+use crate::shard::{Counter, Mail, Mesh, ShardStats};
+use crate::time::Time;
+
+/// A look at a running server from any thread. Its clones look at the same one.
+#[derive(Clone, Debug)]
+pub struct View(Arc<Seen>);
+
+#[derive(Debug)]
+struct Seen {
+    parts: ViewParts,
+    /// Since when each shard owes an answer, in nanoseconds of the clock.
+    asked_since: Box<[AtomicU64]>,
+}
+
+/// What a view looks at.
+#[derive(Debug)]
+pub struct ViewParts {
+    /// What each shard has counted, by shard.
+    pub shards: Vec<ShardStats>,
+    /// What the acceptor has counted.
+    pub acceptor: AcceptorStats,
+    /// The shards' inboxes.
+    pub mesh: Arc<Mesh<OwnedFd>>,
+    /// All rooms.
+    pub registry: Arc<Registry>,
+    /// Connections that were admitted and not closed yet.
+    pub connections: Arc<AtomicUsize>,
+    /// How many there may be.
+    pub connections_max: usize,
+    /// Descriptors that the process may have.
+    pub descriptors_max: u64,
+    /// The clock of all its threads.
+    pub clock: MonotonicClock,
+    /// The order to stop.
+    pub stop: Stop,
+}
+
+impl View {
+    pub(super) fn new(parts: ViewParts) -> View {
+        let asked_since = parts.shards.iter().map(|_| AtomicU64::new(Time::NEVER.as_nanos())).collect();
+        View(Arc::new(Seen { parts, asked_since }))
+    }
+
+    /// What it looks at.
+    pub fn parts(&self) -> &ViewParts {
+        &self.0.parts
+    }
+
+    /// A counter over all shards: the sum, or of a maximum the highest.
+    pub fn counter(&self, counter: Counter) -> u64 {
+        let values = self.parts().shards.iter().map(|stats| stats.get(counter));
+        if counter.is_maximum() { values.max().unwrap_or(0) } else { values.sum() }
+    }
+
+    /// Connections that ended for this kind of cause, over all shards, and those that the acceptor refused
+    /// at once.
+    pub fn closes(&self, kind: CloseKind) -> u64 {
+        let ended: u64 = self.parts().shards.iter().map(|stats| stats.closes(kind)).sum();
+        ended + self.parts().acceptor.refused_at_once(kind)
+    }
+
+    /// Whether it has been told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.parts().stop.is_asked()
+    }
+
+    /// Asks every shard for the end of a turn, waits for that up to `patience`, and says of each shard how long
+    /// it has been silent: zero if it has answered, or else since it was first asked. What a shard had done
+    /// before it was asked is in its numbers when it has answered. One that has ended in a shutdown owes
+    /// nothing.
+    pub fn ask_shards(&self, patience: Duration) -> Vec<Duration> {
+        let Seen { parts: ViewParts { mesh, clock, .. }, asked_since } = &*self.0;
+        let asked_at = clock.now();
+        let (reply, answers) = crossbeam_channel::bounded(asked_since.len());
+        for shard in (0..asked_since.len()).map(ShardId::new) {
+            mesh.send(shard, Mail::Report(reply.clone()));
+            mesh.wake(shard);
+        }
+        drop(reply);
+        let deadline = asked_at + patience;
+        let mut answered = vec![false; asked_since.len()];
+        loop {
+            match answers.recv_timeout(deadline.since(clock.now())) {
+                Ok(shard) => answered[shard.index()] = true,
+                // Nobody holds the question any more: who has not answered has ended.
+                Err(RecvTimeoutError::Disconnected) => answered.fill(true),
+                Err(RecvTimeoutError::Timeout) => break,
+            }
+            if answered.iter().all(|answered| *answered) {
+                break;
+            }
+        }
+        let silence = |(since, answered): (&AtomicU64, bool)| {
+            if answered {
+                since.store(Time::NEVER.as_nanos(), Ordering::Relaxed);
+                return Duration::ZERO;
+            }
+            let before = since.fetch_min(asked_at.as_nanos(), Ordering::Relaxed);
+            clock.now().since(Time::from_nanos(before).min(asked_at))
+        };
+        asked_since.iter().zip(answered).map(silence).collect()
+    }
+}
