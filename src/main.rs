@@ -1,21 +1,21 @@
-//! The `fanfare` binary: settings, logs, signals, exit status; and the commands in place of serving.
+//! The `fanfare` binary: settings, logs, the service, exit status; and the commands in place of serving.
 
 #![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;
 mod load;
+mod service;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 use cli::{Complaints, Loaded, Loader, Task};
-use fanfare::{Config, ServerBuilder, ServerHandle, StartError};
+use fanfare::{Config, ServerBuilder, StartError};
 use load::{LoadArgs, LoadError};
+use service::{Environment, Signals, Supervisor};
 
 /// Could not start, or was told twice to stop; a load that failed or found something wrong.
 const EXIT_FAILED: u8 = 1;
@@ -47,6 +47,11 @@ fn main() -> ExitCode {
 
 /// Serves with these settings.
 fn serve(Loaded { config, log, .. }: Loaded) -> ExitCode {
+    // No thread is there yet.
+    let environment = match Environment::take() {
+        Ok(environment) => environment,
+        Err(line) => return complain(&format!("error: {line}"), EXIT_USAGE),
+    };
     let _log_until_the_end = start_log(log.level);
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -54,7 +59,7 @@ fn serve(Loaded { config, log, .. }: Loaded) -> ExitCode {
         // Past the log's thread, as an abort may follow.
         say(&format!("panic at {place}: {message}"));
     }));
-    match run(config) {
+    match run(config, environment) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let usage = matches!(error, StartError::Config(_) | StartError::Descriptors { .. });
@@ -99,15 +104,17 @@ fn make_load(args: LoadArgs) -> ExitCode {
 }
 
 /// Serves until it is told to stop.
-fn run(config: Config) -> Result<(), StartError> {
+fn run(config: Config, mut environment: Environment) -> Result<(), StartError> {
     let resources = |what| move |error| StartError::Resources { what, error };
-    // Registered before anything is served: no signal can find us unprepared.
-    let signals = Signals::new([SIGTERM, SIGINT]).map_err(resources("the signals"))?;
-    let server = ServerBuilder::standard(config).start()?;
-    let handle = server.handle();
+    // Before anything is served: no signal can find us unprepared.
+    let signals = Signals::catch().map_err(resources("the signals"))?;
+    let drain_max = config.drain + config.close_timeout;
+    let sockets = std::mem::take(&mut environment.sockets);
+    let server = ServerBuilder::standard(config).passed_sockets(sockets).start()?;
+    let supervisor = Supervisor::new(server.handle(), environment, drain_max);
     std::thread::Builder::new()
-        .name("fanfare-signals".to_owned())
-        .spawn(move || watch_signals(signals, &handle))
+        .name("fanfare-service".to_owned())
+        .spawn(move || supervisor.run(signals))
         .map_err(resources("the thread for signals"))?;
     server.wait();
     tracing::info!("stopped");
@@ -129,21 +136,6 @@ fn start_log(level: tracing::Level) -> WorkerGuard {
         .log_internal_errors(false)
         .init();
     guard
-}
-
-/// The first signal starts the shutdown, the second one ends the process.
-fn watch_signals(mut signals: Signals, handle: &ServerHandle) {
-    let mut stopping = false;
-    for signal in signals.forever() {
-        let name = signal_hook::low_level::signal_name(signal).unwrap_or("signal");
-        if stopping {
-            say(&format!("{name} again: stopping at once"));
-            std::process::exit(i32::from(EXIT_FAILED));
-        }
-        stopping = true;
-        tracing::info!("{name}: shutting down");
-        handle.shutdown();
-    }
 }
 
 /// Says why it did not start.

@@ -167,6 +167,7 @@ fn several_listeners_serve_the_same_rooms() {
         match address {
             ListenAddress::Tcp(address) => members.push(Raw::open(*address, "/rooms/r?echo=true")),
             ListenAddress::Unix(path) => unix_echo(path),
+            ListenAddress::Passed(name) => panic!("{name} has an address now"),
         }
     }
     members[0].send(&text("to all"));

@@ -48,7 +48,8 @@ pub struct Cli {
     #[arg(long, env = "FANFARE_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Configuration")]
     pub config: Option<PathBuf>,
 
-    /// Address to listen on: IP:PORT, [IPv6]:PORT or unix:PATH; may be repeated
+    /// Address to listen on: IP:PORT, [IPv6]:PORT, unix:PATH, or fd:NAME for sockets that systemd passes; may be
+    /// repeated
     #[arg(
         long,
         env = "FANFARE_LISTEN",
@@ -58,8 +59,7 @@ pub struct Cli {
         help_heading = "Listening"
     )]
     pub listen: Vec<ListenAddress>,
-    /// Address of the metrics and of what operators look at, or none: IP:PORT, [IPv6]:PORT or unix:PATH; may be
-    /// repeated
+    /// Address of the metrics and of what operators look at, or none: as --listen; may be repeated
     #[arg(
         long,
         env = "FANFARE_ADMIN",

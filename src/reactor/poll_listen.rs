@@ -1,14 +1,17 @@
 //! [`Listen`] over TCP and unix sockets.
 
+use std::cell::Cell;
+use std::ffi::OsStr;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags};
 use rustix::net::{
     AddressFamily, SendFlags, Shutdown, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, bind,
     getsockname, listen, socket_with, sockopt,
@@ -45,6 +48,24 @@ pub struct ListeningSocket {
 enum Place {
     Tcp(SocketAddr),
     Unix(UnixPath),
+    PassedTcp(PassedTcp),
+    PassedUnix(PassedUnix),
+}
+
+/// A TCP listener that another process has opened.
+#[derive(Debug)]
+struct PassedTcp {
+    address: SocketAddr,
+    options: SocketOptions,
+    /// Whoever waits may have come before the listener had our options. When nobody does, that is over.
+    is_before_options: Cell<bool>,
+}
+
+/// A unix listener that another process has opened, and whose path is that one's.
+#[derive(Debug)]
+struct PassedUnix {
+    path: PathBuf,
+    send_buffer: usize,
 }
 
 #[derive(Debug)]
@@ -76,15 +97,8 @@ impl ListeningSocket {
             // 0.0.0.0:PORT and [::]:PORT can stand side by side.
             sockopt::set_ipv6_v6only(&socket, true)?;
         }
-        sockopt::set_tcp_nodelay(&socket, true)?;
-        sockopt::set_socket_send_buffer_size(&socket, options.send_buffer)?;
         // Before it listens: a handshake agrees on the scale of the window from this.
-        sockopt::set_socket_recv_buffer_size(&socket, options.receive_buffer)?;
-        #[cfg(target_os = "linux")]
-        {
-            let milliseconds = u32::try_from(options.user_timeout.as_millis()).unwrap_or(u32::MAX);
-            sockopt::set_tcp_user_timeout(&socket, milliseconds)?;
-        }
+        set_tcp_options(&socket, options)?;
         bind(&socket, &address)?;
         listen(&socket, BACKLOG)?;
         let bound = SocketAddr::try_from(getsockname(&socket)?).unwrap_or(address);
@@ -112,13 +126,72 @@ impl ListeningSocket {
         Ok(ListeningSocket { socket, place: Place::Unix(path) })
     }
 
+    /// Takes a socket over that listens already, with how many may wait there.
+    ///
+    /// # Errors
+    ///
+    /// It is no socket, does not listen, or is neither TCP nor unix.
+    pub fn passed(socket: OwnedFd, options: SocketOptions) -> io::Result<ListeningSocket> {
+        let is_stream = sockopt::socket_type(&socket)? == SocketType::STREAM;
+        if !is_stream || !sockopt::socket_acceptconn(&socket)? {
+            return Err(io::Error::other("the passed socket is no stream socket that listens"));
+        }
+        rustix::io::fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        let address = getsockname(&socket)?;
+        let place = match address.address_family() {
+            AddressFamily::INET | AddressFamily::INET6 => {
+                set_tcp_options(&socket, options)?;
+                let address = SocketAddr::try_from(address)?;
+                Place::PassedTcp(PassedTcp { address, options, is_before_options: Cell::new(true) })
+            }
+            AddressFamily::UNIX => {
+                let path = unix_path(&SocketAddrUnix::try_from(address)?);
+                Place::PassedUnix(PassedUnix { path, send_buffer: options.send_buffer })
+            }
+            _ => return Err(io::Error::other("the passed socket is neither TCP nor unix")),
+        };
+        Ok(ListeningSocket { socket, place })
+    }
+
     /// The address that it is bound to, with the port that was chosen; none for a unix socket.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
-        match self.place {
-            Place::Tcp(address) => Some(address),
-            Place::Unix(_) => None,
+        match &self.place {
+            Place::Tcp(address) | Place::PassedTcp(PassedTcp { address, .. }) => Some(*address),
+            Place::Unix(_) | Place::PassedUnix(_) => None,
         }
     }
+
+    /// The path of a unix socket, an abstract name as `@name`.
+    pub fn unix_path(&self) -> Option<PathBuf> {
+        match &self.place {
+            Place::Unix(UnixPath { path, .. }) | Place::PassedUnix(PassedUnix { path, .. }) => {
+                Some(path.clone())
+            }
+            Place::Tcp(_) | Place::PassedTcp(_) => None,
+        }
+    }
+}
+
+/// What a TCP listener hands down to those that it accepts, or such a one itself.
+fn set_tcp_options(socket: &OwnedFd, options: SocketOptions) -> rustix::io::Result<()> {
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_socket_send_buffer_size(socket, options.send_buffer)?;
+    sockopt::set_socket_recv_buffer_size(socket, options.receive_buffer)?;
+    #[cfg(target_os = "linux")]
+    {
+        let milliseconds = u32::try_from(options.user_timeout.as_millis()).unwrap_or(u32::MAX);
+        sockopt::set_tcp_user_timeout(socket, milliseconds)?;
+    }
+    Ok(())
+}
+
+fn unix_path(address: &SocketAddrUnix) -> PathBuf {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = address.abstract_name() {
+        return OsStr::from_bytes(&[b"@", name].concat()).into();
+    }
+    OsStr::from_bytes(address.path_bytes().unwrap_or_default()).into()
 }
 
 /// Whether a path is a socket that a dead process left behind.
@@ -167,9 +240,19 @@ impl Listen for PollIo {
 /// Accepts one connection: its socket, non-blocking and with its options, and the peer's address.
 fn accept(listener: impl AsFd, place: &Place) -> rustix::io::Result<(OwnedFd, PeerAddress)> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let (socket, address) = rustix::net::acceptfrom_with(listener, flags)?;
-    if let Place::Unix(unix) = place {
-        sockopt::set_socket_send_buffer_size(&socket, unix.send_buffer)?;
+    let accepted = rustix::net::acceptfrom_with(listener, flags);
+    if let (Place::PassedTcp(passed), Err(Errno::WOULDBLOCK)) = (place, &accepted) {
+        passed.is_before_options.set(false);
+    }
+    let (socket, address) = accepted?;
+    match place {
+        Place::Unix(UnixPath { send_buffer, .. }) | Place::PassedUnix(PassedUnix { send_buffer, .. }) => {
+            sockopt::set_socket_send_buffer_size(&socket, *send_buffer)?;
+        }
+        Place::PassedTcp(passed) if passed.is_before_options.get() => {
+            set_tcp_options(&socket, passed.options)?;
+        }
+        Place::PassedTcp(_) | Place::Tcp(_) => {}
     }
     let address = address.and_then(|address: SocketAddrAny| SocketAddr::try_from(address).ok());
     Ok((socket, address.map_or(PeerAddress::Unix, PeerAddress::from)))
@@ -194,7 +277,6 @@ mod tests {
 
     use super::*;
 
-    #[cfg(target_os = "linux")]
     const OPTIONS: SocketOptions = SocketOptions {
         send_buffer: 20 << 10,
         receive_buffer: 24 << 10,
@@ -238,6 +320,61 @@ mod tests {
         assert!(waiting > 0 && waiting <= senders + (64 << 10), "{waiting} wait, {senders} are the sender's");
         drop(listening);
         assert!(!path.exists());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn passed_tcp_sockets_have_the_options_whether_they_came_before_them_or_behind() {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let before = std::net::TcpStream::connect(address).unwrap();
+        let listening = ListeningSocket::passed(listener.into(), OPTIONS).unwrap();
+        assert_eq!(listening.tcp_address(), Some(address));
+        assert!(rustix::io::fcntl_getfd(&listening.socket).unwrap().contains(FdFlags::CLOEXEC));
+        let (first, peer) = accept(&listening.socket, &listening.place).unwrap();
+        assert_eq!(peer, PeerAddress::from(before.local_addr().unwrap()));
+        let nobody = accept(&listening.socket, &listening.place).unwrap_err();
+        assert_eq!(nobody, Errno::WOULDBLOCK, "it does not block");
+        let Place::PassedTcp(passed) = &listening.place else { panic!("it was passed") };
+        assert!(!passed.is_before_options.get());
+        let _behind = std::net::TcpStream::connect(address).unwrap();
+        let (second, _) = accept(&listening.socket, &listening.place).unwrap();
+        for socket in [&first, &second] {
+            assert!(sockopt::tcp_nodelay(socket).unwrap());
+            assert_eq!(sockopt::socket_send_buffer_size(socket).unwrap(), 2 * OPTIONS.send_buffer);
+            assert_eq!(sockopt::socket_recv_buffer_size(socket).unwrap(), 2 * OPTIONS.receive_buffer);
+            assert_eq!(sockopt::tcp_user_timeout(socket).unwrap(), 12_000);
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_passed_unix_socket_bounds_its_buffers_and_leaves_the_path_to_its_owner() {
+        let path = std::env::temp_dir().join(format!("fanfare-passed-{}.sock", std::process::id()));
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let listening = ListeningSocket::passed(listener.into(), OPTIONS).unwrap();
+        assert_eq!(listening.unix_path(), Some(path.clone()));
+        let _client = UnixStream::connect(&path).unwrap();
+        let (socket, peer) = accept(&listening.socket, &listening.place).unwrap();
+        assert_eq!(peer, PeerAddress::Unix);
+        assert_eq!(sockopt::socket_send_buffer_size(&socket).unwrap(), 2 * OPTIONS.send_buffer);
+        drop(listening);
+        std::fs::remove_file(&path).expect("it is still there");
+    }
+
+    #[test]
+    fn what_does_not_listen_is_not_taken_over() {
+        let (stream, _other) = UnixStream::pair().unwrap();
+        let datagrams = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        for (socket, why) in [
+            (OwnedFd::from(stream), "that listens"),
+            (OwnedFd::from(datagrams), "that listens"),
+            (OwnedFd::from(file), "ocket"),
+        ] {
+            let error = ListeningSocket::passed(socket, OPTIONS).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     #[test]

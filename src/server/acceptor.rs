@@ -138,6 +138,7 @@ impl<I: Listen> Acceptor<I> {
             self.accept_burst(self.ready[at].key, now);
         }
         self.wake_reached();
+        self.refusals.count_turn();
         Ok(Progress::Running)
     }
 
@@ -307,12 +308,13 @@ impl<I: Listen> Acceptor<I> {
     }
 
     fn watch(&mut self, waiting: bool) {
-        let Acceptor { io, listeners, .. } = self;
+        let Acceptor { io, listeners, refusals, .. } = self;
         for key in listeners.keys() {
             if let Some(Some(watched)) = listeners.get(key)
                 && let Err(error) = io.watch(&watched.listener, key, waiting)
             {
                 tracing::error!(%error, "a listener can no longer be watched");
+                refusals.note_lost_listener();
             }
         }
     }

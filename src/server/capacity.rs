@@ -25,7 +25,6 @@ pub fn capacity(config: &Config) -> Result<Capacity, StartError> {
     let workers = Placement::new(config.workers, &config.pin).workers();
     let descriptors = descriptors::raise_limit();
     let others = admin::descriptors_wanted(config);
-    let max_connections =
-        descriptors::max_connections(config.max_connections, descriptors, workers, others)?;
+    let max_connections = descriptors::max_connections(config.max_connections, descriptors, workers, others)?;
     Ok(Capacity { workers, descriptors, max_connections })
 }

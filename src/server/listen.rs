@@ -1,12 +1,13 @@
-//! Addresses to listen on: TCP over IPv4 and IPv6, and unix sockets.
+//! Addresses to listen on: TCP over IPv4 and IPv6, unix sockets, and sockets that were passed.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::StartError;
+use super::{PassedSockets, StartError};
 use crate::config::Config;
 use crate::reactor::{ListeningSocket, SocketOptions};
 
@@ -17,17 +18,27 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
     /// The path of a unix socket, made at the start and removed at the end.
     Unix(PathBuf),
+    /// The sockets that were passed under this name ([`PassedSockets`]); a server that runs knows where they are.
+    Passed(String),
 }
+
+/// Names that systemd gives are no longer.
+const NAME_BYTES_MAX: usize = 255;
 
 /// Why a text is no [`ListenAddress`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected IP:PORT, [IPv6]:PORT or unix:PATH")]
+#[error("expected IP:PORT, [IPv6]:PORT, unix:PATH or fd:NAME")]
 pub struct ListenAddressError;
 
 impl FromStr for ListenAddress {
     type Err = ListenAddressError;
 
     fn from_str(text: &str) -> Result<ListenAddress, ListenAddressError> {
+        if let Some(name) = text.strip_prefix("fd:") {
+            let is_name = (1..=NAME_BYTES_MAX).contains(&name.len())
+                && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
+            return is_name.then(|| ListenAddress::Passed(name.to_owned())).ok_or(ListenAddressError);
+        }
         match text.strip_prefix("unix:") {
             Some("") => Err(ListenAddressError),
             Some(path) => Ok(ListenAddress::Unix(path.into())),
@@ -41,6 +52,7 @@ impl fmt::Display for ListenAddress {
         match self {
             ListenAddress::Tcp(address) => address.fmt(f),
             ListenAddress::Unix(path) => write!(f, "unix:{}", path.display().to_string().escape_debug()),
+            ListenAddress::Passed(name) => write!(f, "fd:{name}"),
         }
     }
 }
@@ -56,7 +68,7 @@ pub enum AdminAddress {
 
 /// Why a text is no [`AdminAddress`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected IP:PORT, [IPv6]:PORT, unix:PATH or none")]
+#[error("expected IP:PORT, [IPv6]:PORT, unix:PATH, fd:NAME or none")]
 pub struct AdminAddressError;
 
 impl FromStr for AdminAddress {
@@ -83,11 +95,12 @@ impl fmt::Display for AdminAddress {
 pub type BoundAddress = ListenAddress;
 
 impl ListenAddress {
-    /// Whether only this machine can reach it.
+    /// Whether only this machine can reach it. Of what was passed nobody can tell by its name.
     pub fn is_local(&self) -> bool {
         match self {
             ListenAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
             ListenAddress::Unix(_) => true,
+            ListenAddress::Passed(_) => false,
         }
     }
 }
@@ -100,17 +113,34 @@ pub struct Listener {
 }
 
 impl Listener {
-    fn open(address: &ListenAddress, options: SocketOptions) -> io::Result<Listener> {
-        match address {
-            ListenAddress::Tcp(tcp) => {
-                let socket = ListeningSocket::tcp(*tcp, options)?;
-                let address = ListenAddress::Tcp(socket.tcp_address().unwrap_or(*tcp));
-                Ok(Listener { socket, address })
+    /// Opens an address, or takes the sockets that were passed for it.
+    fn open(
+        address: &ListenAddress,
+        options: SocketOptions,
+        passed: &mut PassedSockets,
+    ) -> io::Result<Vec<Listener>> {
+        let sockets = match address {
+            ListenAddress::Tcp(tcp) => vec![ListeningSocket::tcp(*tcp, options)?],
+            ListenAddress::Unix(path) => vec![ListeningSocket::unix(path, options)?],
+            ListenAddress::Passed(name) => {
+                let known = passed.names();
+                let sockets: Vec<OwnedFd> = passed.take(name);
+                if sockets.is_empty() {
+                    return Err(io::Error::other(format!("no socket of this name; {known}")));
+                }
+                let listening = sockets.into_iter().map(|socket| ListeningSocket::passed(socket, options));
+                listening.collect::<io::Result<_>>()?
             }
-            ListenAddress::Unix(path) => {
-                Ok(Listener { socket: ListeningSocket::unix(path, options)?, address: address.clone() })
-            }
-        }
+        };
+        Ok(sockets.into_iter().map(Listener::new).collect())
+    }
+
+    fn new(socket: ListeningSocket) -> Listener {
+        let address = match socket.tcp_address() {
+            Some(address) => ListenAddress::Tcp(address),
+            None => ListenAddress::Unix(socket.unix_path().unwrap_or_default()),
+        };
+        Listener { socket, address }
     }
 }
 
@@ -121,20 +151,20 @@ fn socket_options(config: &Config) -> SocketOptions {
     SocketOptions { send_buffer: config.send_buffer, receive_buffer: config.receive_buffer, user_timeout }
 }
 
-/// Opens every listener of a configuration that this flag names.
+/// Opens every listener that this flag names, and takes what was passed for it.
 pub fn open_all(
     flag: &'static str,
     addresses: &[ListenAddress],
     config: &Config,
+    passed: &mut PassedSockets,
 ) -> Result<Vec<Listener>, StartError> {
-    let open = |address: &ListenAddress| {
-        Listener::open(address, socket_options(config)).map_err(|error| StartError::Listen {
-            flag,
-            address: address.clone(),
-            error,
-        })
-    };
-    addresses.iter().map(open).collect()
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let opened = Listener::open(address, socket_options(config), passed)
+            .map_err(|error| StartError::Listen { flag, address: address.clone(), error })?;
+        listeners.extend(opened);
+    }
+    Ok(listeners)
 }
 
 #[cfg(test)]
@@ -151,13 +181,15 @@ mod tests {
 
     #[test]
     fn addresses_are_read_and_shown() {
-        for text in ["127.0.0.1:9001", "[::1]:80", "unix:/run/fanfare.sock", "0.0.0.0:0"] {
+        for text in ["127.0.0.1:9001", "[::1]:80", "unix:/run/fanfare.sock", "0.0.0.0:0", "fd:ws"] {
             assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
         }
-        for wrong in ["", "9001", ":9001", "localhost:9001", "unix:", "1.2.3.4", "::1:80"] {
+        for wrong in
+            ["", "9001", ":9001", "localhost:9001", "unix:", "1.2.3.4", "::1:80", "fd:", "fd:a:b", "fd:a b"]
+        {
             assert_eq!(wrong.parse::<ListenAddress>(), Err(ListenAddressError), "{wrong}");
         }
-        for text in ["none", "127.0.0.1:9002", "unix:/run/fanfare/admin"] {
+        for text in ["none", "127.0.0.1:9002", "unix:/run/fanfare/admin", "fd:admin"] {
             assert_eq!(text.parse::<AdminAddress>().unwrap().to_string(), text);
         }
         assert_eq!("None".parse::<AdminAddress>(), Err(AdminAddressError));

@@ -5,7 +5,9 @@ mod addresses;
 mod admin;
 mod capacity;
 mod descriptors;
+mod health;
 mod listen;
+mod passed;
 mod placement;
 mod refusals;
 mod threads;
@@ -41,7 +43,9 @@ pub use addresses::{ADDRESSES_SPARE, AddressLimits, ExemptNetwork, ExemptNetwork
 pub use admin::ADMIN_CONNECTIONS_MAX;
 pub use capacity::{Capacity, capacity};
 pub use descriptors::raise_limit as raise_descriptor_limit;
+pub use health::{Health, ServerThread, ThreadHealth};
 pub use listen::{AdminAddress, AdminAddressError, BoundAddress, ListenAddress, ListenAddressError};
+pub use passed::PassedSockets;
 pub use placement::{Pin, PinError};
 pub use refusals::AcceptorStats;
 pub use view::View;
@@ -100,12 +104,13 @@ const MAIN: &str = "fanfare";
 pub struct ServerBuilder {
     config: Config,
     plan: RouterPlan,
+    passed: PassedSockets,
 }
 
 impl ServerBuilder {
     /// A server without any path.
     pub fn new(config: Config) -> ServerBuilder {
-        ServerBuilder { config, plan: RouterPlan::default() }
+        ServerBuilder { config, plan: RouterPlan::default(), passed: PassedSockets::default() }
     }
 
     /// A server with the paths of the `fanfare` binary: `/`, `/healthz`, `/echo`, `/rooms/{room}`,
@@ -154,15 +159,23 @@ impl ServerBuilder {
         self
     }
 
+    /// Adds the sockets that `--listen fd:NAME` and `--admin fd:NAME` mean.
+    pub fn passed_sockets(mut self, passed: PassedSockets) -> ServerBuilder {
+        self.passed = passed;
+        self
+    }
+
     /// Opens the listeners and starts the threads.
     ///
     /// # Errors
     ///
     /// [`StartError`] in one line; nothing is left running then.
-    pub fn start(self) -> Result<Server, StartError> {
+    pub fn start(mut self) -> Result<Server, StartError> {
         self.config.validate()?;
-        let admin = Opened::open(&self.config)?;
-        let listeners = listen::open_all("--listen", &self.config.listen, &self.config)?;
+        let mut passed = std::mem::take(&mut self.passed);
+        let admin = Opened::open(&self.config, &mut passed)?;
+        let listeners = listen::open_all("--listen", &self.config.listen, &self.config, &mut passed)?;
+        passed.warn_of_those_left();
         self.start_on(listeners, admin, MAIN)
     }
 
@@ -199,38 +212,43 @@ impl ServerBuilder {
         let clock = MonotonicClock::start();
         let (ios, mesh, mailboxes) = open_shards(&placement, self.config.mailbox_bytes, clock)?;
         let io = PollIo::new(clock).map_err(resources("a poller for the acceptor"))?;
-        let stop = ServerHandle { stop: Stop::default(), waker: io.waker() };
+        let (stop, waker) = (Stop::default(), io.waker());
         let listening = listeners.into_iter().map(|listener| (listener.socket, listener.address.is_local()));
         let acceptor = Acceptor::new(
             io,
             listening.collect(),
             AcceptorShared {
                 mesh: Arc::clone(&mesh),
-                stop: stop.stop.clone(),
+                stop: stop.clone(),
                 connections,
                 departures: shared.departures.clone(),
             },
             self.config.acceptor_settings(max_connections),
         )
         .map_err(resources("the acceptor"))?;
-        let view = View::new(ViewParts {
-            shards: mailboxes.iter().map(|_| ShardStats::default()).collect(),
-            acceptor: acceptor.stats(),
-            mesh,
-            registry: Arc::clone(&shared.registry),
-            connections: Arc::clone(&shared.connections),
-            connections_max: max_connections,
-            descriptors_max: descriptors,
-            clock,
-            stop: stop.stop.clone(),
-        });
-        let shards = ios.into_iter().zip(mailboxes);
-        let (threads, admin) = threads::start(shards, acceptor, &shared, &view, admin, (&placement, name))?;
+        let handle = ServerHandle {
+            stop: stop.clone(),
+            waker: waker.clone(),
+            view: View::new(ViewParts {
+                shards: mailboxes.iter().map(|_| ShardStats::default()).collect(),
+                acceptor: acceptor.stats(),
+                acceptor_waker: waker,
+                mesh,
+                registry: Arc::clone(&shared.registry),
+                connections: Arc::clone(&shared.connections),
+                connections_max: max_connections,
+                descriptors_max: descriptors,
+                clock,
+                stop,
+            }),
+        };
+        let (shards, view) = (ios.into_iter().zip(mailboxes), &handle.view);
+        let (threads, admin) = threads::start(shards, acceptor, &shared, view, admin, (&placement, name))?;
         if name == MAIN {
             let all = (&addresses[..], admin.as_ref().map_or(&[][..], Admin::addresses));
             log_start(&self.config, &placement, all, descriptors, max_connections);
         }
-        Ok(Server { addresses, view, admin, stop, threads })
+        Ok(Server { addresses, admin, handle, threads })
     }
 }
 
@@ -298,17 +316,17 @@ fn log_start(
 #[derive(Debug)]
 pub struct Server {
     addresses: Vec<BoundAddress>,
-    view: View,
     admin: Option<Admin>,
-    stop: ServerHandle,
+    handle: ServerHandle,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Stops a server from anywhere.
+/// Watches and stops a server from anywhere.
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
     stop: Stop,
     waker: PollWaker,
+    view: View,
 }
 
 impl ServerHandle {
@@ -332,27 +350,27 @@ impl Server {
 
     /// A look at it from any thread.
     pub fn view(&self) -> &View {
-        &self.view
+        &self.handle.view
     }
 
     /// What each shard has counted, by shard.
     pub fn shard_stats(&self) -> &[ShardStats] {
-        &self.view.parts().shards
+        &self.view().parts().shards
     }
 
     /// [`View::counter`].
     pub fn counter(&self, counter: Counter) -> u64 {
-        self.view.counter(counter)
+        self.view().counter(counter)
     }
 
     /// [`View::closes`].
     pub fn closes(&self, kind: CloseKind) -> u64 {
-        self.view.closes(kind)
+        self.view().closes(kind)
     }
 
-    /// What stops it.
+    /// What watches and stops it.
     pub fn handle(&self) -> ServerHandle {
-        self.stop.clone()
+        self.handle.clone()
     }
 
     /// Waits until the server has been shut down and all of its threads have ended. Returns the
@@ -366,6 +384,6 @@ impl Server {
         if let Some(admin) = self.admin {
             admin.stop();
         }
-        self.view.parts().shards.clone()
+        self.handle.view.parts().shards.clone()
     }
 }

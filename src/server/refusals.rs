@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::endpoint::{CloseCause, CloseKind};
 use crate::flood::Flood;
@@ -10,18 +10,39 @@ use crate::time::Time;
 
 /// What the acceptor has counted, readable from any thread.
 #[derive(Clone, Debug)]
-pub struct AcceptorStats(Arc<[AtomicU64]>);
+pub struct AcceptorStats(Arc<Cells>);
+
+#[derive(Debug)]
+struct Cells {
+    refused_at_once: Box<[AtomicU64]>,
+    turns: AtomicU64,
+    has_lost_listener: AtomicBool,
+}
 
 impl Default for AcceptorStats {
     fn default() -> AcceptorStats {
-        AcceptorStats(CloseKind::ALL.iter().map(|_| AtomicU64::new(0)).collect())
+        AcceptorStats(Arc::new(Cells {
+            refused_at_once: CloseKind::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+            turns: AtomicU64::new(0),
+            has_lost_listener: AtomicBool::new(false),
+        }))
     }
 }
 
 impl AcceptorStats {
     /// Connections that were refused for this kind of cause before any shard saw them.
     pub fn refused_at_once(&self, kind: CloseKind) -> u64 {
-        self.0[kind as usize].load(Ordering::Relaxed)
+        self.0.refused_at_once[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// Turns that the acceptor has made.
+    pub fn turns(&self) -> u64 {
+        self.0.turns.load(Ordering::Relaxed)
+    }
+
+    /// Whether a listener can no longer be accepted from.
+    pub fn has_lost_listener(&self) -> bool {
+        self.0.has_lost_listener.load(Ordering::Relaxed)
     }
 }
 
@@ -92,7 +113,17 @@ impl Refusals {
 
     /// Counts one that no shard will count.
     pub fn count_at_once(&self, cause: &CloseCause) {
-        self.stats.0[cause.kind() as usize].fetch_add(1, Ordering::Relaxed);
+        self.stats.0.refused_at_once[cause.kind() as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a turn. Nobody else writes.
+    pub fn count_turn(&self) {
+        self.stats.0.turns.store(self.stats.turns() + 1, Ordering::Relaxed);
+    }
+
+    /// A listener can no longer be watched.
+    pub fn note_lost_listener(&self) {
+        self.stats.0.has_lost_listener.store(true, Ordering::Relaxed);
     }
 
     /// Logs the floods that are over.

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use super::admin::{Admin, Opened};
 use super::placement::Placement;
-use super::{Acceptor, StartError, View, resources};
+use super::{Acceptor, ServerThread, StartError, View, resources};
 use crate::id::ShardId;
 use crate::reactor::PollIo;
 use crate::shard::{Mail, Mailbox, Mesh, Progress, Shard, ShardStats, Shared};
@@ -29,13 +29,20 @@ pub fn start(
 ) -> Result<(Vec<JoinHandle<()>>, Option<Admin>), StartError> {
     let mut threads = Threads::new(Arc::clone(&view.parts().mesh));
     for ((io, mailbox), stats) in shards.zip(view.parts().shards.iter().cloned()) {
-        let (shared, core) = (shared.clone(), placement.core(mailbox.shard()));
-        threads.spawn(format!("{name}-{}", mailbox.shard()), move || {
+        let shard = mailbox.shard();
+        let (shared, core, view) = (shared.clone(), placement.core(shard), view.clone());
+        threads.spawn(format!("{name}-{shard}"), move || {
             run_shard(io, mailbox, shared, stats, core);
+            view.end(ServerThread::Worker(shard));
         })?;
     }
     let admin = admin.map(|admin| admin.start(view.clone())).transpose()?;
-    match threads.spawn(format!("{name}-accept"), move || run_acceptor(acceptor)) {
+    let ended = view.clone();
+    let accepting = threads.spawn(format!("{name}-accept"), move || {
+        run_acceptor(acceptor);
+        ended.end(ServerThread::Acceptor);
+    });
+    match accepting {
         Ok(()) => Ok((threads.keep(), admin)),
         Err(error) => {
             if let Some(admin) = admin {

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
 
+use super::health::Pulse;
 use super::refusals::AcceptorStats;
 use crate::endpoint::CloseKind;
 use crate::id::ShardId;
-use crate::reactor::{MonotonicClock, Stop};
+use crate::reactor::{MonotonicClock, PollWaker, Stop};
 use crate::rooms::Registry;
 use crate::shard::{Counter, Mail, Mesh, ShardStats};
 use crate::time::Time;
@@ -24,6 +25,7 @@ struct Seen {
     parts: ViewParts,
     /// Since when each shard owes an answer, in nanoseconds of the clock.
     asked_since: Box<[AtomicU64]>,
+    pulse: Pulse,
 }
 
 /// What a view looks at.
@@ -33,6 +35,8 @@ pub struct ViewParts {
     pub shards: Vec<ShardStats>,
     /// What the acceptor has counted.
     pub acceptor: AcceptorStats,
+    /// What wakes the acceptor.
+    pub acceptor_waker: PollWaker,
     /// The shards' inboxes.
     pub mesh: Arc<Mesh<OwnedFd>>,
     /// All rooms.
@@ -52,12 +56,17 @@ pub struct ViewParts {
 impl View {
     pub(super) fn new(parts: ViewParts) -> View {
         let asked_since = parts.shards.iter().map(|_| AtomicU64::new(Time::NEVER.as_nanos())).collect();
-        View(Arc::new(Seen { parts, asked_since }))
+        let pulse = Pulse::new(parts.shards.len());
+        View(Arc::new(Seen { parts, asked_since, pulse }))
     }
 
     /// What it looks at.
     pub fn parts(&self) -> &ViewParts {
         &self.0.parts
+    }
+
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.0.pulse
     }
 
     /// A counter over all shards: the sum, or of a maximum the highest.
@@ -83,7 +92,7 @@ impl View {
     /// before it was asked is in its numbers when it has answered. One that has ended in a shutdown owes
     /// nothing.
     pub fn ask_shards(&self, patience: Duration) -> Vec<Duration> {
-        let Seen { parts: ViewParts { mesh, clock, .. }, asked_since } = &*self.0;
+        let Seen { parts: ViewParts { mesh, clock, .. }, asked_since, .. } = &*self.0;
         let asked_at = clock.now();
         let (reply, answers) = crossbeam_channel::bounded(asked_since.len());
         for shard in (0..asked_since.len()).map(ShardId::new) {

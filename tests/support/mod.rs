@@ -51,7 +51,7 @@ impl TestServer {
     pub fn address(&self) -> SocketAddr {
         match self.addresses()[0] {
             ListenAddress::Tcp(address) => address,
-            ListenAddress::Unix(_) => panic!("no TCP address"),
+            ListenAddress::Unix(_) | ListenAddress::Passed(_) => panic!("no TCP address"),
         }
     }
 

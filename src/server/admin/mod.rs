@@ -10,7 +10,8 @@ use crate::endpoint::RouterPlan;
 use super::listen::{self, Listener};
 use super::placement::Pin;
 use super::{
-    AdminAddress, BoundAddress, ListenAddress, Server, ServerBuilder, StartError, View, descriptors,
+    AdminAddress, BoundAddress, ListenAddress, PassedSockets, Server, ServerBuilder, StartError, View,
+    descriptors,
 };
 
 /// Connections to the admin listeners at a time: some scrapers, probes and open pages. They are beside
@@ -25,17 +26,17 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Opens them, if the configuration has any.
+    /// Opens them, if the configuration has any, or takes what was passed for them.
     ///
     /// # Errors
     ///
     /// [`StartError::Listen`] with the address that could not be had.
-    pub fn open(config: &Config) -> Result<Option<Opened>, StartError> {
+    pub fn open(config: &Config, passed: &mut PassedSockets) -> Result<Option<Opened>, StartError> {
         let wanted = addresses(config);
         if wanted.is_empty() {
             return Ok(None);
         }
-        let listeners = listen::open_all("--admin", &wanted, config)?;
+        let listeners = listen::open_all("--admin", &wanted, config, passed)?;
         Ok(Some(Opened { listeners, config: settings(config) }))
     }
 

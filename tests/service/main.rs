@@ -1,0 +1,11 @@
+//! A server as a service: how it is, seen from outside; sockets that are passed to it; and what the binary tells
+//! a service manager, which is played here.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod activation;
+mod hang;
+mod health;
+mod manager;
+mod notices;
