@@ -183,6 +183,21 @@ close_kinds! {
     OutOfDescriptors => "out_of_descriptors",
 }
 
+impl CloseKind {
+    /// Whether the connection was not wanted in the first place, rather than ended later.
+    pub fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            CloseKind::Refused
+                | CloseKind::NoResources
+                | CloseKind::ServerFull
+                | CloseKind::AddressFull
+                | CloseKind::HandshakeRate
+                | CloseKind::OutOfDescriptors
+        )
+    }
+}
+
 impl CloseCause {
     /// The kind of this cause.
     pub fn kind(&self) -> CloseKind {

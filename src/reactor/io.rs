@@ -38,7 +38,7 @@ pub trait Io {
     /// A socket that this shard watches.
     type Stream;
 
-    /// The monotonic time now. A shard asks once per turn.
+    /// The monotonic time now. A shard asks when a turn begins and when it has ended.
     fn now(&self) -> Time;
 
     /// The time since 1970-01-01T00:00:00Z, for what others read; it may jump.

@@ -1,8 +1,7 @@
 //! What a configuration comes to in this process, without starting anything.
 
-use super::admin;
 use super::placement::Placement;
-use super::{StartError, descriptors};
+use super::{StartError, admin, descriptors};
 use crate::config::Config;
 
 /// What this process has room for.
@@ -24,7 +23,7 @@ pub struct Capacity {
 pub fn capacity(config: &Config) -> Result<Capacity, StartError> {
     let workers = Placement::new(config.workers, &config.pin).workers();
     let descriptors = descriptors::raise_limit();
-    let others = admin::descriptors_wanted(config);
+    let others = admin::descriptors(config);
     let max_connections = descriptors::max_connections(config.max_connections, descriptors, workers, others)?;
     Ok(Capacity { workers, descriptors, max_connections })
 }

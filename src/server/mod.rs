@@ -191,7 +191,7 @@ impl ServerBuilder {
             self.config.api_key_file.as_deref().map(read_api_keys).transpose()?.map(Arc::new);
         let placement = Placement::new(self.config.workers, &self.config.pin);
         let descriptors = descriptors::raise_limit();
-        let others = admin::descriptors_wanted(&self.config);
+        let others = admin::descriptors(&self.config);
         let max_connections = descriptors::max_connections(
             self.config.max_connections,
             descriptors,

@@ -13,7 +13,7 @@ use crate::endpoint::CloseKind;
 use crate::id::ShardId;
 use crate::reactor::{MonotonicClock, PollWaker, Stop};
 use crate::rooms::Registry;
-use crate::shard::{Counter, Mail, Mesh, ShardStats};
+use crate::shard::{Counter, Distribution, Mail, Mesh, Observed, ShardStats};
 use crate::time::Time;
 
 /// A look at a running server from any thread. Its clones look at the same one.
@@ -80,6 +80,16 @@ impl View {
     pub fn closes(&self, kind: CloseKind) -> u64 {
         let ended: u64 = self.parts().shards.iter().map(|stats| stats.closes(kind)).sum();
         ended + self.parts().acceptor.refused_at_once(kind)
+    }
+
+    /// How values of this kind have spread, over all shards.
+    pub fn distribution(&self, distribution: Distribution) -> Observed {
+        let of_shards = self.parts().shards.iter().map(|stats| stats.distribution(distribution));
+        let sum = |mut all: Observed, more: Observed| {
+            all.add(&more);
+            all
+        };
+        of_shards.reduce(sum).expect("a server has a shard")
     }
 
     /// Whether it has been told to stop.

@@ -127,8 +127,9 @@ impl<S> Core<S> {
         let Core { rooms, mailbox, reached, now, .. } = self;
         let mut congested = false;
         let published = rooms.registry().publish(name, *now, batch, idempotency_key, |offset, routes| {
-            congested =
-                hand_out(mailbox.mesh(), batch, offset, routes, |shard| reached[shard.index()] = true);
+            congested = hand_out(mailbox.mesh(), (batch, *now), offset, routes, |shard| {
+                reached[shard.index()] = true
+            });
         });
         if congested {
             self.publications.add_congesting(publisher);
@@ -189,6 +190,7 @@ impl<S> Core<S> {
         let waiting = session.outbound.pinned_reply_bytes();
         session.outbound.push_message(&mut self.arena, Opcode::from(payload.kind()), payload.data());
         mark_dirty(&mut self.dirty, key.index(), session);
+        self.tally.add(Counter::Replies, 1);
         let limit = self.settings.reply_bytes_max();
         if waiting > limit { Some(CloseCause::QueueOverflow { limit }) } else { None }
     }

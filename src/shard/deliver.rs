@@ -42,9 +42,12 @@ impl<I: Io> Shard<I> {
     /// Takes in a publication for a room, and returns for how many members it is.
     fn arrive(&mut self, publication: &Publication) -> usize {
         let batch = Arc::clone(&publication.batch);
+        let messages = u64::from(batch.len());
         let arrived = Arrived { offset_before: publication.offset_before, batch };
-        let local = self.core.rooms.arrive(publication.local_room, arrived);
-        local.map_or(0, |local| local.members.len())
+        let Some(local) = self.core.rooms.arrive(publication.local_room, arrived) else { return 0 };
+        let members = local.members.len();
+        self.core.arrivals.note(publication.entered, messages);
+        members
     }
 
     fn adopt(&mut self, adopt: Adopt<I::Socket>) {
@@ -68,6 +71,7 @@ impl<I: Io> Shard<I> {
         let inserted = connections.insert(slot);
         debug_assert_eq!(inserted, key);
         let Some(slot) = connections.get_mut(key) else { return };
+        core.tally.add(slot.session.state(), 1);
         core.arm(key.index(), slot);
         if let Some(cause) = refusal {
             core.finish(key, slot, cause);

@@ -20,6 +20,7 @@ use crate::slab::Key;
 use super::Core;
 use super::presence::may_return;
 use super::session::{Flag, Session, Slot};
+use super::stats::Counter;
 
 /// The code and the reason of a Close.
 type Farewell = (CloseCode, Cow<'static, str>);
@@ -30,6 +31,7 @@ impl<S> Core<S> {
         if slot.session.is(Flag::Ended) {
             return;
         }
+        self.tally.change_state(slot.session.state(), Counter::Closing);
         slot.session.set(Flag::Ended, true);
         self.tally.count_close(&cause);
         let farewell = self.farewell(&slot.session, &cause);

@@ -12,6 +12,7 @@ use crate::reactor::Io;
 use crate::rooms::{Encoding, LagPolicy};
 use crate::slab::{Key, Slab};
 
+use super::distribution::Distribution;
 use super::encode::encode;
 use super::membership::{Arrived, LocalRoom, LocalRooms, Membership};
 use super::read::is_later;
@@ -126,6 +127,7 @@ impl<I: Io> Shard<I> {
             tally.add(Counter::Sends, run.members);
             tally.add(Counter::BytesOut, run.members * run.bytes as u64);
             tally.add(Counter::Deliveries, run.members * run.messages);
+            tally.observe(Distribution::Lag, run.messages, run.members);
         }
         fan_out.runs.clear();
         fan_out.recipients.clear();

@@ -108,6 +108,8 @@ pub struct Publication {
     pub local_room: Key,
     /// The room's offset before the first of the messages.
     pub offset_before: u64,
+    /// The turn that has read them.
+    pub entered: Time,
     /// The messages.
     pub batch: Arc<Batch>,
 }
@@ -310,7 +312,8 @@ mod tests {
         let sender = (Sender::Api { exclude: None }, None);
         batch.push(false, sender, bytes, |out| out.resize(bytes, 0));
         let local_room = Slab::default().insert(());
-        Mail::Publication(Publication { local_room, offset_before: 0, batch: Arc::new(batch) })
+        let batch = Arc::new(batch);
+        Mail::Publication(Publication { local_room, offset_before: 0, entered: Time::ZERO, batch })
     }
 
     #[test]

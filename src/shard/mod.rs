@@ -27,6 +27,7 @@ mod begun;
 mod calls;
 mod deliver;
 mod departed;
+mod distribution;
 mod encode;
 mod ending;
 mod fan_out;
@@ -49,6 +50,7 @@ mod session;
 mod settings;
 mod stats;
 mod timers;
+mod turn_end;
 mod write;
 
 use std::collections::VecDeque;
@@ -67,6 +69,7 @@ use crate::slab::{Key, Slab};
 use crate::time::Time;
 
 pub use departed::{Departed, Departures};
+pub use distribution::{Distribution, Observed};
 pub use held::Held;
 pub use mailbox::{
     Admission, Adopt, Mail, Mailbox, Mesh, PresenceChange, Publication, RemovalOrder, RemovedFrom, Reply,
@@ -86,6 +89,7 @@ use serve::{Plan, Serving};
 use session::{Flag, Session, Slot};
 use stats::Tally;
 use timers::ReadRound;
+use turn_end::Arrivals;
 
 /// The one receive buffer of a shard, and so what one connection is read per turn. A message of
 /// 64 KiB and its successor fit, so that large messages are mostly unmasked where they arrived.
@@ -178,6 +182,8 @@ struct Core<S> {
     dead: Vec<u32>,
     /// Shards that got mail from this one and have not been woken since.
     reached: Vec<bool>,
+    /// The publications of this turn, by the time at which they were read.
+    arrivals: Arrivals,
     /// Bytes of answers that have not been taken yet, over all connections of this shard.
     http_bytes: usize,
     /// Connections whose answers are taken, so that the requests they had sent behind can go on.
@@ -221,6 +227,7 @@ impl<I: Io> Shard<I> {
             personas: Personas::default(),
             publications: PublishQueue::default(),
             reached: vec![false; mailbox.mesh().shards()],
+            arrivals: Arrivals::default(),
             mailbox,
             timers: TimerWheel::new(now),
             tally: Tally::new(stats),
@@ -357,6 +364,8 @@ impl<I: Io> Shard<I> {
         let mut dead = std::mem::take(&mut core.dead);
         for index in dead.drain(..) {
             let Some(mut slot) = connections.remove_at(index) else { continue };
+            core.tally.subtract(slot.session.state(), 1);
+            core.tally.subtract(Counter::Waiting, u64::from(slot.session.is(Flag::Waiting)));
             slot.session.outbound.clear(&mut core.arena);
             core.http_bytes -= slot.session.http_bytes as usize;
             core.timers.cancel(index);
@@ -369,16 +378,7 @@ impl<I: Io> Shard<I> {
     }
 
     fn end_turn(&mut self) -> Progress {
-        let tally = &mut self.core.tally;
-        tally.add(Counter::Turns, 1);
-        tally.set(Counter::Connections, self.connections.len() as u64);
-        tally.set(Counter::Memberships, self.core.rooms.memberships() as u64);
-        tally.set(Counter::Rooms, self.core.rooms.len() as u64);
-        tally.publish();
-        for report in self.core.reports.drain(..) {
-            // Nobody may be waiting any more.
-            let _ = report.send(self.core.id);
-        }
+        self.core.publish_numbers(self.io.now(), self.connections.len());
         let Core { drain_deadline, mailbox, .. } = &self.core;
         // A connection may have come just before the order to drain, on the other lane.
         let finished = drain_deadline.is_some() && self.connections.is_empty() && !mailbox.has_mail();
@@ -414,6 +414,7 @@ impl<S> Core<S> {
         for (shard, was_reached) in self.reached.iter_mut().enumerate() {
             if std::mem::take(was_reached) && shard != self.id.index() && !strikes(Mutant::ForgottenWake) {
                 self.mailbox.mesh().wake(ShardId::new(shard));
+                self.tally.add(Counter::WakeUps, 1);
             }
         }
     }

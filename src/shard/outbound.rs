@@ -294,7 +294,7 @@ impl Outbound {
                 let settled = arena.node(buffer, 0..end, node.purpose);
                 let settled = Node { next: node.next, goes_on: node.goes_on, ..settled };
                 arena.nodes[at as usize] = settled;
-                self.account(node.purpose, i64::from(settled.cost) - i64::from(node.cost));
+                self.account(arena, node.purpose, i64::from(settled.cost) - i64::from(node.cost));
             }
             at = node.next;
         }
@@ -317,7 +317,7 @@ impl Outbound {
             if tail.buffer == SCRATCH && tail.end == start && tail.purpose == purpose {
                 tail.end = end;
                 tail.cost += end - start;
-                self.account(purpose, i64::from(end - start));
+                self.account(arena, purpose, i64::from(end - start));
                 return;
             }
         }
@@ -326,7 +326,7 @@ impl Outbound {
     }
 
     fn append(&mut self, arena: &mut SendArena, node: Node) {
-        self.account(node.purpose, i64::from(node.cost));
+        self.account(arena, node.purpose, i64::from(node.cost));
         let index = arena.new_node(node);
         if self.tail == NONE {
             self.head = index;
@@ -371,7 +371,7 @@ impl Outbound {
 
     /// Inserts a node behind the node `after`, or first if that is [`NONE`].
     fn insert_after(&mut self, arena: &mut SendArena, after: u32, node: Node) {
-        self.account(node.purpose, i64::from(node.cost));
+        self.account(arena, node.purpose, i64::from(node.cost));
         let next = if after == NONE { self.head } else { arena.nodes[after as usize].next };
         let index = arena.new_node(Node { next, ..node });
         if after == NONE {
@@ -433,12 +433,13 @@ impl Outbound {
 
     fn account_freed(&mut self, arena: &mut SendArena, index: u32) {
         let node = arena.free_node(index);
-        self.account(node.purpose, -i64::from(node.cost));
+        self.account(arena, node.purpose, -i64::from(node.cost));
     }
 
-    fn account(&mut self, purpose: Purpose, change: i64) {
+    fn account(&mut self, arena: &mut SendArena, purpose: Purpose, change: i64) {
         debug_assert!(i64::from(self.pinned) + change >= 0, "no more is freed than was counted");
         self.pinned = (i64::from(self.pinned) + change) as u32;
+        arena.pinned_bytes = arena.pinned_bytes.wrapping_add_signed(change);
         if purpose.is_own() {
             self.pinned_replies = (i64::from(self.pinned_replies) + change) as u32;
         }

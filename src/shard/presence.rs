@@ -16,6 +16,7 @@ use super::encode::encode_presence;
 use super::mailbox::{Mail, PresenceChange};
 use super::membership::{Left, NO_MEMBERSHIP};
 use super::session::{Flag, Session};
+use super::stats::Counter;
 use super::{Core, Shard, mark_dirty};
 
 /// Places in rooms that those who died may keep on a shard: some thousand clients in all their rooms. Over it
@@ -177,6 +178,7 @@ impl<I: Io> Shard<I> {
                 overflowing.push(member.connection);
             }
         }
+        core.tally.add(Counter::Notices, told as u64);
         for index in overflowing {
             let Some(key) = connections.key_at(index) else { continue };
             let Some(slot) = connections.at_mut(index) else { continue };

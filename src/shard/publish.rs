@@ -190,7 +190,7 @@ impl PublishQueue {
     ) -> (u64, bool) {
         let mut congested = false;
         let published = room.publish(now, Arc::clone(&batch), None, &mut self.evicted, |offset, routes| {
-            congested = hand_out(mesh, &batch, offset, routes, reached);
+            congested = hand_out(mesh, (&batch, now), offset, routes, reached);
         });
         for evicted in self.evicted.drain(..) {
             self.pool.recycle(evicted);
@@ -245,7 +245,7 @@ fn entries_between(entries: &[Entry], first: u32, until: u32) -> impl Iterator<I
 /// that the order stands. `reached` is told each shard. Returns whether an inbox is over its limit now.
 pub fn hand_out<S>(
     mesh: &Mesh<S>,
-    batch: &Arc<Batch>,
+    (batch, entered): (&Arc<Batch>, Time),
     offset_before: u64,
     routes: &[Route],
     mut reached: impl FnMut(ShardId),
@@ -253,7 +253,7 @@ pub fn hand_out<S>(
     let mut congested = false;
     for route in routes {
         let batch = Arc::clone(batch);
-        let publication = Publication { local_room: route.local_room, offset_before, batch };
+        let publication = Publication { local_room: route.local_room, offset_before, entered, batch };
         mesh.send(route.shard, Mail::Publication(publication));
         reached(route.shard);
         congested |= mesh.is_over_limit(route.shard);

@@ -225,11 +225,13 @@ impl<S> Core<S> {
     }
 
     fn carry_out<T>(&mut self, key: Key, slot: &mut Slot<T>, step: Step) {
+        let state = slot.session.state();
         match step {
             Step::Continue => {}
             Step::Accept(closed_at_once) => {
                 slot.protocol.accept();
                 slot.session.set(Flag::Opened, true);
+                self.tally.change_state(state, slot.session.state());
                 self.tally.add(Counter::Opened, 1);
                 self.arm(key.index(), slot);
                 if let Some(cause) = closed_at_once {
@@ -239,6 +241,7 @@ impl<S> Core<S> {
             Step::Answered => {
                 slot.protocol.answered();
                 slot.session.set(Flag::Served, true);
+                self.tally.change_state(state, slot.session.state());
                 slot.session.deadline = Tick::after(self.now + self.settings.http_idle_timeout);
                 self.arm(key.index(), slot);
             }
@@ -250,6 +253,7 @@ impl<S> Core<S> {
                 // Nothing that it may still send means anything.
                 slot.protocol.refuse();
                 slot.session.set(Flag::Streams, true);
+                self.tally.change_state(state, slot.session.state());
                 slot.session.deadline = self.quiet_until;
                 self.tally.add(Counter::Opened, 1);
                 self.arm(key.index(), slot);

@@ -16,6 +16,7 @@ use crate::rooms::{
 };
 use crate::time::Time;
 
+use super::distribution::Distribution;
 use super::encode::encode;
 use super::membership::{Arrived, LocalRoom, LocalRooms, Membership};
 use super::outbound::{Outbound, SLICES_PER_SEND, SendArena};
@@ -183,6 +184,7 @@ impl Plan {
         if membership.cursor >= local.seen {
             return Ok(());
         }
+        serving.tally.observe(Distribution::Lag, local.seen - membership.cursor, 1);
         if local.room.policy() == LagPolicy::Latest {
             let before_newest = before_newest(local, membership, id, serving.now);
             if membership.cursor < before_newest {

@@ -14,6 +14,7 @@ use super::outbound::Outbound;
 use super::peers::Peer;
 use super::rates::Rates;
 use super::settings::Settings;
+use super::stats::Counter;
 
 /// What stands in the slab for one connection.
 #[derive(Debug)]
@@ -175,6 +176,21 @@ impl Session {
             self.flags |= flag.bit();
         } else {
             self.flags &= !flag.bit();
+        }
+    }
+
+    /// The state that it is counted in.
+    pub fn state(&self) -> Counter {
+        if self.is(Flag::Ended) {
+            Counter::Closing
+        } else if self.is(Flag::Streams) {
+            Counter::OpenStreams
+        } else if self.is(Flag::Opened) {
+            Counter::OpenWebSockets
+        } else if self.is(Flag::Served) {
+            Counter::BetweenRequests
+        } else {
+            Counter::Handshaking
         }
     }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::distribution::{DISTRIBUTION_CELLS, Distribution, Distributions, Observed};
 use crate::endpoint::{CloseCause, CloseKind};
 
 macro_rules! counters {
@@ -26,12 +27,20 @@ macro_rules! counters {
 
 counters! {
     Connections => "connections", "Connections now, in any state.";
+    Handshaking => "connections_handshaking", "Connections now whose first request has not been answered.";
+    BetweenRequests => "connections_http", "Connections now that have been answered HTTP requests, and may send more.";
+    OpenWebSockets => "connections_websocket", "Connections now with an open WebSocket.";
+    OpenStreams => "connections_events", "Connections now with a stream of events.";
+    Closing => "connections_closing", "Connections now whose end is decided, until they are closed.";
+    Waiting => "connections_waiting", "Connections now whose sockets have not taken all that was sent.";
     Accepted => "accepted_total", "Sockets taken over from the acceptor.";
     Opened => "opened_total", "Handshakes that were completed, and streams of events.";
     HttpRequests => "http_requests_total", "HTTP requests, upgrades among them.";
     MessagesIn => "messages_in_total", "Messages received.";
     BytesIn => "bytes_in_total", "Bytes received, of any kind.";
     BytesOut => "bytes_out_total", "Bytes that the kernel took.";
+    Replies => "replies_total", "Messages that endpoints have sent to their own connection.";
+    Notices => "notices_total", "Messages to members about who has joined or left.";
     Sends => "sends_total", "Send calls that took something.";
     Publications => "publications_total", "Messages that entered a room.";
     Deliveries => "deliveries_total", "Messages given to a member's socket.";
@@ -49,18 +58,24 @@ counters! {
     Memberships => "memberships", "Memberships now.";
     Rooms => "rooms", "Rooms with members on this shard now.";
     QueuePinnedMax => "queue_pinned_bytes_max", "The most bytes that one outbound queue has pinned.";
+    QueueBytes => "queue_bytes", "Bytes that all outbound queues pin now.";
+    AnswerBytes => "answer_bytes", "Bytes that answers pin now until they are taken: what `--http-bytes` bounds.";
     Turns => "turns_total", "Turns of the loop.";
+    WakeUps => "wake_ups_total", "Wake-ups that were given to other shards.";
+    TurnEnd => "turn_end_nanoseconds", "When the latest turn has ended, by the clock of the server.";
 }
 
 impl Counter {
     /// Whether it is the highest value seen, rather than a number to be added up over shards.
     pub fn is_maximum(self) -> bool {
-        self == Counter::QueuePinnedMax
+        matches!(self, Counter::QueuePinnedMax | Counter::TurnEnd)
     }
 }
 
 const COUNTERS: usize = Counter::ALL.len();
-const CELLS: usize = COUNTERS + CloseKind::ALL.len();
+/// Where the distributions begin.
+const DISTRIBUTIONS: usize = COUNTERS + CloseKind::ALL.len();
+const CELLS: usize = DISTRIBUTIONS + DISTRIBUTION_CELLS;
 
 /// The numbers of one shard, readable from any thread.
 #[derive(Clone, Debug)]
@@ -82,24 +97,46 @@ impl ShardStats {
     pub fn closes(&self, kind: CloseKind) -> u64 {
         self.0[COUNTERS + kind as usize].load(Ordering::Relaxed)
     }
+
+    /// How values of this kind have spread, after the latest turn.
+    pub fn distribution(&self, distribution: Distribution) -> Observed {
+        Observed::read(distribution, |at| self.0[DISTRIBUTIONS + at].load(Ordering::Relaxed))
+    }
 }
 
 /// The shard's own side of [`ShardStats`].
 #[derive(Debug)]
 pub struct Tally {
-    cells: [u64; CELLS],
+    cells: [u64; DISTRIBUTIONS],
+    distributions: Distributions,
     published: ShardStats,
 }
 
 impl Tally {
     /// Zeroes that are published into `published`.
     pub fn new(published: ShardStats) -> Tally {
-        Tally { cells: [0; CELLS], published }
+        Tally { cells: [0; DISTRIBUTIONS], distributions: Distributions::default(), published }
     }
 
     /// Adds to a total.
     pub fn add(&mut self, counter: Counter, amount: u64) {
         self.cells[counter as usize] += amount;
+    }
+
+    /// Counts a connection in another state.
+    pub fn change_state(&mut self, before: Counter, after: Counter) {
+        self.subtract(before, 1);
+        self.add(after, 1);
+    }
+
+    /// Takes from a number that can fall.
+    pub fn subtract(&mut self, counter: Counter, amount: u64) {
+        self.cells[counter as usize] -= amount;
+    }
+
+    /// Counts a value of a distribution so many times.
+    pub fn observe(&mut self, distribution: Distribution, value: u64, times: u64) {
+        self.distributions.observe(distribution, value, times);
     }
 
     /// Sets a number that can fall.
@@ -119,9 +156,11 @@ impl Tally {
     }
 
     /// Makes the numbers visible. Relaxed: each is read for itself, and only this thread writes.
-    pub fn publish(&self) {
+    pub fn publish(&mut self) {
         for (cell, value) in self.published.0.iter().zip(&self.cells) {
             cell.store(*value, Ordering::Relaxed);
         }
+        let published = &self.published.0[DISTRIBUTIONS..];
+        self.distributions.take_changed(|at, value| published[at].store(value, Ordering::Relaxed));
     }
 }

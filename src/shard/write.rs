@@ -10,7 +10,7 @@ use crate::slab::Key;
 use super::outbound::{Outbound, SLICES_PER_SEND};
 use super::read::is_later;
 use super::session::{Flag, Session, Slot};
-use super::stats::Counter;
+use super::stats::{Counter, Tally};
 use super::{Core, Shard, TURN_BYTES_HIGH, mark_dirty};
 
 impl<I: Io> Shard<I> {
@@ -178,6 +178,11 @@ impl<S> Core<S> {
             Err(SendError::OutOfWindow(behind)) => self.left_behind(key, slot, behind),
         }
         let session = &mut slot.session;
+        let is_waiting = session.is(Flag::Waiting);
+        if is_waiting != was_waiting {
+            let change = if is_waiting { Tally::add } else { Tally::subtract };
+            change(&mut self.tally, Counter::Waiting, 1);
+        }
         if session.is(Flag::Dead) {
             session.outbound.clear(&mut self.arena);
             return;

@@ -27,6 +27,7 @@ use fanfare::protocol::{Kind, Opcode, push_server_frame};
 use fanfare::rooms::{Batch, Sender};
 use fanfare::shard::{Mail, Publication};
 use fanfare::slab::Key;
+use fanfare::time::Time;
 
 /// Runs `model` in every order that matters, and prints how many that were.
 fn check(model: impl Fn() + Send + Sync + 'static) {
@@ -58,5 +59,6 @@ fn batch(bytes: usize) -> Arc<Batch> {
 
 /// Mail with it for a room of the receiving shard.
 fn publication(local_room: Key, batch: &Arc<Batch>) -> Mail<()> {
-    Mail::Publication(Publication { local_room, offset_before: 0, batch: Arc::clone(batch) })
+    let batch = Arc::clone(batch);
+    Mail::Publication(Publication { local_room, offset_before: 0, entered: Time::ZERO, batch })
 }

@@ -13,6 +13,7 @@ mod heartbeat;
 mod lag;
 mod limits;
 mod mailbox;
+mod numbers;
 mod panics;
 mod rates;
 mod reading;

@@ -25,9 +25,22 @@ const JUMPS_MAX: usize = 2_000;
 /// takes no answers is not read from long before they are too many.
 const NEVER: [CloseKind; 3] =
     [CloseKind::EndpointPanic, CloseKind::TooManyMemberships, CloseKind::QueueOverflow];
-/// Numbers that are 0 at the end, or no sum.
-const LEVELS: [Counter; 4] =
-    [Counter::Connections, Counter::Memberships, Counter::Rooms, Counter::QueuePinnedMax];
+/// Numbers that are 0 at the end.
+const LEVELS: [Counter; 11] = [
+    Counter::Connections,
+    Counter::Handshaking,
+    Counter::BetweenRequests,
+    Counter::OpenWebSockets,
+    Counter::OpenStreams,
+    Counter::Closing,
+    Counter::Waiting,
+    Counter::Memberships,
+    Counter::Rooms,
+    Counter::QueueBytes,
+    Counter::AnswerBytes,
+];
+/// Numbers that are no sum.
+const HIGHEST: [Counter; 2] = [Counter::QueuePinnedMax, Counter::TurnEnd];
 /// What clients note that they have met.
 const SEEN_BY_CLIENTS: [&str; 11] = [
     "a client known as before",
@@ -115,7 +128,8 @@ impl World {
     pub fn met(&self) -> BTreeMap<&'static str, u64> {
         let mut met: BTreeMap<&'static str, u64> = SEEN_BY_CLIENTS.iter().map(|what| (*what, 0)).collect();
         met.extend(&self.truth.met);
-        let counters = Counter::ALL.iter().filter(|counter| !LEVELS.contains(counter));
+        let sums = |counter: &&Counter| !LEVELS.contains(counter) && !HIGHEST.contains(counter);
+        let counters = Counter::ALL.iter().filter(sums);
         met.extend(counters.map(|counter| (counter.name(), self.server.counter(*counter))));
         let closes = CloseKind::ALL.iter().filter(|kind| !NEVER.contains(kind));
         met.extend(closes.map(|kind| (kind.name(), self.server.closes(*kind) + self.refused_at_once[kind])));
@@ -245,7 +259,7 @@ impl World {
         assert_eq!(places, Some(0), "places that are still taken");
         let server = &self.server;
         assert_eq!(server.connections.load(Ordering::Relaxed), 0, "connections that are counted");
-        for counter in [Counter::Connections, Counter::Memberships, Counter::Rooms] {
+        for counter in LEVELS {
             assert_eq!(server.counter(counter), 0, "{}", counter.name());
         }
         assert!(server.registry.is_empty(), "rooms are remembered");

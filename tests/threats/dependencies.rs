@@ -11,6 +11,7 @@ use fanfare::reactor::Wake;
 use fanfare::rooms::{Batch, Sender};
 use fanfare::shard::{Mail, Mesh, Publication};
 use fanfare::slab::Slab;
+use fanfare::time::Time;
 use serde_json::Value;
 
 use crate::counting::asked;
@@ -186,7 +187,8 @@ fn a_mailbox_full_of_shared_batches_is_dropped_once_and_whole() {
             let (mesh, mailboxes) = Mesh::<()>::new(vec![Box::new(Nobody)], usize::MAX);
             for number in 0..MAIL {
                 let batch = Arc::clone(&batch);
-                let mail = Publication { local_room, offset_before: number as u64, batch };
+                let (offset_before, entered) = (number as u64, Time::ZERO);
+                let mail = Publication { local_room, offset_before, entered, batch };
                 mesh.send(ShardId::new(0), Mail::Publication(mail));
             }
             assert_eq!(Arc::strong_count(&batch), MAIL + 1);
@@ -204,7 +206,8 @@ fn a_mailbox_full_of_shared_batches_is_dropped_once_and_whole() {
             scope.spawn(|| {
                 for number in 0..MAIL {
                     let batch = Arc::clone(&batch);
-                    let mail = Publication { local_room, offset_before: number as u64, batch };
+                    let (offset_before, entered) = (number as u64, Time::ZERO);
+                    let mail = Publication { local_room, offset_before, entered, batch };
                     mesh.send(ShardId::new(0), Mail::Publication(mail));
                 }
             });

@@ -2,6 +2,7 @@
 //! those who operate the first one. What it shows it reads from a [`View`] or asks the shards for, so that it
 //! never keeps one of them from its turn.
 
+mod metrics;
 mod probes;
 
 use crate::config::Config;
@@ -18,6 +19,21 @@ use super::{
 /// `--max-connections`, so that a full server can still be looked at.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 
+fn wanted(config: &Config) -> impl Iterator<Item = &ListenAddress> {
+    config.admin.iter().filter_map(|address| match address {
+        AdminAddress::None => None,
+        AdminAddress::At(address) => Some(address),
+    })
+}
+
+/// Descriptors that the admin listener of a configuration takes beside its listening sockets.
+pub fn descriptors(config: &Config) -> usize {
+    match wanted(config).next() {
+        Some(_) => ADMIN_CONNECTIONS_MAX + descriptors::kept(1),
+        None => 0,
+    }
+}
+
 /// Admin listeners that are open, before there is anything to show.
 #[derive(Debug)]
 pub struct Opened {
@@ -32,7 +48,7 @@ impl Opened {
     ///
     /// [`StartError::Listen`] with the address that could not be had.
     pub fn open(config: &Config, passed: &mut PassedSockets) -> Result<Option<Opened>, StartError> {
-        let wanted = addresses(config);
+        let wanted: Vec<ListenAddress> = wanted(config).cloned().collect();
         if wanted.is_empty() {
             return Ok(None);
         }
@@ -56,35 +72,22 @@ impl Opened {
     }
 }
 
-/// Where the admin listener is to be.
-fn addresses(config: &Config) -> Vec<ListenAddress> {
-    let wanted = config.admin.iter().filter_map(|address| match address {
-        AdminAddress::None => None,
-        AdminAddress::At(address) => Some(address.clone()),
-    });
-    wanted.collect()
-}
-
-/// Descriptors that it takes beside its listeners, if the configuration has it.
-pub fn descriptors_wanted(config: &Config) -> usize {
-    if addresses(config).is_empty() { 0 } else { ADMIN_CONNECTIONS_MAX + descriptors::kept(1) }
-}
-
 /// What the admin listener shows.
 fn plan(view: &View) -> RouterPlan {
     let mut plan = RouterPlan::default();
     probes::add(&mut plan, view);
+    metrics::add(&mut plan, view);
     plan
 }
 
 /// The configuration of the small server: what concerns its peers is that of the first one.
 fn settings(config: &Config) -> Config {
     Config {
+        admin: Vec::new(),
         workers: Some(1),
         pin: Pin::Off,
         max_connections: Some(ADMIN_CONNECTIONS_MAX),
         api_key_file: None,
-        admin: Vec::new(),
         member_publish: false,
         ..config.clone()
     }

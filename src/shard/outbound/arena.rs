@@ -103,6 +103,8 @@ pub struct SendArena {
     /// The one receive buffer of a shard. It lies here for the replies that are what was received.
     pub(super) received: Box<[u8]>,
     pub(super) loans: Loans,
+    /// What all queues pin.
+    pub(super) pinned_bytes: u64,
     copies: HashMap<CopyKey, TurnCopy>,
 }
 
@@ -127,6 +129,7 @@ impl Default for SendArena {
             scratch: Vec::new(),
             received: Box::default(),
             loans: Loans::default(),
+            pinned_bytes: 0,
             copies: HashMap::new(),
         }
     }
@@ -190,6 +193,11 @@ impl SendArena {
         self.scratch.clear();
         self.scratch.shrink_to(keep_bytes);
         self.copies = HashMap::new();
+    }
+
+    /// Bytes that all queues keep from being freed.
+    pub fn pinned_bytes(&self) -> u64 {
+        self.pinned_bytes
     }
 
     /// Nodes and buffers in use, for the check that a drained shard holds none.

@@ -111,6 +111,6 @@ impl Outbound {
         arena.fill(node.buffer, bytes);
         let filled = arena.node(node.buffer, node.start..node.end, node.purpose);
         arena.nodes[index as usize].cost = filled.cost;
-        self.account(node.purpose, i64::from(filled.cost) - i64::from(node.cost));
+        self.account(arena, node.purpose, i64::from(filled.cost) - i64::from(node.cost));
     }
 }
