@@ -5,6 +5,8 @@
 mod metrics;
 mod probes;
 
+use std::time::Duration;
+
 use crate::config::Config;
 use crate::endpoint::RouterPlan;
 
@@ -80,9 +82,15 @@ fn plan(view: &View) -> RouterPlan {
     plan
 }
 
+/// How long the end of the process waits for those who still look: they have seen what there was to see.
+const PATIENCE_AT_THE_END: Duration = Duration::from_secs(1);
+
 /// The configuration of the small server: what concerns its peers is that of the first one.
 fn settings(config: &Config) -> Config {
+    let brief = |duration: Duration| duration.min(PATIENCE_AT_THE_END);
     Config {
+        drain: brief(config.drain),
+        close_timeout: brief(config.close_timeout),
         admin: Vec::new(),
         workers: Some(1),
         pin: Pin::Off,
