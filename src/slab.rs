@@ -186,6 +186,11 @@ impl<T> Slab<T> {
         self.occupied as usize
     }
 
+    /// Slots, occupied or not: their numbers are below it.
+    pub fn slots(&self) -> u32 {
+        self.entries.len() as u32
+    }
+
     /// Whether no slot is occupied.
     pub fn is_empty(&self) -> bool {
         self.occupied == 0
@@ -193,7 +198,7 @@ impl<T> Slab<T> {
 
     /// The keys of all occupied slots, by index.
     pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
-        (0..self.entries.len() as u32).filter_map(|index| self.key_at(index))
+        (0..self.slots()).filter_map(|index| self.key_at(index))
     }
 }
 

@@ -261,6 +261,16 @@ impl CloseCause {
         }
     }
 
+    /// The room that it is about, if it is about one.
+    pub fn room(&self) -> Option<&RoomName> {
+        match self {
+            CloseCause::OutOfWindow { behind } | CloseCause::WriteTimeout { behind: Some(behind), .. } => {
+                Some(&behind.room)
+            }
+            _ => None,
+        }
+    }
+
     /// The HTTP response that says it to a peer without a WebSocket, if one does.
     pub fn refusal(&self) -> Option<Refusal> {
         let (status, retry_after) = match self {

@@ -93,6 +93,11 @@ impl RouterPlan {
         paths
     }
 
+    /// The path of the endpoint at this place, as it was given.
+    pub fn endpoint_path(&self, endpoint: u16) -> Option<&str> {
+        self.endpoints.get(usize::from(endpoint)).map(|(pattern, _)| pattern.path.as_str())
+    }
+
     /// Finds out what a request asks for.
     ///
     /// # Errors

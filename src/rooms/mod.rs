@@ -24,6 +24,7 @@ mod registry;
 mod returning;
 mod room;
 mod rule;
+mod traffic;
 
 pub use batch::{Batch, Encoded, Encoding, Entry, Sender};
 pub use idempotency::IDEMPOTENCY_KEY_BYTES_MAX;
@@ -37,3 +38,4 @@ pub use registry::{Registry, RoomSettings, RoomSummary, TooManyRooms};
 pub use returning::{RETURNING_MAX, Returning};
 pub use room::{Published, Room, Route};
 pub use rule::{Rule, RuleError, Word};
+pub use traffic::{TRAFFIC_SPAN, Traffic};

@@ -16,7 +16,10 @@ use std::time::Duration;
 
 use super::room::{Ended, Published, Room, Route};
 use super::rule::{chosen, matches};
-use super::{Batch, Epoch, Extent, HistoryLimits, LagRule, PresenceLevel, PresenceRule, Returning, RoomName};
+use super::{
+    Batch, Epoch, Extent, HistoryLimits, LagPolicy, LagRule, PresenceLevel, PresenceRule, Returning,
+    RoomName, Traffic,
+};
 use crate::sync::Mutex;
 use crate::time::Time;
 
@@ -50,10 +53,16 @@ pub struct RoomSummary {
     pub name: RoomName,
     /// Members on all shards.
     pub members: usize,
+    /// Shards with members.
+    pub shards: usize,
+    /// What happens to members that fall behind.
+    pub policy: LagPolicy,
     /// What its window reaches over.
     pub extent: Extent,
     /// Bytes that the window pins.
     pub bytes: usize,
+    /// What enters it.
+    pub traffic: Traffic,
 }
 
 /// Why a search was given up.
@@ -238,13 +247,23 @@ impl Registry {
             }
         }
         let more = found.len() > limit;
-        let summaries = found.iter().take(limit).map(|room| RoomSummary {
-            name: room.name().clone(),
-            members: room.members(),
-            extent: room.extent(now),
-            bytes: room.history_bytes(),
-        });
-        (summaries.collect(), more)
+        (found.iter().take(limit).map(|room| room.summary(now)).collect(), more)
+    }
+
+    /// How many parts all rooms are divided into, for [`Registry::of_part`].
+    pub fn parts(&self) -> usize {
+        self.stripes.len()
+    }
+
+    /// Up to `limit` rooms of one part behind the one named `after`, by name.
+    pub fn of_part(&self, part: usize, after: Option<&RoomName>, limit: usize) -> Vec<Arc<Room>> {
+        let behind = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rooms = self.stripes[part].lock();
+        rooms
+            .range::<RoomName, _>((behind, Bound::Unbounded))
+            .take(limit)
+            .map(|(_, room)| room.clone())
+            .collect()
     }
 
     /// The rooms with members whose names match a pattern, in which `*` stands for any characters, and how

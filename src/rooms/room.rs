@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::log::Log;
 use super::presence::{Entered, Presence};
+use super::registry::RoomSummary;
+use super::traffic::Meter;
 use super::{
-    Batch, Epoch, Extent, HistoryLimits, Identity, LagPolicy, NoList, OutOfWindow, Piece, Position,
+    Batch, Encoding, Epoch, Extent, HistoryLimits, Identity, LagPolicy, NoList, OutOfWindow, Piece, Position,
     PresenceLevel, PresenceStats, Present, ReadLimits, RoomName, Start,
 };
 use crate::id::{ConnectionId, ShardId};
@@ -38,6 +40,7 @@ struct State {
     /// The shards with members, one route each.
     routes: Vec<Route>,
     presence: Presence,
+    traffic: Meter,
     /// The latest publication, or the leaving of the last member.
     active_at: Time,
     /// What the room counts for in the memory of all rooms.
@@ -74,8 +77,8 @@ impl Room {
     ) -> Room {
         let epoch = Epoch::new(rand::random_range(1..=u64::MAX));
         let log = Log::new(epoch);
-        let (routes, presence) = (Vec::new(), Presence::new(level));
-        let state = State { log, routes, presence, active_at: now, counted: 0, forgotten: false };
+        let (routes, presence, traffic) = (Vec::new(), Presence::new(level), Meter::default());
+        let state = State { log, routes, presence, traffic, active_at: now, counted: 0, forgotten: false };
         let (members, watchers) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let state = Mutex::new(state);
         let room = Room { name, epoch, policy, limits, members, watchers, memory, state };
@@ -197,6 +200,20 @@ impl Room {
         self.state.lock().log.extent(now, &self.limits)
     }
 
+    /// What a list of rooms says of it.
+    pub fn summary(&self, now: Time) -> RoomSummary {
+        let state = self.state.lock();
+        RoomSummary {
+            name: self.name.clone(),
+            members: self.members(),
+            shards: state.routes.len(),
+            policy: self.policy,
+            extent: state.log.extent(now, &self.limits),
+            bytes: state.log.bytes(),
+            traffic: state.traffic.traffic(now),
+        }
+    }
+
     /// Bytes that the window pins.
     pub fn history_bytes(&self) -> usize {
         self.state.lock().log.bytes()
@@ -241,6 +258,7 @@ impl Room {
         if let Some(key) = key {
             state.log.keys.remember(key, offset);
         }
+        state.traffic.add(now, batch.len(), batch.bytes(Encoding::Frames).len());
         state.log.append(now, batch, &self.limits, evicted);
         state.active_at = state.active_at.max(now);
         self.settle(&mut state);

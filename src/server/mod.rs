@@ -6,6 +6,7 @@ mod admin;
 mod capacity;
 mod descriptors;
 mod health;
+mod inspect;
 mod listen;
 mod passed;
 mod placement;
@@ -44,6 +45,7 @@ pub use admin::ADMIN_CONNECTIONS_MAX;
 pub use capacity::{Capacity, capacity};
 pub use descriptors::raise_limit as raise_descriptor_limit;
 pub use health::{Health, ServerThread, ThreadHealth};
+pub use inspect::{INSPECTION_WAIT, Inspected, Inspector};
 pub use listen::{AdminAddress, AdminAddressError, BoundAddress, ListenAddress, ListenAddressError};
 pub use passed::PassedSockets;
 pub use placement::{Pin, PinError};
@@ -235,6 +237,7 @@ impl ServerBuilder {
                 acceptor_waker: waker,
                 mesh,
                 registry: Arc::clone(&shared.registry),
+                plan: Arc::clone(&shared.plan),
                 connections: Arc::clone(&shared.connections),
                 connections_max: max_connections,
                 descriptors_max: descriptors,

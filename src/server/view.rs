@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
 
+use super::Inspector;
 use super::health::Pulse;
 use super::refusals::AcceptorStats;
-use crate::endpoint::CloseKind;
+use crate::endpoint::{CloseKind, RouterPlan};
 use crate::id::ShardId;
 use crate::reactor::{MonotonicClock, PollWaker, Stop};
 use crate::rooms::Registry;
@@ -41,6 +42,8 @@ pub struct ViewParts {
     pub mesh: Arc<Mesh<OwnedFd>>,
     /// All rooms.
     pub registry: Arc<Registry>,
+    /// All paths.
+    pub plan: Arc<RouterPlan>,
     /// Connections that were admitted and not closed yet.
     pub connections: Arc<AtomicUsize>,
     /// How many there may be.
@@ -90,6 +93,11 @@ impl View {
             all
         };
         of_shards.reduce(sum).expect("a server has a shard")
+    }
+
+    /// What asks the shards what they hold.
+    pub fn inspector(&self) -> Inspector {
+        Inspector::new(Arc::clone(&self.parts().mesh), Arc::clone(&self.parts().plan))
     }
 
     /// Whether it has been told to stop.

@@ -30,6 +30,9 @@ impl<I: Io> Shard<I> {
                 Mail::Presence(change) => work += self.tell_presence(&change),
                 Mail::Removal(order) => work += self.remove_ordered(&order),
                 Mail::Adopt(adopt) => self.adopt(adopt),
+                Mail::Inspect(inspection) => {
+                    self.core.inspections.take_up(*inspection, self.core.id, self.core.now);
+                }
                 Mail::Drain { deadline } => self.drain(deadline),
                 Mail::Report(to) => self.core.reports.push(to),
             }
@@ -99,6 +102,7 @@ impl<S> Core<S> {
         self.departed(peer, admitted);
         let cause = CloseCause::NoResources(error);
         self.tally.count_close(&cause);
+        self.remember_given_up(peer, &cause);
         tracing::warn!(%peer, cause = cause.kind().name(), "closed: {cause}");
     }
 }

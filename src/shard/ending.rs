@@ -1,5 +1,5 @@
-//! How a connection ends: one cause, and from it the frame, the log line, the counter and the call
-//! of the endpoint, all in [`Core::finish`].
+//! How a connection ends: one cause, and from it the frame, the log line, the counter, what is remembered and
+//! the call of the endpoint, all in [`Core::finish`].
 //!
 //! After our last byte (a Close, an HTTP response, or nothing) the transport ends in order: flush,
 //! `shutdown(write)`, read and drop what the peer still sends until its end of stream, a bound on the
@@ -36,6 +36,7 @@ impl<S> Core<S> {
         self.tally.count_close(&cause);
         let farewell = self.farewell(&slot.session, &cause);
         self.log(key, slot, &cause, farewell.as_ref());
+        self.remember(key, slot, &cause, farewell.as_ref().map(|(code, _)| *code));
         if deserves_the_rest(&cause) {
             self.queue_rest(key, &mut slot.session);
         }

@@ -21,6 +21,7 @@ use crate::time::Time;
 
 use super::batch_pool::frame_bytes;
 use super::in_flight::InFlight;
+use super::inspect::Inspection;
 
 /// What mail costs beside its bytes.
 const MAIL_OVERHEAD_BYTES: usize = size_of::<Mail<()>>() + 8;
@@ -38,6 +39,8 @@ pub enum Mail<S> {
     Presence(PresenceChange),
     /// A back end ends connections or memberships.
     Removal(Arc<RemovalOrder>),
+    /// Somebody looks at what the shard holds.
+    Inspect(Box<Inspection>),
     /// Close every connection with 1001 and finish by this time.
     Drain {
         /// When to stop waiting for peers.
@@ -120,7 +123,8 @@ impl<S> Mail<S> {
         match self {
             Mail::Publication(publication) => frame_bytes(&publication.batch) + MAIL_OVERHEAD_BYTES,
             Mail::Presence(_) => PRESENCE_BYTES,
-            Mail::Adopt(_) | Mail::Removal(_) | Mail::Drain { .. } | Mail::Report(_) => 0,
+            Mail::Adopt(_) | Mail::Removal(_) | Mail::Inspect(_) => 0,
+            Mail::Drain { .. } | Mail::Report(_) => 0,
         }
     }
 }
@@ -162,7 +166,8 @@ pub enum RemovedFrom {
 struct Inlet<S> {
     /// Publications, and the drain that comes after them.
     sender: Sender<Mail<S>>,
-    /// New connections have a lane of their own: they do not wait behind what others publish.
+    /// New connections, and questions of who looks, have a lane of their own: they do not wait behind what others
+    /// publish.
     adopts: Sender<Mail<S>>,
     waker: Box<dyn Wake>,
     in_flight: InFlight,
@@ -216,7 +221,8 @@ impl<S> Mesh<S> {
     pub fn send(&self, to: ShardId, mail: Mail<S>) {
         let inlet = &self.inlets[to.index()];
         inlet.in_flight.add(mail.bytes_in_flight());
-        let lane = if matches!(mail, Mail::Adopt(_)) { &inlet.adopts } else { &inlet.sender };
+        let is_urgent = matches!(mail, Mail::Adopt(_) | Mail::Inspect(_));
+        let lane = if is_urgent { &inlet.adopts } else { &inlet.sender };
         // It fails only when the shard has ended, in a shutdown: nobody is left to deliver to.
         let _ = lane.send(mail);
     }
@@ -297,6 +303,7 @@ mod tests {
 
     use super::*;
     use crate::rooms::Sender;
+    use crate::shard::inspect::{ClosesWanted, Query};
     use crate::slab::Slab;
 
     struct CountWakes(Arc<AtomicUsize>);
@@ -331,6 +338,23 @@ mod tests {
         assert!((sent - 1) * each <= 1000 && sent * each > 1000);
         while mailboxes[0].take().is_some() {}
         assert_eq!(mesh.bytes_in_flight(to), 0);
+    }
+
+    #[test]
+    fn who_looks_does_not_wait_behind_what_others_publish() {
+        let wakes = CountWakes(Arc::default());
+        let (mesh, mailboxes) = Mesh::new(vec![Box::new(wakes) as Box<dyn Wake>], 1000);
+        mesh.send(ShardId::new(0), publication(2000));
+        let before = mesh.bytes_in_flight(ShardId::new(0));
+        let query = Query::Closes(ClosesWanted::default());
+        let (reply, _answers) = crossbeam_channel::bounded(1);
+        let (number, limit, patience) = (0, 1, std::time::Duration::ZERO);
+        let inspection = Inspection { number, query, limit, patience, reply };
+        mesh.send(ShardId::new(0), Mail::Inspect(Box::new(inspection)));
+        assert_eq!(mesh.bytes_in_flight(ShardId::new(0)), before, "and holds nobody back");
+        assert!(matches!(mailboxes[0].take(), Some(Mail::Inspect(_))));
+        assert!(matches!(mailboxes[0].take(), Some(Mail::Publication(_))));
+        assert_eq!(mesh.bytes_in_flight(ShardId::new(0)), 0);
     }
 
     #[test]

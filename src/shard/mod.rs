@@ -2,7 +2,7 @@
 //! runs them in turns:
 //!
 //! ```text
-//! wait → clock → read (parse, endpoint, effects) → timers → publish → mailbox → fan-out → flush → reap
+//! wait → clock → read (parse, endpoint, effects) → timers → publish → mailbox → fan-out → flush → reap → inspect
 //! ```
 //!
 //! * **read** takes one read from each ready connection into the one receive buffer; replies go to
@@ -14,7 +14,7 @@
 //!   the turn so that what a connection here published leaves in the same turn.
 //! * **fan-out** sends what arrived to the members that have nothing else to get, straight from the rooms'
 //!   batches, and **flush** to each other connection once: its own queue, then what its rooms have for it,
-//!   from the same batches. **reap** frees; nothing is freed before.
+//!   from the same batches. **reap** frees; nothing is freed before. **inspect** answers who looks from outside.
 //!
 //! Reading, timers and the mailbox have budgets, and so bound what a flush has to send; what is left
 //! over makes the next wait a poll.
@@ -25,6 +25,7 @@ mod asks;
 mod batch_pool;
 mod begun;
 mod calls;
+mod closes;
 mod deliver;
 mod departed;
 mod distribution;
@@ -34,6 +35,7 @@ mod fan_out;
 mod held;
 mod http;
 mod in_flight;
+mod inspect;
 mod mailbox;
 mod membership;
 mod open;
@@ -68,9 +70,14 @@ use crate::rooms::Registry;
 use crate::slab::{Key, Slab};
 use crate::time::Time;
 
+pub use closes::{CLOSES_KEPT, Closed};
 pub use departed::{Departed, Departures};
 pub use distribution::{Distribution, Observed};
 pub use held::Held;
+pub use inspect::{
+    ClosesWanted, ConnectionSeen, ConnectionSort, ConnectionState, Findings, Found, INSPECTED_PER_TURN,
+    INSPECTIONS_MAX, Inspection, LISTED_MAX, Pause, Query, ROOMS_SHOWN, RoomSeen, RoomSort,
+};
 pub use mailbox::{
     Admission, Adopt, Mail, Mailbox, Mesh, PresenceChange, Publication, RemovalOrder, RemovedFrom, Reply,
 };
@@ -78,7 +85,9 @@ pub use rates::RateLimits;
 pub use settings::Settings;
 pub use stats::{Counter, ShardStats};
 
+use closes::Closes;
 use fan_out::FanOut;
+use inspect::Inspections;
 use membership::{LocalRooms, MEMBERSHIP_BYTES};
 use outbound::{Outbound, SendArena};
 use peers::Peers;
@@ -194,6 +203,8 @@ struct Core<S> {
     drain_deadline: Option<Time>,
     /// Who is told at the end of the turn that it has ended.
     reports: Vec<Reply<ShardId>>,
+    closes: Closes,
+    inspections: Inspections,
 }
 
 impl<I: Io> Shard<I> {
@@ -239,6 +250,8 @@ impl<I: Io> Shard<I> {
             paused_publishers: Vec::new(),
             drain_deadline: None,
             reports: Vec::new(),
+            closes: Closes::default(),
+            inspections: Inspections::default(),
         };
         Shard {
             io,
@@ -272,6 +285,7 @@ impl<I: Io> Shard<I> {
         self.core.rooms.registry().maintain(self.core.now);
         self.core.end_rate_flood();
         self.reap();
+        self.inspect();
         // Who leaves in the mail or in a flush is announced behind the publish phase.
         self.core.wake_reached();
         Ok(self.end_turn())
@@ -285,11 +299,12 @@ impl<I: Io> Shard<I> {
     /// Until when the next turn waits if nothing happens: for a simulation, which knows so whether a thread
     /// would wake.
     pub fn wait_deadline(&self) -> Option<Time> {
-        let Core { mailbox, dirty, resumed, publications, .. } = &self.core;
+        let Core { mailbox, dirty, resumed, publications, inspections, .. } = &self.core;
         let is_idle = self.expired.is_empty()
             && dirty.is_empty()
             && resumed.is_empty()
             && publications.is_empty()
+            && inspections.is_empty()
             && !mailbox.has_mail();
         if !is_idle {
             return Some(Time::ZERO);
@@ -298,50 +313,6 @@ impl<I: Io> Shard<I> {
         let timer = self.core.timers.next_deadline();
         let (drain, flood) = (self.core.drain_deadline, self.core.rate_flood.over_at());
         [timer, drain, history, flood, self.core.next_expiry()].into_iter().flatten().min()
-    }
-
-    fn publish(&mut self) {
-        let Core { publications, rooms, mailbox, reached, tally, now, .. } = &mut self.core;
-        if publications.is_empty() && !reached.contains(&true) {
-            self.resume_publishers();
-            return;
-        }
-        let mesh = mailbox.mesh();
-        let published = publications.publish(rooms, mesh, *now, |shard| reached[shard.index()] = true);
-        tally.add(Counter::Publications, published);
-        self.core.wake_reached();
-        self.pause_publishers();
-        self.core.publications.clear(TURN_BYTES_HIGH);
-        self.resume_publishers();
-    }
-
-    /// Stops reading from the connections that have published into a full inbox in this turn.
-    fn pause_publishers(&mut self) {
-        let Shard { connections, core, .. } = self;
-        for key in core.publications.congesting() {
-            let Some(slot) = connections.get_mut(key) else { continue };
-            if !slot.session.is(Flag::PausedPublisher) {
-                slot.session.set(Flag::PausedPublisher, true);
-                core.paused_publishers.push(key);
-                core.tally.add(Counter::PublisherPauses, 1);
-                mark_dirty(&mut core.dirty, key.index(), &mut slot.session);
-            }
-        }
-    }
-
-    fn resume_publishers(&mut self) {
-        let Shard { connections, core, .. } = self;
-        if core.paused_publishers.is_empty() || core.mailbox.mesh().waits_for_room(core.id) {
-            return;
-        }
-        let mut paused = std::mem::take(&mut core.paused_publishers);
-        for key in paused.drain(..) {
-            let Some(slot) = connections.get_mut(key) else { continue };
-            slot.session.set(Flag::PausedPublisher, strikes(Mutant::ForgottenResume));
-            core.reading_resumed(key.index(), slot);
-            core.mark_dirty(key.index(), &mut slot.session);
-        }
-        core.paused_publishers = paused;
     }
 
     /// Past the deadline of a drain nobody is waited for any more.

@@ -9,8 +9,13 @@ use std::sync::Arc;
 use super::batch_pool::BatchPool;
 use super::mailbox::{Mail, Mesh, Publication};
 use super::membership::LocalRooms;
+use super::session::Flag;
+use super::stats::Counter;
+use super::{Core, Shard, TURN_BYTES_HIGH, mark_dirty};
 use crate::id::{ConnectionId, ShardId};
+use crate::mutant::{Mutant, strikes};
 use crate::protocol::{Kind, Opcode, push_server_frame, server_frame_bytes};
+use crate::reactor::Io;
 use crate::rooms::{Batch, Identity, Published, Room, Route, Sender};
 use crate::slab::{Key, NONE};
 use crate::time::Time;
@@ -271,4 +276,51 @@ pub fn batch_of_one(sender: (Sender, Option<Arc<Identity>>), kind: Kind, data: &
 fn push_message(batch: &mut Batch, sender: (Sender, Option<Arc<Identity>>), kind: Kind, data: &[u8]) {
     let text = kind == Kind::Text;
     batch.push(text, sender, data.len(), |out| push_server_frame(out, Opcode::from(kind), data));
+}
+
+impl<I: Io> Shard<I> {
+    /// The publish phase.
+    pub(super) fn publish(&mut self) {
+        let Core { publications, rooms, mailbox, reached, tally, now, .. } = &mut self.core;
+        if publications.is_empty() && !reached.contains(&true) {
+            self.resume_publishers();
+            return;
+        }
+        let mesh = mailbox.mesh();
+        let published = publications.publish(rooms, mesh, *now, |shard| reached[shard.index()] = true);
+        tally.add(Counter::Publications, published);
+        self.core.wake_reached();
+        self.pause_publishers();
+        self.core.publications.clear(TURN_BYTES_HIGH);
+        self.resume_publishers();
+    }
+
+    /// Stops reading from the connections that have published into a full inbox in this turn.
+    fn pause_publishers(&mut self) {
+        let Shard { connections, core, .. } = self;
+        for key in core.publications.congesting() {
+            let Some(slot) = connections.get_mut(key) else { continue };
+            if !slot.session.is(Flag::PausedPublisher) {
+                slot.session.set(Flag::PausedPublisher, true);
+                core.paused_publishers.push(key);
+                core.tally.add(Counter::PublisherPauses, 1);
+                mark_dirty(&mut core.dirty, key.index(), &mut slot.session);
+            }
+        }
+    }
+
+    fn resume_publishers(&mut self) {
+        let Shard { connections, core, .. } = self;
+        if core.paused_publishers.is_empty() || core.mailbox.mesh().waits_for_room(core.id) {
+            return;
+        }
+        let mut paused = std::mem::take(&mut core.paused_publishers);
+        for key in paused.drain(..) {
+            let Some(slot) = connections.get_mut(key) else { continue };
+            slot.session.set(Flag::PausedPublisher, strikes(Mutant::ForgottenResume));
+            core.reading_resumed(key.index(), slot);
+            core.mark_dirty(key.index(), &mut slot.session);
+        }
+        core.paused_publishers = paused;
+    }
 }

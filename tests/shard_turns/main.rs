@@ -10,6 +10,7 @@ mod drain;
 mod endings;
 mod fan_out;
 mod heartbeat;
+mod inspect;
 mod lag;
 mod limits;
 mod mailbox;
