@@ -28,6 +28,12 @@ impl<'r> Asked<'r> {
             .map_err(|error| Refusal::new(400, format!("query value of {}: {error}", name.escape_debug())))
     }
 
+    /// The names in the query, as they were sent.
+    pub fn query_names(&self) -> impl Iterator<Item = &'r str> {
+        let pairs = self.0.query().split('&').filter(|pair| !pair.is_empty());
+        pairs.map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name))
+    }
+
     /// The first header of this name; names are compared in any case.
     pub fn header(&self, name: &str) -> Option<&'r [u8]> {
         self.0.header(name)

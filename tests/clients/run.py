@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tests a fanfare server with clients that are not part of fanfare.
 
-    python3 run.py --server target/release/fanfare [--only python-node|http|events|chromium|sdk]
+    python3 run.py --server target/release/fanfare [--only python-node|http|events|chromium|live|sdk]
 
 Starts the server on a free port of 127.0.0.1, anew for each part, and runs
   python-node  python_websockets.py and node_ws.mjs, together in one room
@@ -10,9 +10,10 @@ Starts the server on a free port of 127.0.0.1, anew for each part, and runs
                in rooms of their own
   events       chromium_events.mjs (EventSource), with a restart of the server
   chromium     chromium_page.mjs, with a restart of the server in between
+  live         chromium_live.mjs, the same for the page of the admin listener
   sdk          sdk_node.mjs, sdk_chromium.mjs and sdk_python.py (the SDKs of the client
                protocol) and one_room.mjs, at the same time in rooms of their own
-Needs Python 3.11 with venv, Node 20 with npm, curl and, for the last three, Chromium.
+Needs Python 3.11 with venv, Node 20 with npm, curl and, for the last four, Chromium.
 The pinned packages are installed in the cache folder and nowhere else.
 """
 
@@ -110,12 +111,19 @@ class Child:
             Child.running.remove(self)
 
 
+def free_ports(count):
+    """As many ports that nobody listens on."""
+    probes = [socket.create_server((HOST, 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
 class Server:
     def __init__(self, binary, flags):
         self.binary = binary
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            self.port = probe.getsockname()[1]
+        self.port, self.admin_port = free_ports(2)
         self.flags = [flag.format(address=self.address) for flag in flags]
         self.child = None
 
@@ -123,8 +131,12 @@ class Server:
     def address(self):
         return f"{HOST}:{self.port}"
 
+    @property
+    def admin_address(self):
+        return f"{HOST}:{self.admin_port}"
+
     def start(self):
-        self.child = Child("server", [self.binary, "--listen", self.address, "--admin", "none", *self.flags])
+        self.child = Child("server", [self.binary, "--listen", self.address, "--admin", self.admin_address, *self.flags])
         deadline = time.monotonic() + SERVER_TIMEOUT
         ready = f"listening on {self.address}"
         while (line := self.child.next_line(deadline)) is not None:
@@ -230,7 +242,7 @@ def missing(part):
             import venv  # noqa: F401
         except ImportError:
             return "python3 with venv"
-    if part in ("events", "chromium", "sdk") and shutil.which(os.environ.get("CHROMIUM", "/usr/bin/chromium")) is None:
+    if part in ("events", "chromium", "live", "sdk") and shutil.which(os.environ.get("CHROMIUM", "/usr/bin/chromium")) is None:
         return "chromium"
     return None
 
@@ -289,6 +301,11 @@ class Run:
         shot = ["--shot", str(self.arguments.shot.resolve())] if self.arguments.shot else []
         self.in_chromium(server, "chromium", "chromium_page.mjs", *shot)
 
+    def live(self, server):
+        shot = ["--shot", str(self.arguments.shot.resolve())] if self.arguments.shot else []
+        admin = ["--admin", f"http://{server.admin_address}"]
+        self.in_chromium(server, "live", "chromium_live.mjs", *admin, *shot)
+
     def sdk(self, server):
         commands = {
             "sdk node": self.tools.node("sdk_node.mjs", *SDK_MODULES),
@@ -342,7 +359,7 @@ class Run:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--server", required=True, metavar="BIN", help="the fanfare binary")
-    parts = ("python-node", "http", "events", "chromium", "sdk")
+    parts = ("python-node", "http", "events", "chromium", "live", "sdk")
     parser.add_argument("--only", choices=parts, help="run one part only")
     parser.add_argument("--cache", type=Path, metavar="DIR",
                         default=Path(tempfile.gettempdir()) / f"fanfare-client-tests-{os.getuid()}",

@@ -2,8 +2,11 @@
 //! those who operate the first one. What it shows it reads from a [`View`] or asks the shards for, so that it
 //! never keeps one of them from its turn.
 
+mod debug;
+mod live;
 mod metrics;
 mod probes;
+mod shown;
 
 use std::time::Duration;
 
@@ -79,6 +82,8 @@ fn plan(view: &View) -> RouterPlan {
     let mut plan = RouterPlan::default();
     probes::add(&mut plan, view);
     metrics::add(&mut plan, view);
+    debug::add(&mut plan, view);
+    live::add(&mut plan, view);
     plan
 }
 
