@@ -98,6 +98,8 @@ impl Endpoint for Live {
 #[derive(Serialize)]
 struct Sample {
     version: &'static str,
+    /// Other than that of any server before.
+    life: String,
     uptime_ms: u64,
     missing_workers: Vec<usize>,
     workers: Vec<WorkerShown>,
@@ -149,6 +151,7 @@ impl Live {
         let unix_time = clock.unix_time();
         let sample = Sample {
             version: env!("CARGO_PKG_VERSION"),
+            life: self.view.parts().registry.life().to_string(),
             uptime_ms: clock.now().as_nanos() / 1_000_000,
             missing_workers,
             workers: self.view.parts().shards.iter().map(WorkerShown::new).collect(),

@@ -1,10 +1,9 @@
 // The live page: asks for a sample every second over a WebSocket of this server, and shows what has come.
 
-import { Plot } from "./plot.js";
+import { Plot, SPAN_MS_MAX } from "./plot.js";
 import { bytes, clock, count, duration, microseconds, milliseconds, rate, table } from "./show.js";
 
 const INTERVAL_MS = 1000;
-const SPAN_MS = 300_000;
 // An answer that takes longer is as good as none.
 const PATIENCE_MS = 10_000;
 const RETRY_MS_MAX = 10_000;
@@ -13,10 +12,10 @@ const byId = (id) => document.getElementById(id);
 const sum = (list, pick) => list.reduce((total, item) => total + pick(item), 0);
 
 const plots = {
-  connections: new Plot(byId("connections"), ["open"], count, SPAN_MS),
-  messages: new Plot(byId("messages"), ["in", "out"], rate, SPAN_MS),
-  bytes: new Plot(byId("bytes"), ["in", "out"], bytes, SPAN_MS),
-  latency: new Plot(byId("latency"), ["half", "99 %", "99.9 %"], microseconds, SPAN_MS),
+  connections: new Plot(byId("connections"), ["open"], count),
+  messages: new Plot(byId("messages"), ["in", "out"], rate),
+  bytes: new Plot(byId("bytes"), ["in", "out"], bytes, 1024),
+  latency: new Plot(byId("latency"), ["50 %", "99 %", "99.9 %"], microseconds),
 };
 
 let samples = [];
@@ -70,15 +69,21 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 
-// The values below which these shares of what was counted since `before` lie; of a bucket its upper bound.
+// The values below which these shares of what was counted since `before` lie. A bucket's values count as spread
+// evenly over it; of the last, which has no bound, the lower one is known.
 function percentiles(before, now, shares) {
-  const counts = now.map(([upper, total], at) => [upper, total - (before?.[at]?.[1] ?? 0)]);
-  const all = sum(counts, ([, number]) => number);
+  const counts = now.map(([, total], at) => total - before[at][1]);
+  const all = sum(counts, (number) => number);
+  if (all <= 0) return shares.map(() => null);
   return shares.map((share) => {
-    if (all <= 0) return null;
-    let seen = 0;
-    const found = counts.find(([, number]) => (seen += number) >= share * all);
-    return found?.[0] ?? null;
+    let below = 0;
+    const at = counts.findIndex((number) => {
+      below += number;
+      return number > 0 && below >= share * all;
+    });
+    const [lower, upper] = [now[at - 1]?.[0] ?? 0, now[at][0]];
+    if (upper === null) return lower;
+    return upper - ((upper - lower) * (below - share * all)) / counts[at];
   });
 }
 
@@ -95,11 +100,15 @@ function point(before, now) {
 
 function take(now) {
   const before = samples[samples.length - 1];
-  // A server that was started anew counts from zero.
-  if (before && now.uptime_ms <= before.uptime_ms) samples = points = [];
-  else if (before) points.push(point(before, now));
+  if (before && now.life !== before.life) {
+    // A server that was started anew counts from zero.
+    samples = [];
+    points = [];
+  } else if (before && now.uptime_ms > before.uptime_ms) {
+    points.push(point(before, now));
+  }
   samples.push(now);
-  const old = ({ time, uptime_ms = time }) => uptime_ms < now.uptime_ms - SPAN_MS;
+  const old = ({ time, uptime_ms = time }) => uptime_ms < now.uptime_ms - SPAN_MS_MAX;
   samples = samples.filter((sample) => !old(sample));
   points = points.filter((kept) => !old(kept));
   show(now);
@@ -178,11 +187,11 @@ function showRooms(rooms) {
 function showCloses(closes) {
   table(
     byId("closes"),
-    [["Time"], ["Cause"], ["Code", "number"], ["Why"], ["Address"], ["Room", "less"]],
+    [["Time"], ["Cause"], ["Code", "number less"], ["Why"], ["Address"], ["Room", "less"]],
     closes.map((closed) => [
       [clock(closed.unix_ms)],
       [closed.cause, "cause"],
-      [closed.code ?? "", "number"],
+      [closed.code ?? "", "number less"],
       [closed.text, "words"],
       [closed.address],
       [closed.room ?? "", "name less"],

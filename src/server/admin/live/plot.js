@@ -3,6 +3,9 @@
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 300;
 const HEIGHT = 100;
+// What a plot reaches over: it grows with what there is.
+const SPAN_MS_MIN = 60_000;
+export const SPAN_MS_MAX = 300_000;
 // A longer silence between two points is a gap in the line.
 const GAP_MS = 5000;
 
@@ -19,18 +22,21 @@ const html = (name, className, text = "") => {
   return element;
 };
 
-// The lowest of 1, 2, 5, 10, 20, 50 … that is not below `value`.
-export function roundUp(value) {
-  if (!(value > 0)) return 1;
-  const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((factor) => factor * power).find((round) => round >= value * 0.999999);
+// The lowest of 1, 2, 5, 10, 20, 50 … that is not below `value`; with a `unit` of 1024 of B, KiB, MiB and so on.
+export function roundUp(value, unit = 1) {
+  if (!(value > 1)) return 1;
+  const units = unit > 1 ? unit ** Math.floor(Math.log(value) / Math.log(unit)) : 1;
+  const power = units * 10 ** Math.floor(Math.log10(value / units));
+  const round = [1, 2, 5, 10].map((factor) => factor * power).find((round) => round >= value * 0.999999);
+  return unit > 1 ? Math.min(round, units * unit) : round;
 }
 
 export class Plot {
-  // `names` are those of the series; `show` makes text of a value.
-  constructor(section, names, show, spanMs) {
+  // `names` are those of the series; `show` makes text of a value, which `unit` is for as in `roundUp`.
+  constructor(section, names, show, unit = 1) {
     this.show = show;
-    this.spanMs = spanMs;
+    this.unit = unit;
+    this.spanMs = SPAN_MS_MIN;
     this.title = section.querySelector("h2").textContent;
     this.points = [];
     const legend = html("dl", "legend");
@@ -49,7 +55,7 @@ export class Plot {
     this.cursor = svg("line", { class: "cursor", y1: 0, y2: HEIGHT, visibility: "hidden" });
     this.svg.append(...this.lines, this.cursor);
     this.scale = html("span", "scale");
-    this.span = html("span", "span", `${Math.round(spanMs / 60000)} min`);
+    this.span = html("span", "span");
     canvas.append(this.svg, this.scale, this.span);
     section.append(legend, canvas);
     this.pointer = null;
@@ -68,8 +74,12 @@ export class Plot {
   draw(points) {
     this.points = points;
     const values = points.flatMap((point) => point.values).filter((value) => value !== null);
-    const top = roundUp(Math.max(0, ...values));
+    const top = roundUp(Math.max(0, ...values), this.unit);
     this.end = points.length > 0 ? points[points.length - 1].time : 0;
+    const reaches = points.length > 0 ? this.end - points[0].time : 0;
+    this.spanMs = Math.min(SPAN_MS_MAX, Math.max(SPAN_MS_MIN, reaches));
+    const seconds = Math.round(this.spanMs / 1000);
+    this.span.textContent = `−${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")} min`;
     const x = (time) => (WIDTH * (1 - (this.end - time) / this.spanMs)).toFixed(2);
     const y = (value) => (HEIGHT * (1 - value / top)).toFixed(2);
     this.lines.forEach((line, at) => {
