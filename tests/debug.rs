@@ -210,9 +210,12 @@ fn a_sample_has_the_numbers_of_now_and_nothing_else_is_understood() {
         sample["workers"].as_array().unwrap().iter().map(of).sum::<u64>()
     };
     assert_eq!(sample["workers"].as_array().unwrap().len(), 2);
-    assert_eq!((sum("connections"), sum("messages_in"), sum("deliveries")), (2, 5, 5));
+    assert_eq!((sum("connections"), sum("messages_in"), sum("messages_out")), (2, 5, 5));
     assert_eq!((&sample["rooms"][0]["room"], &sample["rooms"][0]["offset"]), (&json!("a"), &json!(5)));
     assert_eq!((&sample["slow"], &sample["missing_workers"]), (&json!([]), &json!([])));
+    let latency: u64 =
+        sample["latency_us"].as_array().unwrap().iter().map(|bucket| bucket[1].as_u64().unwrap()).sum();
+    assert!(latency >= 5, "each publication is counted: {latency}");
     assert_eq!(sample["version"], env!("CARGO_PKG_VERSION"));
     assert!(sample["uptime_ms"].is_u64());
     page.send(&text("more"));

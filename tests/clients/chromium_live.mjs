@@ -106,8 +106,10 @@ const checks = [
         return rows.length > 0 && rows[0][0] === "live käse" && rows;
       });
       assert.equal(room[3], "3");
-      const workers = await rowsOf(page, "Workers");
-      assert.equal(workers.reduce((total, row) => total + Number(row[1]), 0), 3);
+      const workers = (await rowsOf(page, "Workers")).map((row) => Number(row[1]));
+      assert.equal(workers.reduce((total, number) => total + number, 0), 3);
+      const legend = (await legendOf(page, "Connections")).map(Number);
+      assert.deepEqual(legend, [3, Math.max(...workers), Math.min(...workers)]);
       await until("a line", async () => (await region(page, "Messages a second").locator("path.series-0").getAttribute("d"))?.includes("L"));
       const label = await region(page, "Messages a second").locator("svg").getAttribute("aria-label");
       assert.match(label, /^Messages a second: in [\d,.]+, out [\d,.]+$/);
@@ -171,7 +173,7 @@ const checks = [
   ["the pointer shows the values of then", async () => {
     const page = await openPage();
     const plot = region(page, "Connections").locator("svg");
-    await until("points", async () => (await plot.locator("path").getAttribute("d"))?.includes("L"));
+    await until("points", async () => (await plot.locator("path.series-0").getAttribute("d"))?.includes("L"));
     await plot.hover();
     assert.equal(await plot.locator(".cursor").getAttribute("visibility"), "visible");
     await page.locator("h1").hover();

@@ -14,7 +14,7 @@ use crate::id::ConnectionId;
 use crate::protocol::{CloseCode, Message, Refusal};
 use crate::server::{Inspected, Inspector, View};
 use crate::shard::{
-    ClosesWanted, ConnectionSeen, ConnectionSort, Counter, Found, Query, RoomSort, ShardStats,
+    ClosesWanted, ConnectionSeen, ConnectionSort, Counter, Distribution, Found, Query, RoomSort, ShardStats,
 };
 use crate::time::Time;
 
@@ -22,6 +22,8 @@ use super::shown::{ClosedShown, ConnectionShown, RoomShown};
 
 /// What a page sends to get a sample.
 const ASK: &str = "sample";
+/// All that is a message to a peer.
+const SENT: [Counter; 3] = [Counter::Deliveries, Counter::Replies, Counter::Notices];
 /// Pages that ask within this time get the same sample: many open pages cost the shards no more than one.
 const FRESH: Duration = Duration::from_millis(500);
 /// Slow consumers and rooms that a sample lists.
@@ -103,8 +105,8 @@ struct Sample {
     uptime_ms: u64,
     missing_workers: Vec<usize>,
     workers: Vec<WorkerShown>,
-    /// Upper bounds of buckets, and what has been counted in each.
-    latency_us: Vec<(u64, u64)>,
+    /// Upper bounds of buckets, the last without one, and how many publications were in each so far.
+    latency_us: Vec<(Option<f64>, u64)>,
     slow: Vec<ConnectionShown>,
     rooms: Vec<RoomShown>,
     closes: Vec<ClosedShown>,
@@ -115,7 +117,7 @@ struct Sample {
 struct WorkerShown {
     connections: u64,
     messages_in: u64,
-    deliveries: u64,
+    messages_out: u64,
     bytes_in: u64,
     bytes_out: u64,
     turns: u64,
@@ -126,7 +128,7 @@ impl WorkerShown {
         WorkerShown {
             connections: stats.get(Counter::Connections),
             messages_in: stats.get(Counter::MessagesIn),
-            deliveries: stats.get(Counter::Deliveries),
+            messages_out: SENT.iter().map(|counter| stats.get(*counter)).sum(),
             bytes_in: stats.get(Counter::BytesIn),
             bytes_out: stats.get(Counter::BytesOut),
             turns: stats.get(Counter::Turns),
@@ -155,7 +157,7 @@ impl Live {
             uptime_ms: clock.now().as_nanos() / 1_000_000,
             missing_workers,
             workers: self.view.parts().shards.iter().map(WorkerShown::new).collect(),
-            latency_us: Vec::new(),
+            latency_us: latency(&self.view),
             slow: slow.iter().map(|seen| ConnectionShown::new(seen, &self.inspector)).collect(),
             rooms: rooms.iter().map(|(_, room)| RoomShown::new(room)).collect(),
             closes: closes
@@ -165,6 +167,12 @@ impl Live {
         };
         serde_json::to_string(&sample).expect("it has no map with other keys than strings")
     }
+}
+
+/// How long publications took to be sent.
+fn latency(view: &View) -> Vec<(Option<f64>, u64)> {
+    let bounds = Distribution::FlushLatency.bounds().iter().map(|bound| Some(*bound as f64 / 1000.0));
+    bounds.chain([None]).zip(view.distribution(Distribution::FlushLatency).buckets).collect()
 }
 
 /// Those that are behind in a room, and then those that take nothing else; each once.

@@ -12,7 +12,7 @@ const byId = (id) => document.getElementById(id);
 const sum = (list, pick) => list.reduce((total, item) => total + pick(item), 0);
 
 const plots = {
-  connections: new Plot(byId("connections"), ["open"], count),
+  connections: new Plot(byId("connections"), ["all", "fullest worker", "emptiest worker"], count),
   messages: new Plot(byId("messages"), ["in", "out"], rate),
   bytes: new Plot(byId("bytes"), ["in", "out"], bytes, 1024),
   latency: new Plot(byId("latency"), ["50 %", "99 %", "99.9 %"], microseconds),
@@ -92,7 +92,7 @@ function point(before, now) {
   const each = (name) => Math.max(0, sum(now.workers, (worker) => worker[name]) - sum(before.workers, (worker) => worker[name])) / seconds;
   return {
     time: now.uptime_ms,
-    messages: [each("messages_in"), each("deliveries")],
+    messages: [each("messages_in"), each("messages_out")],
     bytes: [each("bytes_in"), each("bytes_out")],
     latency: percentiles(before.latency_us, now.latency_us, [0.5, 0.99, 0.999]),
   };
@@ -117,7 +117,10 @@ function take(now) {
 function show(now) {
   say("connected", `Up ${duration(now.uptime_ms)}`);
   byId("version").textContent = now.version;
-  plots.connections.draw(samples.map((sample) => ({ time: sample.uptime_ms, values: [sum(sample.workers, (worker) => worker.connections)] })));
+  plots.connections.draw(samples.map((sample) => {
+    const each = sample.workers.map((worker) => worker.connections);
+    return { time: sample.uptime_ms, values: [sum(each, (number) => number), Math.max(...each), Math.min(...each)] };
+  }));
   for (const name of ["messages", "bytes", "latency"]) {
     plots[name].draw(points.map((kept) => ({ time: kept.time, values: kept[name] })));
   }
@@ -143,7 +146,7 @@ function showWorkers(now) {
       [count(worker.connections), "number"],
       ["", "bar", worker.connections / most],
       [each(at, "messages_in"), "number"],
-      [each(at, "deliveries"), "number"],
+      [each(at, "messages_out"), "number"],
       [each(at, "turns"), "number less"],
     ]),
     "",
