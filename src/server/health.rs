@@ -63,8 +63,12 @@ impl Health {
     /// Whether it takes connections and serves them: every thread has turned, every listener is open, and it was
     /// not told to stop.
     pub fn is_ready(&self) -> bool {
-        let has_turned = |thread: &ThreadHealth| thread.turns > 0;
-        self.is_listening && !self.is_draining && self.threads.iter().all(has_turned)
+        self.is_listening && !self.is_draining && self.has_begun()
+    }
+
+    /// Whether every thread has made a turn.
+    pub fn has_begun(&self) -> bool {
+        self.threads.iter().all(|thread| thread.turns > 0)
     }
 
     /// Whether every thread has turned since an earlier look, or has ended.

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
@@ -15,7 +15,6 @@ use crate::id::ShardId;
 use crate::reactor::{MonotonicClock, PollWaker, Stop};
 use crate::rooms::Registry;
 use crate::shard::{Counter, Distribution, Mail, Mesh, Observed, ShardStats};
-use crate::time::Time;
 
 /// A look at a running server from any thread. Its clones look at the same one.
 #[derive(Clone, Debug)]
@@ -24,8 +23,6 @@ pub struct View(Arc<Seen>);
 #[derive(Debug)]
 struct Seen {
     parts: ViewParts,
-    /// Since when each shard owes an answer, in nanoseconds of the clock.
-    asked_since: Box<[AtomicU64]>,
     pulse: Pulse,
 }
 
@@ -58,9 +55,8 @@ pub struct ViewParts {
 
 impl View {
     pub(super) fn new(parts: ViewParts) -> View {
-        let asked_since = parts.shards.iter().map(|_| AtomicU64::new(Time::NEVER.as_nanos())).collect();
         let pulse = Pulse::new(parts.shards.len());
-        View(Arc::new(Seen { parts, asked_since, pulse }))
+        View(Arc::new(Seen { parts, pulse }))
     }
 
     /// What it looks at.
@@ -105,40 +101,27 @@ impl View {
         self.parts().stop.is_asked()
     }
 
-    /// Asks every shard for the end of a turn, waits for that up to `patience`, and says of each shard how long
-    /// it has been silent: zero if it has answered, or else since it was first asked. What a shard had done
-    /// before it was asked is in its numbers when it has answered. One that has ended in a shutdown owes
-    /// nothing.
-    pub fn ask_shards(&self, patience: Duration) -> Vec<Duration> {
-        let Seen { parts: ViewParts { mesh, clock, .. }, asked_since, .. } = &*self.0;
-        let asked_at = clock.now();
-        let (reply, answers) = crossbeam_channel::bounded(asked_since.len());
-        for shard in (0..asked_since.len()).map(ShardId::new) {
-            mesh.send(shard, Mail::Report(reply.clone()));
-            mesh.wake(shard);
+    /// Asks every shard for the end of a turn, waits for that up to `patience`, and says which have not answered.
+    /// What a shard had done before it was asked is in its numbers when it has. One that has ended in a shutdown
+    /// owes nothing.
+    pub fn ask_shards(&self, patience: Duration) -> Vec<ShardId> {
+        let ViewParts { mesh, clock, .. } = self.parts();
+        let deadline = clock.now() + patience;
+        let mut silent: Vec<ShardId> = (0..mesh.shards()).map(ShardId::new).collect();
+        let (reply, answers) = crossbeam_channel::bounded(silent.len());
+        for shard in &silent {
+            mesh.send(*shard, Mail::Report(reply.clone()));
+            mesh.wake(*shard);
         }
         drop(reply);
-        let deadline = asked_at + patience;
-        let mut answered = vec![false; asked_since.len()];
-        loop {
+        while !silent.is_empty() {
             match answers.recv_timeout(deadline.since(clock.now())) {
-                Ok(shard) => answered[shard.index()] = true,
+                Ok(answered) => silent.retain(|shard| *shard != answered),
                 // Nobody holds the question any more: who has not answered has ended.
-                Err(RecvTimeoutError::Disconnected) => answered.fill(true),
+                Err(RecvTimeoutError::Disconnected) => silent.clear(),
                 Err(RecvTimeoutError::Timeout) => break,
             }
-            if answered.iter().all(|answered| *answered) {
-                break;
-            }
         }
-        let silence = |(since, answered): (&AtomicU64, bool)| {
-            if answered {
-                since.store(Time::NEVER.as_nanos(), Ordering::Relaxed);
-                return Duration::ZERO;
-            }
-            let before = since.fetch_min(asked_at.as_nanos(), Ordering::Relaxed);
-            clock.now().since(Time::from_nanos(before).min(asked_at))
-        };
-        asked_since.iter().zip(answered).map(silence).collect()
+        silent
     }
 }
