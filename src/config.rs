@@ -7,8 +7,9 @@ mod checks;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::endpoint::OriginRule;
+use crate::endpoint::{EndpointSettings, OriginRule};
 use crate::protocol::Limits;
+use crate::reactor::SocketOptions;
 use crate::rooms::{HistoryLimits, LagRule, PresenceRule, RoomSettings};
 use crate::server::{AcceptorSettings, AddressLimits, AdminAddress, ExemptNetwork, ListenAddress, Pin};
 use crate::shard::{RateLimits, Settings};
@@ -217,7 +218,24 @@ impl Config {
             handshakes: self.handshakes_per_address,
             exempt: self.exempt_network.clone(),
         };
-        AcceptorSettings { max_connections, addresses, drain: self.drain }
+        AcceptorSettings { max_connections, addresses, sockets: self.socket_options(), drain: self.drain }
+    }
+
+    /// What accepted sockets begin with. The kernel's timeout is for what only it knows of: it is later than our
+    /// own deadline with the time of its Close, or the kernel could cut a slow consumer first, without the Close
+    /// and with a cause that misleads.
+    pub fn socket_options(&self) -> SocketOptions {
+        let user_timeout = self.write_timeout + self.close_timeout;
+        SocketOptions { send_buffer: self.send_buffer, receive_buffer: self.receive_buffer, user_timeout }
+    }
+
+    /// What the endpoints are told.
+    pub fn endpoint_settings(&self) -> EndpointSettings {
+        EndpointSettings {
+            member_publish: self.member_publish,
+            ping_interval: self.ping_interval,
+            command_rate: self.command_rate,
+        }
     }
 
     /// What rooms hold.
@@ -269,6 +287,10 @@ fn exempt_by_default() -> Vec<ExemptNetwork> {
     let loopback = ["127.0.0.0/8", "::1/128"];
     loopback.iter().map(|network| network.parse().expect("a network")).collect()
 }
+
+mod values;
+
+pub use values::{SETTINGS, Setting};
 
 #[cfg(test)]
 mod tests;

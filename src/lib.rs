@@ -92,7 +92,8 @@
 //!    ([`shard::Shard::CONNECTION_BYTES`]).
 //! 6. Below the server only [`rooms`] locks: a room's own lock to give offsets, to read its window and to
 //!    list who is there, a stripe of the registry when a room is looked up by name, the queue of idle rooms
-//!    when one is made or ended, and the list of those who died and may come back. All are short, and nothing
+//!    when one is made or ended, the rules by room when a shard gets its first member of one, and the list of
+//!    those who died and may come back. All are short, and nothing
 //!    blocks under them.
 
 #![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
@@ -120,4 +121,4 @@ pub mod time;
 
 pub use config::{Config, ConfigError};
 pub use id::{ConnectionId, ShardId};
-pub use server::{Server, ServerBuilder, ServerHandle, StartError};
+pub use server::{ReloadError, ReloadReport, Server, ServerBuilder, ServerHandle, StartError};

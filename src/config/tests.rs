@@ -76,6 +76,12 @@ fn rates_begin_with_one_a_second_and_a_whole_request_head() {
 }
 
 #[test]
+fn the_kernel_gives_up_on_a_peer_after_we_did_and_said_so() {
+    let options = Config::default().socket_options();
+    assert_eq!(options.user_timeout, Duration::from_secs(12), "10 s and 2 s for the Close");
+}
+
+#[test]
 fn no_exempt_network_stands_alone() {
     let exempt = |networks: &[&str]| {
         let exempt_network = networks.iter().map(|network| network.parse().unwrap()).collect();

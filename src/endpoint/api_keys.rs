@@ -66,6 +66,24 @@ pub enum ApiKeysError {
     },
 }
 
+impl ApiKeys {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Never: there is at least one.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether these are the same, in the same order. Takes a time that tells of the keys: it is for lists that
+    /// are both ours.
+    pub fn are(&self, others: &ApiKeys) -> bool {
+        self.keys == others.keys
+    }
+}
+
 impl fmt::Debug for ApiKeys {
     /// Shows no key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

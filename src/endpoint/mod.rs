@@ -13,6 +13,7 @@ mod dynamic;
 mod echo;
 mod effects;
 pub mod events;
+mod following;
 pub mod http;
 mod origin;
 pub mod page;
@@ -21,6 +22,7 @@ mod relay;
 mod router;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::id::ConnectionId;
 use crate::protocol::{CloseCode, Message, Refusal};
@@ -34,6 +36,7 @@ pub use cause::{Behind, CloseCause, CloseKind, PeerRate};
 pub use dynamic::{Asked, DynamicResource};
 pub use echo::Echo;
 pub use effects::{Audience, Effect, Effects, OwnMessages, Payload};
+pub use following::Following;
 pub use origin::{OriginPolicy, OriginRule, OriginRuleError};
 pub use query::{QueryError, query_value};
 pub use relay::Relay;
@@ -58,6 +61,17 @@ pub enum Heartbeat {
     Ping,
     /// By [`Endpoint::heartbeat`], every `--ping-interval`, whatever else comes and goes.
     Own,
+}
+
+/// What the endpoints of the `fanfare` binary are told, and others that want to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndpointSettings {
+    /// Whether members may publish (`--member-publish`).
+    pub member_publish: bool,
+    /// Between two signs of life that a silent peer is asked for (`--ping-interval`).
+    pub ping_interval: Duration,
+    /// Commands of the client protocol in a second, and as many at once (`--command-rate`).
+    pub command_rate: u32,
 }
 
 /// What the connections of one path do. Each shard has an instance of its own, so `&mut self` needs
@@ -121,5 +135,11 @@ pub trait Endpoint: Send {
     /// chose a subprotocol that was not offered (500), ends behind its `open`.
     fn close(&mut self, connection: ConnectionId, cause: &CloseCause) {
         let _ = (connection, cause);
+    }
+
+    /// The server goes on with other settings ([`crate::ServerHandle::reload`]). An endpoint with settings of
+    /// its own keeps those; [`Following`] makes one go with the server's. A panic here ends no connection.
+    fn reload(&mut self, settings: &EndpointSettings) {
+        let _ = settings;
     }
 }

@@ -282,6 +282,17 @@ impl Router {
         Router { endpoints: plan.endpoints.iter().map(|(_, factory)| factory(shard)).collect(), plan }
     }
 
+    /// Goes on with a plan of the same paths.
+    pub(crate) fn set_plan(&mut self, plan: Arc<RouterPlan>) {
+        debug_assert_eq!(plan.paths(), self.plan.paths(), "a path's endpoint is known by its place");
+        self.plan = plan;
+    }
+
+    /// All instances of this shard.
+    pub(crate) fn endpoints_mut(&mut self) -> impl Iterator<Item = &mut Box<dyn Endpoint>> {
+        self.endpoints.iter_mut()
+    }
+
     /// The paths that all shards share.
     pub(crate) fn plan(&self) -> Arc<RouterPlan> {
         Arc::clone(&self.plan)

@@ -1,9 +1,22 @@
 //! What the acceptor asks of the operating system, as a trait.
 
 use std::io;
+use std::time::Duration;
 
 use super::{Io, PeerAddress};
 use crate::slab::Key;
+
+/// What accepted sockets begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// Bytes that the kernel may hold for one peer that does not read (`SO_SNDBUF`).
+    pub send_buffer: usize,
+    /// Bytes that the kernel may hold of what a TCP peer has sent and we have not read (`SO_RCVBUF`). A unix
+    /// socket has none: what waits there counts for its sender, whose own buffer bounds it.
+    pub receive_buffer: usize,
+    /// How long a TCP peer may leave unacknowledged what it was sent (`TCP_USER_TIMEOUT`).
+    pub user_timeout: Duration,
+}
 
 /// Listening sockets, as the acceptor sees them, beside the readiness and the time of [`Io`]. No call
 /// blocks.
@@ -29,6 +42,13 @@ pub trait Listen: Io {
     ///
     /// The operating system's; the listener is of no use then.
     fn watch(&mut self, listener: &Self::Listener, key: Key, waiting: bool) -> io::Result<()>;
+
+    /// Has the sockets that connect from now on begin with other options.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's; some of the options may be in force then.
+    fn set_options(&mut self, listener: &mut Self::Listener, options: SocketOptions) -> io::Result<()>;
 
     /// Takes in the connection that has waited longest.
     ///

@@ -16,10 +16,10 @@ mod wake_flag;
 
 pub use clock::MonotonicClock;
 pub use io::{Interest, Io, READY_PER_WAIT, Ready, Wake};
-pub use listen::{AcceptError, Listen};
+pub use listen::{AcceptError, Listen, SocketOptions};
 pub use peer::PeerAddress;
 pub use poll_io::{PollIo, PollStream, PollWaker};
-pub use poll_listen::{ListeningSocket, PollListener, SocketOptions};
+pub use poll_listen::{ListeningSocket, PollListener};
 pub use stop::Stop;
 pub use timer_wheel::{Tick, TimerWheel};
 pub use wake_flag::WakeFlag;

@@ -9,7 +9,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rustix::io::{Errno, FdFlags};
 use rustix::net::{
@@ -17,23 +16,11 @@ use rustix::net::{
     getsockname, listen, socket_with, sockopt,
 };
 
-use super::{AcceptError, Interest, Io, Listen, PeerAddress, PollIo, PollStream};
+use super::{AcceptError, Interest, Io, Listen, PeerAddress, PollIo, PollStream, SocketOptions};
 use crate::slab::Key;
 
 /// Connections that the kernel completes while the acceptor is busy.
 const BACKLOG: i32 = 4096;
-
-/// What accepted sockets begin with.
-#[derive(Clone, Copy, Debug)]
-pub struct SocketOptions {
-    /// Bytes that the kernel may hold for one peer that does not read (`SO_SNDBUF`).
-    pub send_buffer: usize,
-    /// Bytes that the kernel may hold of what a TCP peer has sent and we have not read (`SO_RCVBUF`). A unix
-    /// socket has none: what waits there counts for its sender, whose own buffer bounds it.
-    pub receive_buffer: usize,
-    /// How long a TCP peer may leave unacknowledged what it was sent (`TCP_USER_TIMEOUT`).
-    pub user_timeout: Duration,
-}
 
 /// A listening socket. A unix socket's path is removed with it.
 #[derive(Debug)]
@@ -174,14 +161,14 @@ impl ListeningSocket {
 }
 
 /// What a TCP listener hands down to those that it accepts, or such a one itself.
-fn set_tcp_options(socket: &OwnedFd, options: SocketOptions) -> rustix::io::Result<()> {
-    sockopt::set_tcp_nodelay(socket, true)?;
-    sockopt::set_socket_send_buffer_size(socket, options.send_buffer)?;
-    sockopt::set_socket_recv_buffer_size(socket, options.receive_buffer)?;
+fn set_tcp_options(socket: impl AsFd, options: SocketOptions) -> rustix::io::Result<()> {
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_send_buffer_size(&socket, options.send_buffer)?;
+    sockopt::set_socket_recv_buffer_size(&socket, options.receive_buffer)?;
     #[cfg(target_os = "linux")]
     {
         let milliseconds = u32::try_from(options.user_timeout.as_millis()).unwrap_or(u32::MAX);
-        sockopt::set_tcp_user_timeout(socket, milliseconds)?;
+        sockopt::set_tcp_user_timeout(&socket, milliseconds)?;
     }
     Ok(())
 }
@@ -221,6 +208,20 @@ impl Listen for PollIo {
 
     fn watch(&mut self, listener: &PollListener, key: Key, waiting: bool) -> io::Result<()> {
         self.set_interest(&listener.stream, key, Interest { readable: waiting, writable: false })
+    }
+
+    fn set_options(&mut self, listener: &mut PollListener, options: SocketOptions) -> io::Result<()> {
+        match &mut listener.place {
+            Place::Tcp(_) => set_tcp_options(&listener.stream, options)?,
+            Place::PassedTcp(passed) => {
+                passed.options = options;
+                set_tcp_options(&listener.stream, options)?;
+            }
+            Place::Unix(UnixPath { send_buffer, .. }) | Place::PassedUnix(PassedUnix { send_buffer, .. }) => {
+                *send_buffer = options.send_buffer;
+            }
+        }
+        Ok(())
     }
 
     fn accept(&mut self, listener: &PollListener) -> Result<(OwnedFd, PeerAddress), AcceptError> {
@@ -274,6 +275,8 @@ fn accept_error(errno: Errno) -> AcceptError {
 mod tests {
     #[cfg(target_os = "linux")]
     use std::io::Write;
+    #[cfg(target_os = "linux")]
+    use std::time::Duration;
 
     use super::*;
 
@@ -298,6 +301,24 @@ mod tests {
         assert_eq!(sockopt::tcp_user_timeout(&socket).unwrap(), 12_000);
         assert!(rustix::io::fcntl_getfd(&socket).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
         assert!(rustix::fs::fcntl_getfl(&socket).unwrap().contains(rustix::fs::OFlags::NONBLOCK));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn who_connects_after_a_change_of_options_begins_with_those() {
+        let listening = ListeningSocket::tcp(([127, 0, 0, 1], 0).into(), OPTIONS).unwrap();
+        rustix::io::ioctl_fionbio(&listening.socket, false).unwrap();
+        let options = SocketOptions {
+            send_buffer: 2 * OPTIONS.send_buffer,
+            receive_buffer: 2 * OPTIONS.receive_buffer,
+            user_timeout: Duration::from_secs(7),
+        };
+        set_tcp_options(&listening.socket, options).unwrap();
+        let _client = std::net::TcpStream::connect(listening.tcp_address().unwrap()).unwrap();
+        let (socket, _) = accept(&listening.socket, &listening.place).unwrap();
+        assert_eq!(sockopt::socket_send_buffer_size(&socket).unwrap(), 2 * options.send_buffer);
+        assert_eq!(sockopt::socket_recv_buffer_size(&socket).unwrap(), 2 * options.receive_buffer);
+        assert_eq!(sockopt::tcp_user_timeout(&socket).unwrap(), 7_000);
     }
 
     #[test]

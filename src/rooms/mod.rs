@@ -7,15 +7,17 @@
 //! Who is in a room stands under the room's own lock ([`Presence`]), and who of all may come back as the
 //! one it was in a directory of its own ([`Returning`]).
 //!
-//! Four short locks exist here and nowhere else below the server: a room's own (to give offsets and to
+//! Five short locks exist here and nowhere else below the server: a room's own (to give offsets and to
 //! read the window), a registry stripe's (to find a room by name), that of the queue of idle rooms (when
-//! one is made or ended), and that of the directory of who may come back (when a named connection comes or
-//! dies). The first three are taken in the order idle, stripe, room; the last one alone.
+//! one is made or ended), that of the rules by room (when a shard gets its first member of a room, or a
+//! reload), and that of the directory of who may come back (when a named connection comes or dies). The
+//! first three are taken in the order idle, stripe, room; under the others none is taken.
 
 mod batch;
 mod idempotency;
 mod identity;
 mod lag;
+mod live_limits;
 mod log;
 mod name;
 mod position;

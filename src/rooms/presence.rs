@@ -175,6 +175,11 @@ impl Presence {
         Presence { level, kept: None }
     }
 
+    /// Whether nobody is here, not even one that lingers.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_none()
+    }
+
     /// What it keeps.
     pub fn level(&self) -> PresenceLevel {
         self.level

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::live_limits::LiveLimits;
 use super::room::{Ended, Published, Room, Route};
 use super::rule::{chosen, matches};
 use super::{
@@ -44,6 +45,13 @@ pub struct RoomSettings {
     pub lag: Vec<LagRule>,
     /// What is kept of who is there, by room.
     pub presence: Vec<PresenceRule>,
+}
+
+/// What is said room by room.
+#[derive(Debug)]
+struct Rules {
+    lag: Vec<LagRule>,
+    presence: Vec<PresenceRule>,
 }
 
 /// What a list of rooms says of one.
@@ -140,7 +148,9 @@ pub struct Registry {
     /// Chooses the stripe. Keyed at random, as peers choose the names.
     hasher: RandomState,
     stripes: Box<[Stripe]>,
-    settings: RoomSettings,
+    limits: Arc<LiveLimits>,
+    memory_max: AtomicUsize,
+    rules: Mutex<Arc<Rules>>,
     memory: Arc<AtomicUsize>,
     /// Memory up to which the rooms are not looked at again, because a look at all of them could not take back
     /// enough: what pins it is the presence of members. 0 while it could.
@@ -154,11 +164,14 @@ pub struct Registry {
 impl Registry {
     /// No room yet.
     pub fn new(settings: RoomSettings) -> Registry {
+        let RoomSettings { history, memory_max, lag, presence } = settings;
         Registry {
             life: Epoch::new(rand::random_range(1..=u64::MAX)),
             hasher: RandomState::new(),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
-            settings,
+            limits: Arc::new(LiveLimits::new(history)),
+            memory_max: AtomicUsize::new(memory_max),
+            rules: Mutex::new(Arc::new(Rules { lag, presence })),
             memory: Arc::default(),
             unyielding: AtomicUsize::new(0),
             returning: Returning::default(),
@@ -167,12 +180,27 @@ impl Registry {
         }
     }
 
+    /// Takes other settings. The limits are at once those of all rooms, of which one that holds more is cut
+    /// with its next message, and all together by [`Registry::maintain`]. A room takes its presence level when
+    /// it next gets a first member; its lag policy is for who asks ([`Registry::lag_policy`]).
+    pub fn reload(&self, settings: RoomSettings) {
+        let RoomSettings { history, memory_max, lag, presence } = settings;
+        *self.rules.lock() = Arc::new(Rules { lag, presence });
+        // What is due when was reckoned with the old age, under this lock.
+        let _idle = self.idle.lock();
+        self.limits.set(history);
+        self.memory_max.store(memory_max, Ordering::Relaxed);
+        self.unyielding.store(0, Ordering::Relaxed);
+        self.due.store(0, Ordering::Relaxed);
+    }
+
     /// Adds a shard's route to the room of this name, which is created if need be. Also returns the
     /// offset from which on the route receives.
     pub fn add_route(&self, name: &RoomName, route: Route, now: Time) -> (Arc<Room>, u64) {
+        let level = self.presence_level(name);
         // Nobody forgets a room while its stripe is locked.
         self.with_room(name, now, |room| {
-            let last_offset = room.add_route(route);
+            let last_offset = room.add_route(route, level);
             (Arc::clone(room), last_offset)
         })
     }
@@ -198,9 +226,14 @@ impl Registry {
         self.stripe(name).lock().get(name).cloned()
     }
 
-    /// What is kept of who is in a room of this name, whether it is there or not.
+    /// What a room of this name keeps of who is in it, if it gets its first member now.
     pub fn presence_level(&self, name: &RoomName) -> PresenceLevel {
-        chosen(&self.settings.presence, name)
+        chosen(&self.rules().presence, name)
+    }
+
+    /// What happens to members of a room of this name that fall behind.
+    pub fn lag_policy(&self, name: &RoomName) -> LagPolicy {
+        chosen(&self.rules().lag, name)
     }
 
     /// Who has died and may come back.
@@ -247,7 +280,9 @@ impl Registry {
             }
         }
         let more = found.len() > limit;
-        (found.iter().take(limit).map(|room| room.summary(now)).collect(), more)
+        let rules = self.rules();
+        let summary = |room: &Arc<Room>| room.summary(now, chosen(&rules.lag, room.name()));
+        (found.iter().take(limit).map(summary).collect(), more)
     }
 
     /// How many parts all rooms are divided into, for [`Registry::of_part`].
@@ -304,7 +339,7 @@ impl Registry {
 
     /// When [`Registry::maintain`] should be called at the latest.
     pub fn due(&self) -> Time {
-        let enough = self.memory_bytes() <= self.settings.memory_max;
+        let enough = self.memory_bytes() <= self.memory_max();
         let until = if enough { 0 } else { self.worth_a_look() };
         if until < self.unyielding.load(Ordering::Relaxed) {
             // Somebody has left. Another shard may set it at the same time, which costs one more look.
@@ -321,10 +356,11 @@ impl Registry {
         }
         // Another shard is at it.
         let Some(mut idle) = self.idle.try_lock() else { return };
+        let age_max = self.limits.get().age_max;
         for _ in 0..ROOMS_PER_CALL {
             let Some(Reverse(oldest)) = idle.queue.peek() else { break };
             let since = oldest.since;
-            if since + self.settings.history.age_max > now && !self.is_over_memory() {
+            if since + age_max > now && !self.is_over_memory() {
                 break;
             }
             let Some(Reverse(Idle { room, .. })) = idle.queue.pop() else { break };
@@ -357,17 +393,17 @@ impl Registry {
 
     /// The memory from which on looking at all rooms once more costs little beside what has grown since.
     fn worth_a_look(&self) -> usize {
-        self.memory_bytes() + self.settings.memory_max / 16
+        self.memory_bytes() + self.memory_max() / 16
     }
 
     fn is_over_memory(&self) -> bool {
-        self.memory_bytes() > self.settings.memory_max.max(self.unyielding.load(Ordering::Relaxed))
+        self.memory_bytes() > self.memory_max().max(self.unyielding.load(Ordering::Relaxed))
     }
 
     /// The end of a room's young history, a little later so that many are seen to at once.
     fn due_of(&self, since: Time) -> Time {
         let grid = GRID.as_nanos() as u64;
-        let exact = (since + self.settings.history.age_max).as_nanos();
+        let exact = (since + self.limits.get().age_max).as_nanos();
         Time::from_nanos(exact.checked_next_multiple_of(grid).unwrap_or(u64::MAX))
     }
 
@@ -377,10 +413,9 @@ impl Registry {
         let result = {
             let mut rooms = self.stripe(name).lock();
             let room = rooms.entry(name.clone()).or_insert_with(|| {
-                let RoomSettings { history, lag, presence, .. } = &self.settings;
-                let rules = (chosen(lag, name), chosen(presence, name));
-                let memory = Arc::clone(&self.memory);
-                let room = Arc::new(Room::new(name.clone(), rules, *history, memory, now));
+                let (limits, memory) = (Arc::clone(&self.limits), Arc::clone(&self.memory));
+                let level = self.presence_level(name);
+                let room = Arc::new(Room::new(name.clone(), level, limits, memory, now));
                 created = Some(Arc::clone(&room));
                 room
             });
@@ -392,6 +427,14 @@ impl Registry {
             self.due.fetch_min(self.due_of(now).as_nanos(), Ordering::Relaxed);
         }
         result
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.lock())
+    }
+
+    fn memory_max(&self) -> usize {
+        self.memory_max.load(Ordering::Relaxed)
     }
 
     fn stripe(&self, name: &RoomName) -> &Stripe {

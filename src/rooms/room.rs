@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::live_limits::LiveLimits;
 use super::log::Log;
 use super::presence::{Entered, Presence};
 use super::registry::RoomSummary;
 use super::traffic::Meter;
 use super::{
-    Batch, Encoding, Epoch, Extent, HistoryLimits, Identity, LagPolicy, NoList, OutOfWindow, Piece, Position,
-    PresenceLevel, PresenceStats, Present, ReadLimits, RoomName, Start,
+    Batch, Encoding, Epoch, Extent, Identity, LagPolicy, NoList, OutOfWindow, Piece, Position, PresenceLevel,
+    PresenceStats, Present, ReadLimits, RoomName, Start,
 };
 use crate::id::{ConnectionId, ShardId};
 use crate::slab::Key;
@@ -57,8 +58,8 @@ pub(super) const ROOM_BYTES: usize = size_of::<Room>() + 192;
 pub struct Room {
     name: RoomName,
     epoch: Epoch,
-    policy: LagPolicy,
-    limits: HistoryLimits,
+    /// The limits of all rooms.
+    limits: Arc<LiveLimits>,
     members: AtomicUsize,
     /// Members that want to hear who joins and leaves.
     watchers: AtomicUsize,
@@ -70,8 +71,8 @@ pub struct Room {
 impl Room {
     pub(super) fn new(
         name: RoomName,
-        (policy, level): (LagPolicy, PresenceLevel),
-        limits: HistoryLimits,
+        level: PresenceLevel,
+        limits: Arc<LiveLimits>,
         memory: Arc<AtomicUsize>,
         now: Time,
     ) -> Room {
@@ -81,7 +82,7 @@ impl Room {
         let state = State { log, routes, presence, traffic, active_at: now, counted: 0, forgotten: false };
         let (members, watchers) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let state = Mutex::new(state);
-        let room = Room { name, epoch, policy, limits, members, watchers, memory, state };
+        let room = Room { name, epoch, limits, members, watchers, memory, state };
         room.settle(&mut room.state.lock());
         room
     }
@@ -94,11 +95,6 @@ impl Room {
     /// Its life, other than that of any room of this name before.
     pub fn epoch(&self) -> Epoch {
         self.epoch
-    }
-
-    /// What happens to members that fall behind.
-    pub fn policy(&self) -> LagPolicy {
-        self.policy
     }
 
     /// Members on all shards.
@@ -197,18 +193,18 @@ impl Room {
 
     /// What the window reaches over now.
     pub fn extent(&self, now: Time) -> Extent {
-        self.state.lock().log.extent(now, &self.limits)
+        self.state.lock().log.extent(now, &self.limits.get())
     }
 
-    /// What a list of rooms says of it.
-    pub fn summary(&self, now: Time) -> RoomSummary {
+    /// What a list of rooms says of it, with the policy that holds for it.
+    pub fn summary(&self, now: Time, policy: LagPolicy) -> RoomSummary {
         let state = self.state.lock();
         RoomSummary {
             name: self.name.clone(),
             members: self.members(),
             shards: state.routes.len(),
-            policy: self.policy,
-            extent: state.log.extent(now, &self.limits),
+            policy,
+            extent: state.log.extent(now, &self.limits.get()),
             bytes: state.log.bytes(),
             traffic: state.traffic.traffic(now),
         }
@@ -246,7 +242,8 @@ impl Room {
     ) -> Published {
         let mut state = self.state.lock();
         assert!(!state.forgotten, "nobody would ever see what enters a forgotten room");
-        let Extent { epoch, start, last } = state.log.extent(now, &self.limits);
+        let limits = self.limits.get();
+        let Extent { epoch, start, last } = state.log.extent(now, &limits);
         if let Some(key) = key
             && let Some(offset) = state.log.keys.offset_of(key)
             && offset > start
@@ -259,7 +256,7 @@ impl Room {
             state.log.keys.remember(key, offset);
         }
         state.traffic.add(now, batch.len(), batch.bytes(Encoding::Frames).len());
-        state.log.append(now, batch, &self.limits, evicted);
+        state.log.append(now, batch, &limits, evicted);
         state.active_at = state.active_at.max(now);
         self.settle(&mut state);
         Published::Entered(Position { epoch, offset })
@@ -278,7 +275,7 @@ impl Room {
         pieces: &mut Vec<Piece>,
     ) -> Result<Extent, OutOfWindow> {
         let state = self.state.lock();
-        let extent = state.log.extent(now, &self.limits);
+        let extent = state.log.extent(now, &self.limits.get());
         state.log.read_after(offset, &extent, limits, pieces)?;
         Ok(extent)
     }
@@ -297,7 +294,7 @@ impl Room {
         pieces: &mut Vec<Piece>,
     ) -> Result<(u64, Extent), OutOfWindow> {
         let state = self.state.lock();
-        let extent = state.log.extent(now, &self.limits);
+        let extent = state.log.extent(now, &self.limits.get());
         let after = state.log.begin(start, &extent)?;
         state.log.read_after(after, &extent, limits, pieces)?;
         Ok((after, extent))
@@ -315,8 +312,13 @@ impl Room {
         self.state.lock().counted
     }
 
-    pub(super) fn add_route(&self, route: Route) -> u64 {
+    /// Adds a shard's route. With the first one the room takes `level`: who is there already is counted by
+    /// the old one until all have gone.
+    pub(super) fn add_route(&self, route: Route, level: PresenceLevel) -> u64 {
         let mut state = self.state.lock();
+        if state.routes.is_empty() && state.presence.is_empty() {
+            state.presence = Presence::new(level);
+        }
         state.routes.push(route);
         self.settle(&mut state);
         state.log.last_offset()

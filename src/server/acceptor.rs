@@ -2,7 +2,7 @@
 //! like a shard, over the seam of [`Listen`]:
 //!
 //! ```text
-//! told to stop? → wait → clock → who has gone → accept from each ready listener → wake the shards
+//! told to stop? → wait → clock → other settings? → who has gone → accept from each ready listener → wake the shards
 //! ```
 //!
 //! Who has no place is refused by a shard, in order, so that the peer comes to read why; a few at a time, and
@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::addresses::{AddressLimits, Addresses, Source};
+use super::addresses::{AddressLimits, Addresses};
+use super::live_settings::LiveSettings;
 use super::refusals::{AcceptorStats, Refusals, Shortage};
 use crate::endpoint::CloseCause;
 use crate::id::ShardId;
 use crate::protocol::Persistence;
-use crate::reactor::{AcceptError, Listen, PeerAddress, Ready, Stop};
+use crate::reactor::{AcceptError, Listen, PeerAddress, Ready, SocketOptions, Stop};
 use crate::shard::{Admission, Adopt, Departed, Departures, Mail, Mesh, Progress};
 use crate::slab::{Key, Slab};
 use crate::time::Time;
@@ -37,6 +38,8 @@ pub struct AcceptorSettings {
     pub max_connections: usize,
     /// What each address may have of them.
     pub addresses: AddressLimits,
+    /// What accepted sockets begin with. At the start the listeners have it already.
+    pub sockets: SocketOptions,
     /// From the stop to the end of the last connection.
     pub drain: Duration,
 }
@@ -48,6 +51,8 @@ pub struct AcceptorShared<S> {
     pub mesh: Arc<Mesh<S>>,
     /// The order to stop.
     pub stop: Stop,
+    /// Settings that come in a reload.
+    pub news: LiveSettings,
     /// Connections that were admitted and not closed yet: [`crate::shard::Shared::connections`].
     pub connections: Arc<AtomicUsize>,
     /// Where shards report who has gone: [`crate::shard::Shared::departures`].
@@ -131,6 +136,7 @@ impl<I: Listen> Acceptor<I> {
         let deadline = [self.resting_until, self.refusals.over_at()].into_iter().flatten().min();
         self.io.wait(&mut self.ready, deadline)?;
         let now = self.io.now();
+        self.take_settings();
         self.end_rest(now);
         self.refusals.end(now);
         self.count_departed(now);
@@ -166,6 +172,29 @@ impl<I: Listen> Acceptor<I> {
     /// The seam for a simulation and for tests that look at what the acceptor asked of it.
     pub fn io_mut(&mut self) -> &mut I {
         &mut self.io
+    }
+
+    /// Goes on with the latest settings that have come.
+    fn take_settings(&mut self) {
+        while let Some((settings, _untaken)) = self.shared.news.take() {
+            self.addresses.set_limits(settings.addresses.clone(), settings.max_connections);
+            if settings.sockets != self.settings.sockets {
+                self.set_socket_options(settings.sockets);
+            }
+            self.settings = settings;
+        }
+    }
+
+    fn set_socket_options(&mut self, options: SocketOptions) {
+        let Acceptor { io, listeners, .. } = self;
+        let keys: Vec<Key> = listeners.keys().collect();
+        for key in keys {
+            if let Some(Some(watched)) = listeners.get_mut(key)
+                && let Err(error) = io.set_options(&mut watched.listener, options)
+            {
+                tracing::error!(%error, "a listener did not take other socket options");
+            }
+        }
     }
 
     fn drain(&mut self) {
@@ -207,21 +236,20 @@ impl<I: Listen> Acceptor<I> {
         while let Some(Departed { peer, admitted }) = self.shared.departures.take() {
             if !admitted {
                 self.refusing = self.refusing.saturating_sub(1);
-            } else if let Some(source) = self.addresses.source(peer) {
-                self.addresses.leave(source, now);
+            } else {
+                self.addresses.go(peer, now);
             }
         }
     }
 
     fn admit(&mut self, socket: I::Socket, (peer, trusted): (PeerAddress, bool), now: Time) {
-        let source = self.addresses.source(peer);
-        let admission = self.decide(source, now);
+        let admission = self.decide(peer, now);
         match admission.refusal() {
             None => {
                 self.shared.connections.fetch_add(1, Ordering::Relaxed);
             }
             Some(cause) => {
-                match source {
+                match self.addresses.source(peer) {
                     Some(source) => self.refusals.note(&cause, source, now),
                     None => self.refusals.note(&cause, peer, now),
                 }
@@ -240,13 +268,13 @@ impl<I: Listen> Acceptor<I> {
         mesh.send(ShardId::new(shard), Mail::Adopt(adopt));
     }
 
-    fn decide(&mut self, source: Option<Source>, now: Time) -> Admission {
+    fn decide(&mut self, peer: PeerAddress, now: Time) -> Admission {
         let limit = self.settings.max_connections;
         // Only the acceptor adds to them.
         if self.shared.connections.load(Ordering::Relaxed) >= limit {
             return Admission::Full { limit };
         }
-        source.map_or(Admission::Welcome, |source| self.addresses.admit(source, now))
+        self.addresses.come(peer, now)
     }
 
     fn wake_reached(&mut self) {

@@ -121,6 +121,9 @@ pub struct Addresses {
     /// It is looked through when it has so many entries.
     sweep_at: usize,
     swept: Time,
+    /// Connections of those who were exempt as they came, so that networks can become exempt or not while there
+    /// are some.
+    exempt: HashMap<IpAddr, usize>,
 }
 
 #[derive(Debug)]
@@ -132,17 +135,51 @@ struct Known {
 impl Addresses {
     /// An empty table for so many connections.
     pub fn new(limits: AddressLimits, max_connections: usize) -> Addresses {
-        let entries_max = max_connections + ADDRESSES_SPARE;
-        Addresses { limits, known: HashMap::new(), entries_max, sweep_at: SWEEP_MIN, swept: Time::ZERO }
+        Addresses {
+            limits,
+            known: HashMap::new(),
+            entries_max: max_connections + ADDRESSES_SPARE,
+            sweep_at: SWEEP_MIN,
+            swept: Time::ZERO,
+            exempt: HashMap::new(),
+        }
+    }
+
+    /// Takes other limits. Who has more already keeps what it has.
+    pub fn set_limits(&mut self, limits: AddressLimits, max_connections: usize) {
+        self.limits = limits;
+        self.entries_max = max_connections + ADDRESSES_SPARE;
+        self.sweep_at = self.sweep_at.min(self.entries_max);
+    }
+
+    /// Counts a connection of a peer, or says why it may not have it.
+    pub fn come(&mut self, peer: PeerAddress, now: Time) -> Admission {
+        let Some(address) = ip_of(peer) else { return Admission::Welcome };
+        match self.source(peer) {
+            Some(source) => self.admit(source, now),
+            None => {
+                *self.exempt.entry(address).or_default() += 1;
+                Admission::Welcome
+            }
+        }
+    }
+
+    /// Counts that a connection of a peer is over. Of an address with connections of both kinds those that came
+    /// while it was exempt go first, so that in the end none of either is left.
+    pub fn go(&mut self, peer: PeerAddress, now: Time) {
+        let Some(address) = ip_of(peer) else { return };
+        match self.exempt.get_mut(&address) {
+            None => self.leave(Source::from(address), now),
+            Some(1) => {
+                self.exempt.remove(&address);
+            }
+            Some(connections) => *connections -= 1,
+        }
     }
 
     /// What a peer is counted as, if it is counted.
     pub fn source(&self, peer: PeerAddress) -> Option<Source> {
-        let address = match peer {
-            PeerAddress::V4(four, _) => IpAddr::V4(four),
-            PeerAddress::V6(six, _) => IpAddr::V6(six),
-            PeerAddress::Unix => return None,
-        };
+        let address = ip_of(peer)?;
         let holds = |exempt: &ExemptNetwork| match exempt {
             ExemptNetwork::None => false,
             ExemptNetwork::Network(network) => network.contains(&address),
@@ -151,7 +188,7 @@ impl Addresses {
     }
 
     /// Counts a connection of an address, or says why it may not have it.
-    pub fn admit(&mut self, source: Source, now: Time) -> Admission {
+    fn admit(&mut self, source: Source, now: Time) -> Admission {
         self.make_room(now);
         let fresh = Known { connections: 0, handshakes: Bucket::FULL };
         let known = self.known.entry(source).or_insert(fresh);
@@ -167,7 +204,7 @@ impl Addresses {
     }
 
     /// Counts that a connection of an address is over.
-    pub fn leave(&mut self, source: Source, now: Time) {
+    fn leave(&mut self, source: Source, now: Time) {
         let Some(known) = self.known.get_mut(&source) else { return };
         known.connections = known.connections.saturating_sub(1);
         if known.is_forgettable(now) {
@@ -205,6 +242,14 @@ impl Addresses {
         }
         self.sweep_at = (2 * self.known.len()).clamp(SWEEP_MIN, self.entries_max);
         self.known.shrink_to(self.sweep_at);
+    }
+}
+
+fn ip_of(peer: PeerAddress) -> Option<IpAddr> {
+    match peer {
+        PeerAddress::V4(four, _) => Some(IpAddr::V4(four)),
+        PeerAddress::V6(six, _) => Some(IpAddr::V6(six)),
+        PeerAddress::Unix => None,
     }
 }
 
@@ -280,6 +325,62 @@ mod tests {
         }
         let none = super::tests::table(1, 1, &["none"], 10);
         assert!(none.source(peer("127.0.0.1")).is_some());
+    }
+
+    #[test]
+    fn a_network_becomes_exempt_and_not_while_it_has_connections_and_none_is_counted_for_ever() {
+        let limits = |exempt: &[&str]| {
+            let exempt = exempt.iter().map(|network| network.parse().unwrap()).collect();
+            AddressLimits { connections: 2, handshakes: 100, exempt }
+        };
+        let (none, some) = (limits(&["none"]), limits(&["192.0.2.0/24", "2001:db8::5"]));
+        for (exempt, sibling) in [("192.0.2.7", None), ("2001:db8::5", Some("2001:db8::6"))] {
+            for first_exempt in [false, true] {
+                let mut table = Addresses::new(none.clone(), 100);
+                let set = |table: &mut Addresses, is_exempt: bool| {
+                    table.set_limits(if is_exempt { some.clone() } else { none.clone() }, 100);
+                };
+                set(&mut table, first_exempt);
+                for _ in 0..2 {
+                    assert_eq!(table.come(peer(exempt), at(0)), Admission::Welcome);
+                }
+                set(&mut table, !first_exempt);
+                for _ in 0..2 {
+                    assert_eq!(
+                        table.come(peer(exempt), at(0)),
+                        Admission::Welcome,
+                        "{exempt} {first_exempt}"
+                    );
+                }
+                assert_eq!(table.connections(), 2);
+                set(&mut table, false);
+                for one in [Some(exempt), sibling].into_iter().flatten() {
+                    assert_eq!(table.come(peer(one), at(0)), Admission::AddressFull { limit: 2 }, "{one}");
+                }
+                for left in (0..4).rev() {
+                    table.go(peer(exempt), at(5000));
+                    assert_eq!(table.connections(), left.min(2), "{exempt} {first_exempt}");
+                }
+                assert!(table.known.is_empty() && table.exempt.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn other_limits_are_for_who_comes_next() {
+        let mut table = table(3, 100, &["none"], 100);
+        for _ in 0..3 {
+            assert_eq!(table.come(peer("192.0.2.7"), at(0)), Admission::Welcome);
+        }
+        let limits = |connections, handshakes| AddressLimits { connections, handshakes, exempt: Vec::new() };
+        table.set_limits(limits(2, 100), 10);
+        assert_eq!(table.connections(), 3, "nobody has to go");
+        assert_eq!(table.come(peer("192.0.2.7"), at(0)), Admission::AddressFull { limit: 2 });
+        table.set_limits(limits(4, 100), 10);
+        assert_eq!(table.come(peer("192.0.2.7"), at(0)), Admission::Welcome);
+        table.set_limits(limits(100, 1), 10);
+        assert_eq!(table.come(peer("192.0.2.8"), at(0)), Admission::Welcome);
+        assert_eq!(table.come(peer("192.0.2.8"), at(0)), Admission::HandshakeRate { limit: 1 });
     }
 
     #[test]

@@ -175,6 +175,9 @@ mod tests {
         let registry = crate::rooms::Registry::new(crate::Config::default().room_settings());
         let name = crate::rooms::RoomName::new(&number.to_string()).unwrap();
         let route = crate::rooms::Route { shard: ShardId::new(0), local_room: crate::slab::Key::from_u64(0) };
-        registry.add_route(&name, route, crate::time::Time::ZERO).0.summary(crate::time::Time::ZERO)
+        registry
+            .add_route(&name, route, crate::time::Time::ZERO)
+            .0
+            .summary(crate::time::Time::ZERO, crate::rooms::LagPolicy::Disconnect)
     }
 }

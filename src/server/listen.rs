@@ -144,13 +144,6 @@ impl Listener {
     }
 }
 
-/// The kernel's timeout is for what only it knows of. Later than our own deadline with the time of its
-/// Close, or the kernel could cut a slow consumer first, without the Close and with a cause that misleads.
-fn socket_options(config: &Config) -> SocketOptions {
-    let user_timeout = config.write_timeout + config.close_timeout;
-    SocketOptions { send_buffer: config.send_buffer, receive_buffer: config.receive_buffer, user_timeout }
-}
-
 /// Opens every listener that this flag names, and takes what was passed for it.
 pub fn open_all(
     flag: &'static str,
@@ -160,7 +153,7 @@ pub fn open_all(
 ) -> Result<Vec<Listener>, StartError> {
     let mut listeners = Vec::new();
     for address in addresses {
-        let opened = Listener::open(address, socket_options(config), passed)
+        let opened = Listener::open(address, config.socket_options(), passed)
             .map_err(|error| StartError::Listen { flag, address: address.clone(), error })?;
         listeners.extend(opened);
     }
@@ -169,15 +162,7 @@ pub fn open_all(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-
-    #[test]
-    fn the_kernel_gives_up_on_a_peer_after_we_did_and_said_so() {
-        let options = socket_options(&Config::default());
-        assert_eq!(options.user_timeout, Duration::from_secs(12), "10 s and 2 s for the Close");
-    }
 
     #[test]
     fn addresses_are_read_and_shown() {

@@ -8,9 +8,11 @@ mod descriptors;
 mod health;
 mod inspect;
 mod listen;
+mod live_settings;
 mod passed;
 mod placement;
 mod refusals;
+mod reload;
 mod threads;
 mod view;
 
@@ -22,11 +24,11 @@ use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 
 use crate::config::{Config, ConfigError};
-use crate::endpoint::client_protocol::{ClientProtocol, ClientProtocolSettings};
+use crate::endpoint::client_protocol::ClientProtocol;
 use crate::endpoint::http::Answer;
 use crate::endpoint::{
-    ApiKeys, ApiKeysError, Asked, CloseKind, DynamicResource, Echo, Endpoint, Relay, Resource, RouterPlan,
-    page,
+    ApiKeys, ApiKeysError, Asked, CloseKind, DynamicResource, Echo, Endpoint, Following, Relay, Resource,
+    RouterPlan, page,
 };
 use crate::id::ShardId;
 use crate::protocol::Refusal;
@@ -37,6 +39,7 @@ use crate::shard::{Counter, Departures, Mailbox, Mesh, ShardStats, Shared};
 use admin::{Admin, Opened};
 use listen::Listener;
 use placement::Placement;
+use reload::Reloader;
 use view::ViewParts;
 
 pub use acceptor::{ACCEPT_BURST, ACCEPT_REST, Acceptor, AcceptorSettings, AcceptorShared, REFUSALS_MAX};
@@ -47,9 +50,11 @@ pub use descriptors::raise_limit as raise_descriptor_limit;
 pub use health::{Health, ServerThread, ThreadHealth};
 pub use inspect::{INSPECTION_WAIT, Inspected, Inspector};
 pub use listen::{AdminAddress, AdminAddressError, BoundAddress, ListenAddress, ListenAddressError};
+pub use live_settings::{LiveSettings, LiveSettingsSender};
 pub use passed::PassedSockets;
 pub use placement::{Pin, PinError};
 pub use refusals::AcceptorStats;
+pub use reload::{Change, ReloadError, ReloadReport};
 pub use view::View;
 
 /// Why a server did not start.
@@ -119,13 +124,18 @@ impl ServerBuilder {
     /// `/connection/websocket` and the HTTP door to the rooms with the server API.
     pub fn standard(config: Config) -> ServerBuilder {
         let healthz = Resource { content_type: "text/plain", body: b"ok\n".into(), ..Resource::default() };
-        let Config { member_publish, ping_interval, command_rate, .. } = config;
-        let client_protocol = ClientProtocolSettings { member_publish, ping_interval, command_rate };
+        let settings = config.endpoint_settings();
+        let relay = move |_| {
+            let relay = Relay { member_publish: settings.member_publish };
+            Following::new(relay, |relay, settings| relay.member_publish = settings.member_publish)
+        };
+        let client_protocol =
+            move |_| Following::new(ClientProtocol::new(settings), ClientProtocol::set_settings);
         let mut builder = ServerBuilder::new(config)
             .resource("/healthz", healthz)
             .endpoint("/echo", |_| Echo)
-            .endpoint("/rooms/{room}", move |_| Relay { member_publish })
-            .endpoint("/connection/websocket", move |_| ClientProtocol::new(client_protocol));
+            .endpoint("/rooms/{room}", relay)
+            .endpoint("/connection/websocket", client_protocol);
         for (path, resource) in page::resources() {
             builder = builder.resource(path, resource);
         }
@@ -215,6 +225,7 @@ impl ServerBuilder {
         let (ios, mesh, mailboxes) = open_shards(&placement, self.config.mailbox_bytes, clock)?;
         let io = PollIo::new(clock).map_err(resources("a poller for the acceptor"))?;
         let (stop, waker) = (Stop::default(), io.waker());
+        let (news, settings_to_come) = LiveSettings::channel();
         let listening = listeners.into_iter().map(|listener| (listener.socket, listener.address.is_local()));
         let acceptor = Acceptor::new(
             io,
@@ -222,31 +233,31 @@ impl ServerBuilder {
             AcceptorShared {
                 mesh: Arc::clone(&mesh),
                 stop: stop.clone(),
+                news: settings_to_come,
                 connections,
                 departures: shared.departures.clone(),
             },
             self.config.acceptor_settings(max_connections),
         )
         .map_err(resources("the acceptor"))?;
-        let handle = ServerHandle {
+        let view = View::new(ViewParts {
+            shards: mailboxes.iter().map(|_| ShardStats::default()).collect(),
+            acceptor: acceptor.stats(),
+            acceptor_waker: waker.clone(),
+            mesh,
+            registry: Arc::clone(&shared.registry),
+            plan: Arc::clone(&shared.plan),
+            connections: Arc::clone(&shared.connections),
+            connections_max: AtomicUsize::new(max_connections),
+            descriptors_max: descriptors,
+            clock,
             stop: stop.clone(),
-            waker: waker.clone(),
-            view: View::new(ViewParts {
-                shards: mailboxes.iter().map(|_| ShardStats::default()).collect(),
-                acceptor: acceptor.stats(),
-                acceptor_waker: waker,
-                mesh,
-                registry: Arc::clone(&shared.registry),
-                plan: Arc::clone(&shared.plan),
-                connections: Arc::clone(&shared.connections),
-                connections_max: max_connections,
-                descriptors_max: descriptors,
-                clock,
-                stop,
-            }),
-        };
+        });
+        let reloader = Reloader::new(view.clone(), news, self.config.clone(), Arc::clone(&shared.plan));
+        let handle = ServerHandle { stop, waker, view, reloader: Arc::new(reloader) };
         let (shards, view) = (ios.into_iter().zip(mailboxes), &handle.view);
         let (threads, admin) = threads::start(shards, acceptor, &shared, view, admin, (&placement, name))?;
+        handle.reloader.add(admin.as_ref().map(Admin::handle));
         if name == MAIN {
             let all = (&addresses[..], admin.as_ref().map_or(&[][..], Admin::addresses));
             log_start(&self.config, &placement, all, descriptors, max_connections);
@@ -324,12 +335,13 @@ pub struct Server {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Watches and stops a server from anywhere.
+/// Watches, reloads and stops a server from anywhere.
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
     stop: Stop,
     waker: PollWaker,
     view: View,
+    reloader: Arc<Reloader>,
 }
 
 impl ServerHandle {
@@ -371,7 +383,7 @@ impl Server {
         self.view().closes(kind)
     }
 
-    /// What watches and stops it.
+    /// What watches, reloads and stops it.
     pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
     }

@@ -43,8 +43,8 @@ pub struct ViewParts {
     pub plan: Arc<RouterPlan>,
     /// Connections that were admitted and not closed yet.
     pub connections: Arc<AtomicUsize>,
-    /// How many there may be.
-    pub connections_max: usize,
+    /// How many there may be, by the latest reload.
+    pub connections_max: AtomicUsize,
     /// Descriptors that the process may have.
     pub descriptors_max: u64,
     /// The clock of all its threads.

@@ -137,7 +137,8 @@ impl<S> Core<S> {
             }
             JoinError::OutOfWindow(out) => AskError::OutOfWindow(out),
         })?;
-        let joined_room = self.rooms.room_of(session.memberships).expect("just joined");
+        let joined_here = self.rooms.membership(session.memberships).and_then(|own| self.rooms.of(own));
+        let policy = joined_here.expect("just joined").policy;
         // One that does not take its answers gets what it missed as it comes to take it.
         let busy = session.outbound.pinned_reply_bytes() > self.settings.reply_bytes_high;
         let pieces = match busy {
@@ -145,7 +146,7 @@ impl<S> Core<S> {
             // A join puts the membership at the head of the list.
             false => self.rooms.take_begun(session.memberships, ANSWER_BYTES),
         };
-        let complete = joined_room.policy() != LagPolicy::Latest;
+        let complete = policy != LagPolicy::Latest;
         let messages = Messages { pieces, reader: Some(self.client(key, session)) };
         Ok(Subscribed { extent: joined.extent, recovered, complete, messages, from: joined.from })
     }

@@ -45,12 +45,12 @@ impl Begun {
 
 /// Reads what a member begins with. Where only ever the newest message is sent, no more can be promised.
 pub fn begin(
-    room: &Room,
+    (room, policy): (&Room, LagPolicy),
     start: Start,
     now: Time,
     pieces: &mut Vec<Piece>,
 ) -> Result<(u64, Extent), OutOfWindow> {
-    let only_newest = room.policy() == LagPolicy::Latest;
+    let only_newest = policy == LagPolicy::Latest;
     let start = match start {
         Start::Last(count) if only_newest => Start::Last(count.min(1)),
         other => other,

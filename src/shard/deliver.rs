@@ -33,6 +33,7 @@ impl<I: Io> Shard<I> {
                 Mail::Inspect(inspection) => {
                     self.core.inspections.take_up(*inspection, self.core.id, self.core.now);
                 }
+                Mail::Reload(reload) => self.reload(&reload),
                 Mail::Drain { deadline } => self.drain(deadline),
                 Mail::Report(to) => self.core.reports.push(to),
             }

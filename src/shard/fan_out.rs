@@ -237,7 +237,7 @@ impl<S> Core<S> {
 /// Whether everybody in a room who is in step and reads the same encoding is sent the same: nobody is spared a
 /// message.
 fn is_same_for_all(local: &LocalRoom) -> bool {
-    let newest_only = local.room.policy() == LagPolicy::Latest;
+    let newest_only = local.policy == LagPolicy::Latest;
     let arrived = local.arrived.as_slice();
     let messages = || arrived.iter().map(|arrived| arrived.batch.len()).sum::<u32>();
     let some_spared = newest_only && messages() > 1;

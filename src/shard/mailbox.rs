@@ -9,6 +9,7 @@
 //! in `tests/loom` put this through every order of the threads' steps.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::endpoint::CloseCause;
 use crate::id::{ConnectionId, ShardId};
@@ -22,6 +23,7 @@ use crate::time::Time;
 use super::batch_pool::frame_bytes;
 use super::in_flight::InFlight;
 use super::inspect::Inspection;
+use super::reload::Reload;
 
 /// What mail costs beside its bytes.
 const MAIL_OVERHEAD_BYTES: usize = size_of::<Mail<()>>() + 8;
@@ -41,6 +43,8 @@ pub enum Mail<S> {
     Removal(Arc<RemovalOrder>),
     /// Somebody looks at what the shard holds.
     Inspect(Box<Inspection>),
+    /// The server goes on with other settings.
+    Reload(Arc<Reload>),
     /// Close every connection with 1001 and finish by this time.
     Drain {
         /// When to stop waiting for peers.
@@ -123,7 +127,7 @@ impl<S> Mail<S> {
         match self {
             Mail::Publication(publication) => frame_bytes(&publication.batch) + MAIL_OVERHEAD_BYTES,
             Mail::Presence(_) => PRESENCE_BYTES,
-            Mail::Adopt(_) | Mail::Removal(_) | Mail::Inspect(_) => 0,
+            Mail::Adopt(_) | Mail::Removal(_) | Mail::Inspect(_) | Mail::Reload(_) => 0,
             Mail::Drain { .. } | Mail::Report(_) => 0,
         }
     }
@@ -176,7 +180,9 @@ struct Inlet<S> {
 /// All inboxes of a server.
 pub struct Mesh<S> {
     inlets: Vec<Inlet<S>>,
-    bytes_max: usize,
+    /// A waiter and who wakes it may see it before and after a change: all that can come of it is a wake-up
+    /// too many, or one at a lower level.
+    bytes_max: AtomicUsize,
 }
 
 impl<S> std::fmt::Debug for Mesh<S> {
@@ -196,7 +202,7 @@ impl<S> Mesh<S> {
             inlets.push(Inlet { sender, adopts, waker, in_flight: InFlight::new() });
             receivers.push((receiver, adopted));
         }
-        let mesh = Arc::new(Mesh { inlets, bytes_max });
+        let mesh = Arc::new(Mesh { inlets, bytes_max: AtomicUsize::new(bytes_max) });
         let mailbox = |(shard, (receiver, adopted))| Mailbox {
             mesh: Arc::clone(&mesh),
             shard: ShardId::new(shard),
@@ -209,7 +215,12 @@ impl<S> Mesh<S> {
 
     /// Bytes of publications that may be in flight to one shard before its publishers pause.
     pub fn bytes_max(&self) -> usize {
-        self.bytes_max
+        self.bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// Takes another bound for that.
+    pub fn set_bytes_max(&self, bytes_max: usize) {
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
     }
 
     /// How many shards there are.
@@ -245,13 +256,13 @@ impl<S> Mesh<S> {
 
     /// Whether more is in flight to a shard than publishers may add to.
     pub fn is_over_limit(&self, to: ShardId) -> bool {
-        self.bytes_in_flight(to) > self.bytes_max
+        self.bytes_in_flight(to) > self.bytes_max()
     }
 
     /// Whether `shard` has to wait until some inbox has drained to half its limit. If so, it will be
     /// woken then.
     pub fn waits_for_room(&self, shard: ShardId) -> bool {
-        self.inlets.iter().any(|inlet| inlet.in_flight.awaits(self.bytes_max / 2, shard))
+        self.inlets.iter().any(|inlet| inlet.in_flight.awaits(self.bytes_max() / 2, shard))
     }
 }
 
@@ -293,14 +304,12 @@ impl<S> Mailbox<S> {
     /// Wakes the shards whose publishers wait for this inbox, if it has room for them now.
     pub fn wake_waiters(&self) {
         let inlet = &self.mesh.inlets[self.shard.index()];
-        inlet.in_flight.take_waiters(self.mesh.bytes_max / 2, |shard| self.mesh.wake(shard));
+        inlet.in_flight.take_waiters(self.mesh.bytes_max() / 2, |shard| self.mesh.wake(shard));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
     use crate::rooms::Sender;
     use crate::shard::inspect::{ClosesWanted, Query};

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use crate::endpoint::OwnMessages;
 use crate::id::ShardId;
 use crate::mutant::{Mutant, strikes};
-use crate::rooms::{Batch, Encoding, Extent, OutOfWindow, Piece, Registry, Room, RoomName, Route, Start};
+use crate::rooms::{Encoding, Extent, OutOfWindow, Piece, Registry, Room, RoomName, Route, Start};
 use crate::slab::{Key, NONE, Slab};
 use crate::time::Time;
 
 use super::begun::{Begun, begin};
+pub use super::local_room::{Arrived, LocalRoom, Member};
 
 #[cfg(test)]
 mod tests;
@@ -52,48 +53,6 @@ impl Membership {
         let some_own = self.own == OwnMessages::Skip && self.may_own_behind(offset);
         self.cursor == offset && !some_own
     }
-}
-
-/// A member, as the delivery loop wants it.
-#[derive(Clone, Copy, Debug)]
-pub struct Member {
-    /// The connection's slot.
-    pub connection: u32,
-    /// The number of its membership.
-    pub membership: u32,
-}
-
-/// A publication that came in this turn.
-#[derive(Debug)]
-pub struct Arrived {
-    /// The offset before its first message.
-    pub offset_before: u64,
-    /// The messages.
-    pub batch: Arc<Batch>,
-}
-
-impl Arrived {
-    /// The offset of its last message.
-    pub fn last_offset(&self) -> u64 {
-        self.offset_before + u64::from(self.batch.len())
-    }
-}
-
-/// A room with members on this shard.
-#[derive(Debug)]
-pub struct LocalRoom {
-    /// The room that all shards share.
-    pub room: Arc<Room>,
-    /// Its members here.
-    pub members: Vec<Member>,
-    /// How many of them are told who joins and leaves.
-    pub watchers: usize,
-    /// This turn's publications: first and last in the publish queue.
-    pub pending: Option<(u32, u32)>,
-    /// The offset up to which this shard has heard of messages.
-    pub seen: u64,
-    /// What came in this turn, in order and without a gap.
-    pub arrived: Vec<Arrived>,
 }
 
 /// What a connection wants of a room.
@@ -260,7 +219,7 @@ impl LocalRooms {
     }
 
     /// A room of this list that has more for its member, or else any of them, and the member's cursor.
-    pub fn behind(&self, first: u32) -> Option<(&Room, u64)> {
+    pub fn behind(&self, first: u32) -> Option<(&LocalRoom, u64)> {
         let place = |index| {
             let membership = self.memberships.at(index)?;
             Some((self.of(membership)?, membership.cursor))
@@ -269,7 +228,7 @@ impl LocalRooms {
         let first = places.next()?;
         let behind = |(local, cursor): &(&LocalRoom, u64)| *cursor < local.seen;
         let found = if behind(&first) { first } else { places.find(behind).unwrap_or(first) };
-        Some((&found.0.room, found.1))
+        Some(found)
     }
 
     /// What a member that has joined in this turn begins with, up to so many bytes of frames, as served.
@@ -327,6 +286,16 @@ impl LocalRooms {
         (&self.rooms, &mut self.memberships)
     }
 
+    /// Takes the rooms' lag policies anew.
+    pub fn renew_policies(&mut self) {
+        let keys: Vec<Key> = self.rooms.keys().collect();
+        for key in keys {
+            if let Some(local) = self.rooms.get_mut(key) {
+                local.policy = self.registry.lag_policy(local.room.name());
+            }
+        }
+    }
+
     /// Lets go of what has arrived: whoever has not been sent it is served from the room's window.
     pub fn clear_arrived(&mut self) {
         self.begun.clear();
@@ -367,7 +336,7 @@ impl LocalRooms {
         let room_key = known.unwrap_or_else(|| self.open(name, now));
         let local = self.rooms.get_mut(room_key).expect("just found or opened");
         let mut pieces = Vec::new();
-        let (from, extent) = match begin(&local.room, wish.start, now, &mut pieces) {
+        let (from, extent) = match begin((&local.room, local.policy), wish.start, now, &mut pieces) {
             Ok(begun) => begun,
             Err(error) => {
                 if local.members.is_empty() {
@@ -454,7 +423,8 @@ impl LocalRooms {
         let LocalRooms { rooms, registry, shard, .. } = self;
         let key = rooms.insert_with(|local_room| {
             let (room, seen) = registry.add_route(name, Route { shard: *shard, local_room }, now);
-            LocalRoom { room, members: Vec::new(), watchers: 0, pending: None, seen, arrived: Vec::new() }
+            let (policy, members, arrived) = (registry.lag_policy(name), Vec::new(), Vec::new());
+            LocalRoom { room, policy, members, watchers: 0, pending: None, seen, arrived }
         });
         self.by_name.insert(name.clone(), key);
         key

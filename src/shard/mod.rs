@@ -36,6 +36,7 @@ mod held;
 mod http;
 mod in_flight;
 mod inspect;
+mod local_room;
 mod mailbox;
 mod membership;
 mod open;
@@ -46,6 +47,7 @@ mod presence;
 mod publish;
 mod rates;
 mod read;
+mod reload;
 mod removal;
 mod serve;
 mod session;
@@ -82,6 +84,7 @@ pub use mailbox::{
     Admission, Adopt, Mail, Mailbox, Mesh, PresenceChange, Publication, RemovalOrder, RemovedFrom, Reply,
 };
 pub use rates::RateLimits;
+pub use reload::{Reload, Taken, Untaken};
 pub use settings::Settings;
 pub use stats::{Counter, ShardStats};
 
@@ -158,6 +161,8 @@ struct Core<S> {
     now: Time,
     /// When whoever says something now is next asked for a sign of life.
     quiet_until: Tick,
+    /// Between two heartbeats of those with [`Flag::KeepsInterval`].
+    kept_interval: Duration,
     /// The same as others write it: the time since 1970.
     unix_time: Duration,
     settings: Arc<Settings>,
@@ -221,6 +226,7 @@ impl<I: Io> Shard<I> {
             id,
             now,
             quiet_until: Tick::after(now + shared.settings.ping_interval),
+            kept_interval: Duration::MAX,
             unix_time: io.unix_time(),
             router: Router::new(shared.plan, id),
             settings: shared.settings,

@@ -51,7 +51,7 @@ impl<S> Core<S> {
     ) -> ConnectionId {
         session.set(Flag::IntroducesItself, false);
         session.set(Flag::Returns, true);
-        session.quiet_until = self.quiet_until;
+        session.quiet_until = self.heartbeat_due(session);
         if let Some(identity) = identity {
             let client = self.rooms.registry().returning().take(&identity, self.now);
             self.set_persona(key, session, Some(Arc::new(identity)), client);
@@ -90,7 +90,9 @@ impl<S> Core<S> {
         if let (Some(until), Some(identity)) = (until, self.identity(session).cloned()) {
             let client = self.client(key, session);
             self.lingering.places += rooms.len();
-            self.lingering.queue.push_back(Lingering { until, client, identity, rooms });
+            // After a reload a later one may have a shorter grace.
+            let place = self.lingering.queue.partition_point(|other| other.until <= until);
+            self.lingering.queue.insert(place, Lingering { until, client, identity, rooms });
         }
     }
 

@@ -185,7 +185,7 @@ impl Plan {
             return Ok(());
         }
         serving.tally.observe(Distribution::Lag, local.seen - membership.cursor, 1);
-        if local.room.policy() == LagPolicy::Latest {
+        if local.policy == LagPolicy::Latest {
             let before_newest = before_newest(local, membership, id, serving.now);
             if membership.cursor < before_newest {
                 skip(serving, index, before_newest, Counter::SkippedLatest);
@@ -317,14 +317,14 @@ fn read_window(
     loop {
         let Some(membership) = serving.rooms.membership(index) else { return Ok(None) };
         let Some(local) = serving.rooms.of(membership) else { return Ok(None) };
-        let (room, cursor) = (Arc::clone(&local.room), membership.cursor);
+        let (room, policy, cursor) = (Arc::clone(&local.room), local.policy, membership.cursor);
         if serving.rooms.begun.read(index, cursor, WINDOW_READ.batches_max, pieces) {
             return Ok(Some(room));
         }
         let Err(OutOfWindow(extent)) = room.read_after(cursor, serving.now, WINDOW_READ, pieces) else {
             return Ok(Some(room));
         };
-        if room.policy() == LagPolicy::Disconnect || membership.encoding.tells_removal() {
+        if policy == LagPolicy::Disconnect || membership.encoding.tells_removal() {
             let offset = cursor + u64::from(strikes(Mutant::WrongPosition));
             let position = Position { epoch: extent.epoch, offset };
             return Err(Behind { room: room.name().clone(), position });

@@ -69,6 +69,8 @@ pub enum Flag {
     IntroducesItself,
     /// Its endpoint asks for signs of life in its own way, whatever else comes and goes.
     OwnHeartbeat,
+    /// It was told a shorter interval of them than others are told now.
+    KeepsInterval,
     /// It came over a listener that only this machine can reach.
     Trusted,
     /// It counts as a connection; else it is only refused in order.

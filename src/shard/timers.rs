@@ -111,7 +111,7 @@ impl<S> Core<S> {
             self.mark_dirty(key.index(), &mut slot.session);
             return;
         }
-        slot.session.quiet_until = self.quiet_until;
+        slot.session.quiet_until = self.heartbeat_due(&slot.session);
         let id = self.connection_id(key);
         let closed = self.call(key, &mut slot.session, |endpoint, effects| endpoint.heartbeat(id, effects));
         if let Some(cause) = closed {
@@ -127,16 +127,16 @@ impl<S> Core<S> {
 
     /// Counts a member that makes no progress, by its room's policy, and says where it is.
     fn count_stalled(&mut self, session: &Session) -> Option<Behind> {
-        let (room, offset) = self.rooms.behind(session.memberships)?;
+        let (local, offset) = self.rooms.behind(session.memberships)?;
         self.tally.add(
-            match room.policy() {
+            match local.policy {
                 LagPolicy::Disconnect => Counter::CutStalled,
                 LagPolicy::Skip => Counter::CutStalledSkip,
                 LagPolicy::Latest => Counter::CutStalledLatest,
             },
             1,
         );
-        let position = Position { epoch: room.epoch(), offset };
-        Some(Behind { room: room.name().clone(), position })
+        let position = Position { epoch: local.room.epoch(), offset };
+        Some(Behind { room: local.room.name().clone(), position })
     }
 }

@@ -209,7 +209,7 @@ impl<S> Core<S> {
     fn left_behind<T>(&mut self, key: Key, slot: &mut Slot<T>, behind: Behind) {
         let session = &mut slot.session;
         let room = self.rooms.find(&behind.room).and_then(|room| self.rooms.get(room));
-        if room.is_none_or(|local| local.room.policy() == LagPolicy::Disconnect) {
+        if room.is_none_or(|local| local.policy == LagPolicy::Disconnect) {
             self.tally.add(Counter::CutOutOfWindow, 1);
             self.finish(key, slot, CloseCause::OutOfWindow { behind });
             return;

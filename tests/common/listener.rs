@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare::config::Config;
-use fanfare::reactor::{AcceptError, Interest, Io, Listen, PeerAddress, Ready, Stop};
-use fanfare::server::{Acceptor, AcceptorSettings, AcceptorShared};
-use fanfare::shard::Progress;
+use fanfare::reactor::{AcceptError, Interest, Io, Listen, PeerAddress, Ready, SocketOptions, Stop};
+use fanfare::server::{Acceptor, AcceptorSettings, AcceptorShared, LiveSettings, LiveSettingsSender};
+use fanfare::shard::{Progress, Untaken};
 use fanfare::slab::Key;
 use fanfare::time::Time;
 
@@ -48,6 +48,8 @@ struct Queue {
     /// The key that it is watched under.
     key: Option<Key>,
     watched: bool,
+    /// What it was told in a reload.
+    options: Option<SocketOptions>,
 }
 
 impl Kernel {
@@ -146,6 +148,11 @@ impl Listen for SimListen {
         Ok(())
     }
 
+    fn set_options(&mut self, listener: &mut SimListener, options: SocketOptions) -> io::Result<()> {
+        self.kernel.borrow_mut().queues[listener.number].options = Some(options);
+        Ok(())
+    }
+
     fn accept(&mut self, listener: &SimListener) -> Result<(SocketId, PeerAddress), AcceptError> {
         let mut kernel = self.kernel.borrow_mut();
         kernel.accepts += 1;
@@ -236,6 +243,7 @@ pub struct Gate {
     net: Rc<RefCell<Net>>,
     stop: Stop,
     waker: SimWaker,
+    news: LiveSettingsSender,
 }
 
 impl Gate {
@@ -245,15 +253,17 @@ impl Gate {
         let io = SimListen::new(Rc::clone(&net), waker.clone(), listeners);
         let kernel = io.kernel();
         let stop = Stop::default();
+        let (news, settings_to_come) = LiveSettings::channel();
         let shared = AcceptorShared {
             mesh: Arc::clone(&server.mesh),
             stop: stop.clone(),
+            news: settings_to_come,
             connections: Arc::clone(&server.connections),
             departures: server.departures.clone(),
         };
         let listening = (0..listeners).map(|number| (number, true)).collect();
         let acceptor = Acceptor::new(io, listening, shared, settings).expect("a descriptor for the reserve");
-        Gate { acceptor, kernel, net, stop, waker }
+        Gate { acceptor, kernel, net, stop, waker, news }
     }
 
     pub fn kernel(&self) -> RefMut<'_, Kernel> {
@@ -295,6 +305,17 @@ impl Gate {
     /// When the acceptor wants to be woken at the latest.
     pub fn deadline(&mut self) -> Option<Time> {
         self.acceptor.io_mut().deadline
+    }
+
+    /// Gives it other settings, as a reload does; it takes them in its next turn.
+    pub fn reload(&mut self, settings: AcceptorSettings) {
+        let (untaken, _) = Untaken::pair();
+        self.news.send(settings, untaken);
+    }
+
+    /// The socket options that a listener was told in a reload.
+    pub fn options(&self, listener: usize) -> Option<SocketOptions> {
+        self.kernel.borrow().queues[listener].options
     }
 
     /// Tells it to stop, as a handle of the server does.

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use fanfare::config::Config;
 use fanfare::endpoint::{Relay, RouterPlan};
-use fanfare::reactor::{AcceptError, Interest, Io, Listen, PeerAddress, Ready, Stop};
+use fanfare::reactor::{AcceptError, Interest, Io, Listen, PeerAddress, Ready, SocketOptions, Stop};
 use fanfare::rooms::Registry;
-use fanfare::server::{Acceptor, AcceptorShared};
+use fanfare::server::{Acceptor, AcceptorShared, LiveSettings};
 use fanfare::shard::{Admission, Adopt, Departures, Mail, Mesh, Progress, Shard, ShardStats, Shared};
 use fanfare::slab::Key;
 use fanfare::time::Time;
@@ -98,6 +98,10 @@ impl Listen for Waiting<SimListen> {
         self.sockets.watch(listener, key, waiting)
     }
 
+    fn set_options(&mut self, listener: &mut SimListener, options: SocketOptions) -> io::Result<()> {
+        self.sockets.set_options(listener, options)
+    }
+
     fn accept(&mut self, listener: &SimListener) -> Result<(SocketId, PeerAddress), AcceptError> {
         self.sockets.accept(listener)
     }
@@ -167,6 +171,7 @@ impl World {
         let shared = AcceptorShared {
             mesh: Arc::clone(&self.mesh),
             stop: stop.clone(),
+            news: LiveSettings::default(),
             connections: Arc::clone(&self.connections),
             departures: self.departures.clone(),
         };

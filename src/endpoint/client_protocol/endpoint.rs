@@ -1,7 +1,6 @@
 //! The endpoint: what a connection may say when, and what it is answered. A channel is a room.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use super::checks::{
     Refused, bad_request, check_connect, check_history, check_subscribe, framing, refused, room_name,
@@ -15,7 +14,8 @@ use super::{
     push_presence_stats_reply, push_subscribe_reply, push_unsubscribe,
 };
 use crate::endpoint::{
-    Accept, Answer, Ask, CloseCause, Effects, Endpoint, Heartbeat, OpenRequest, Payload, Removal, Subscribed,
+    Accept, Answer, Ask, CloseCause, Effects, Endpoint, EndpointSettings, Heartbeat, OpenRequest, Payload,
+    Removal, Subscribed,
 };
 use crate::id::ConnectionId;
 use crate::protocol::{CloseCode, Kind, Message, Refusal};
@@ -31,15 +31,7 @@ pub const HISTORY_LIMIT_MAX: usize = 300;
 const VERSION: &str = concat!("fanfare ", env!("CARGO_PKG_VERSION"));
 
 /// What an instance is told.
-#[derive(Clone, Copy, Debug)]
-pub struct ClientProtocolSettings {
-    /// Whether members may publish.
-    pub member_publish: bool,
-    /// Between two pings of ours.
-    pub ping_interval: Duration,
-    /// Commands in a second, and as many at once.
-    pub command_rate: u32,
-}
+pub type ClientProtocolSettings = EndpointSettings;
 
 /// One shard's instance.
 #[derive(Debug)]
@@ -82,6 +74,12 @@ impl ClientProtocol {
     /// An instance without a client.
     pub fn new(settings: ClientProtocolSettings) -> ClientProtocol {
         ClientProtocol { settings, clients: Vec::new(), questions: Vec::new() }
+    }
+
+    /// Goes on with other settings. Who has connected was told how often pings come, and the shard keeps to
+    /// that.
+    pub fn set_settings(&mut self, settings: &ClientProtocolSettings) {
+        self.settings = *settings;
     }
 
     fn state(&mut self, connection: ConnectionId) -> Option<&mut State> {

@@ -284,7 +284,7 @@ impl Model {
             self.registry.publish(&name(room), now, &Arc::new(batch), text.as_deref(), |last, routes| {
                 delivered = Some((last, routes.iter().map(|route| route.shard.index()).collect()));
             });
-        let limits = self.registry.settings.history;
+        let limits = self.registry.limits.get();
         let life = self.life(room);
         let start = life.start(now);
         let repeat = life.all.iter().find(|one| key.is_some() && one.key == key && one.last > start);
@@ -345,7 +345,7 @@ impl Model {
     /// nothing more may have ended than had to.
     fn maintain(&mut self) {
         let before: Vec<usize> = (0..4).map(|room| self.pinned(room)).collect();
-        let was_over = before.iter().sum::<usize>() > self.registry.settings.memory_max;
+        let was_over = before.iter().sum::<usize>() > self.registry.memory_max();
         maintain(&self.registry, self.now);
         let mut for_memory = Vec::new();
         let mut oldest_kept = Time::NEVER;
@@ -369,12 +369,12 @@ impl Model {
             }
         }
         let after = self.registry.memory_bytes();
-        assert!(after <= self.registry.settings.memory_max);
+        assert!(after <= self.registry.memory_max());
         if let Some(latest) = for_memory.iter().map(|(active_at, _)| *active_at).max() {
             assert!(was_over && latest <= oldest_kept);
             let last =
                 for_memory.iter().filter(|(active_at, _)| *active_at == latest).map(|(_, bytes)| *bytes);
-            assert!(after + last.max().unwrap() > self.registry.settings.memory_max, "no more than needed");
+            assert!(after + last.max().unwrap() > self.registry.memory_max(), "no more than needed");
         }
     }
 
@@ -447,7 +447,7 @@ fn a_search_finds_the_rooms_with_members_that_match() {
     assert_eq!(found("c*t"), ["chat 1"]);
     assert_eq!(found("news"), ["news 1"]);
     assert_eq!(found("new"), Vec::<String>::new());
-    assert_ne!(registry.life(), Registry::new(registry.settings.clone()).life());
+    assert_ne!(registry.life(), self::registry(1 << 30).life());
 }
 
 #[test]

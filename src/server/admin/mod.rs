@@ -16,8 +16,8 @@ use crate::endpoint::RouterPlan;
 use super::listen::{self, Listener};
 use super::placement::Pin;
 use super::{
-    AdminAddress, BoundAddress, ListenAddress, PassedSockets, Server, ServerBuilder, StartError, View,
-    descriptors,
+    AdminAddress, BoundAddress, ListenAddress, PassedSockets, Server, ServerBuilder, ServerHandle,
+    StartError, View, descriptors,
 };
 
 /// Connections to the admin listeners at a time: some scrapers, probes and open pages. They are beside
@@ -91,7 +91,7 @@ fn plan(view: &View) -> RouterPlan {
 const PATIENCE_AT_THE_END: Duration = Duration::from_secs(1);
 
 /// The configuration of the small server: what concerns its peers is that of the first one.
-fn settings(config: &Config) -> Config {
+pub fn settings(config: &Config) -> Config {
     let brief = |duration: Duration| duration.min(PATIENCE_AT_THE_END);
     Config {
         drain: brief(config.drain),
@@ -114,6 +114,11 @@ impl Admin {
     /// Where it listens.
     pub fn addresses(&self) -> &[BoundAddress] {
         self.0.addresses()
+    }
+
+    /// What steers it.
+    pub fn handle(&self) -> ServerHandle {
+        self.0.handle()
     }
 
     /// Stops it, and waits for the end of its threads.

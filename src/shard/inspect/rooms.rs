@@ -23,7 +23,7 @@ impl<S> Core<S> {
             }
             let rooms = registry.of_part(*part, after.as_ref(), ROOMS_PER_LOCK);
             for room in &rooms {
-                let summary = room.summary(self.now);
+                let summary = room.summary(self.now, registry.lag_policy(room.name()));
                 budget.spend(0);
                 top.offer(sort.rank(&summary), summary);
             }

@@ -1,6 +1,7 @@
 //! The metrics of a server, one behind the other. The README explains them in the same order.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 
 use prometheus_client::encoding::NoLabelSet;
 use prometheus_client::metrics::MetricType;
@@ -41,7 +42,7 @@ fn server(page: &mut Page<'_, '_>) -> fmt::Result {
     let view = page.view();
     let stopping = u64::from(view.is_stopping());
     page.total(&gauge("stopping", None, "1 while the server shuts down, else 0"), stopping)?;
-    let limit = view.parts().connections_max as u64;
+    let limit = view.parts().connections_max.load(Ordering::Relaxed) as u64;
     page.total(&gauge("connections_limit", None, "Connections that there may be (--max-connections)"), limit)
 }
 

@@ -1,0 +1,50 @@
+//! A room as the shard that has members of it knows it.
+
+use std::sync::Arc;
+
+use crate::rooms::{Batch, LagPolicy, Room};
+
+/// A member, as the delivery loop wants it.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    /// The connection's slot.
+    pub connection: u32,
+    /// The number of its membership.
+    pub membership: u32,
+}
+
+/// A publication that came in this turn.
+#[derive(Debug)]
+pub struct Arrived {
+    /// The offset before its first message.
+    pub offset_before: u64,
+    /// The messages.
+    pub batch: Arc<Batch>,
+}
+
+impl Arrived {
+    /// The offset of its last message.
+    pub fn last_offset(&self) -> u64 {
+        self.offset_before + u64::from(self.batch.len())
+    }
+}
+
+/// A room with members on this shard.
+#[derive(Debug)]
+pub struct LocalRoom {
+    /// The room that all shards share.
+    pub room: Arc<Room>,
+    /// What happens to members that fall behind. What a turn has begun to send must not change within it, so
+    /// this only changes between the phases of one.
+    pub policy: LagPolicy,
+    /// Its members here.
+    pub members: Vec<Member>,
+    /// How many of them are told who joins and leaves.
+    pub watchers: usize,
+    /// This turn's publications: first and last in the publish queue.
+    pub pending: Option<(u32, u32)>,
+    /// The offset up to which this shard has heard of messages.
+    pub seen: u64,
+    /// What came in this turn, in order and without a gap.
+    pub arrived: Vec<Arrived>,
+}
