@@ -190,6 +190,6 @@ fn changed_keys(running: &Running, config: &Config, keys: Option<&ApiKeys>) -> O
     if running.config.api_key_file != config.api_key_file || old.are(new) {
         return None;
     }
-    let (old, new) = (format!("{} keys", old.len()), format!("{} keys, not the same", new.len()));
-    Some(Change { flag: "--api-key-file", old, new })
+    let count = |keys: &ApiKeys| format!("{} key{}", keys.len(), if keys.len() == 1 { "" } else { "s" });
+    Some(Change { flag: "--api-key-file", old: count(old), new: count(new) + ", not the same" })
 }

@@ -7,6 +7,7 @@ mod common;
 mod accepting;
 mod addresses;
 mod full;
+mod reload;
 mod shortage;
 
 use common::sim::SocketId;

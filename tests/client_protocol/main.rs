@@ -17,5 +17,6 @@ mod presence;
 mod presence_model;
 mod recovery;
 mod recovery_races;
+mod reload;
 mod schema;
 mod sdk;

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use fanfare::Config;
-use fanfare::endpoint::RouterPlan;
+use fanfare::endpoint::client_protocol::ClientProtocol;
 pub use fanfare::endpoint::client_protocol::Framing;
-use fanfare::endpoint::client_protocol::{ClientProtocol, ClientProtocolSettings};
+use fanfare::endpoint::{Following, RouterPlan};
 use fanfare::protocol::Opcode;
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -22,11 +22,11 @@ pub const PATH: &str = "/connection/websocket";
 
 /// Shards with the protocol under its path, as the binary has it, and [`Obedient`] under `/test`.
 pub fn server(shards: usize, config: &Config) -> Server {
-    let Config { member_publish, ping_interval, command_rate, .. } = *config;
-    let settings = ClientProtocolSettings { member_publish, ping_interval, command_rate };
+    let settings = config.endpoint_settings();
+    let make = move || Following::new(ClientProtocol::new(settings), ClientProtocol::set_settings);
     capture::install();
     let mut plan = RouterPlan::default();
-    plan.add_endpoint(PATH, Arc::new(move |_| Box::new(ClientProtocol::new(settings))));
+    plan.add_endpoint(PATH, Arc::new(move |_| Box::new(make())));
     plan.add_endpoint("/test", Arc::new(|_| Box::new(Obedient::new(Record::default()))));
     Server::with_rooms(shards, config.settings(), config.mailbox_bytes, plan, config.room_settings())
 }

@@ -13,8 +13,8 @@ use fanfare::id::ShardId;
 use fanfare::reactor::{PeerAddress, Wake};
 use fanfare::rooms::{Registry, RoomSettings};
 use fanfare::shard::{
-    Admission, Adopt, Counter, Departures, Mail, Mesh, Progress, RemovalOrder, Settings, Shard, ShardStats,
-    Shared,
+    Admission, Adopt, Counter, Departures, Mail, Mesh, Progress, Reload, RemovalOrder, Settings, Shard,
+    ShardStats, Shared, Untaken,
 };
 use fanfare::time::Time;
 
@@ -45,6 +45,7 @@ pub struct Server {
     pub connections: Arc<AtomicUsize>,
     pub departures: Departures,
     pub registry: Arc<Registry>,
+    pub plan: Arc<RouterPlan>,
     pub wakers: Vec<SimWaker>,
     /// Shards that have finished; they are not turned again.
     pub finished: BTreeSet<usize>,
@@ -106,7 +107,7 @@ impl Server {
             connections: Arc::clone(&connections),
             departures: Departures::default(),
         };
-        let departures = shared.departures.clone();
+        let (departures, plan) = (shared.departures.clone(), Arc::clone(&shared.plan));
         let stats: Vec<ShardStats> = (0..shards).map(|_| ShardStats::default()).collect();
         let make = |(mailbox, (waker, stats)): (_, (&SimWaker, &ShardStats))| {
             let io = SimIo::new(Rc::clone(&net), waker.clone());
@@ -121,6 +122,7 @@ impl Server {
             connections,
             departures,
             registry,
+            plan,
             wakers,
             finished: BTreeSet::new(),
         }
@@ -261,6 +263,30 @@ impl Server {
     pub fn drain(&mut self, deadline: Time) {
         for shard in 0..self.shards.len() {
             self.mesh.send(ShardId::new(shard), Mail::Drain { deadline });
+            self.mesh.wake(ShardId::new(shard));
+        }
+    }
+
+    /// Other settings to all threads, as a reload hands them out; each shard takes them in its next turn.
+    pub fn reload(&mut self, config: &Config) {
+        self.reload_with(config, config.settings(), config.mailbox_bytes);
+    }
+
+    /// The same with some that a configuration does not allow.
+    pub fn reload_with(&mut self, config: &Config, settings: Settings, mailbox_bytes: usize) {
+        self.registry.reload(config.room_settings());
+        self.mesh.set_bytes_max(mailbox_bytes);
+        let mut plan = RouterPlan::clone(&self.plan);
+        plan.origins.allowed.clone_from(&config.allow_origin);
+        let reload = Arc::new(Reload {
+            settings: Arc::new(settings),
+            plan: Arc::new(plan),
+            endpoints: config.endpoint_settings(),
+            lag_changed: true,
+            untaken: Untaken::pair().0,
+        });
+        for shard in 0..self.shards.len() {
+            self.mesh.send(ShardId::new(shard), Mail::Reload(Arc::clone(&reload)));
             self.mesh.wake(ShardId::new(shard));
         }
     }

@@ -18,5 +18,6 @@ mod numbers;
 mod panics;
 mod rates;
 mod reading;
+mod reload;
 mod rooms;
 mod writing;

@@ -13,6 +13,7 @@ use fanfare::shard::{Counter, Progress};
 use crate::client::Deed;
 use crate::common::listener::Gate;
 use crate::plan::Drain;
+use crate::reloads::RELOAD;
 use crate::trace::NOBODY;
 use crate::world::{LISTENERS, Line, World};
 
@@ -41,8 +42,8 @@ const LEVELS: [Counter; 11] = [
 ];
 /// Numbers that are no sum.
 const HIGHEST: [Counter; 2] = [Counter::QueuePinnedMax, Counter::TurnEnd];
-/// What clients note that they have met.
-const SEEN_BY_CLIENTS: [&str; 11] = [
+/// What clients note that they have met, and the world itself.
+const SEEN_BY_CLIENTS: [&str; 12] = [
     "a client known as before",
     "a join or leave told",
     "a recovery of the protocol",
@@ -54,6 +55,7 @@ const SEEN_BY_CLIENTS: [&str; 11] = [
     "a return of a stream",
     "a gap told",
     "a Close with a position",
+    RELOAD,
 ];
 
 impl World {
@@ -138,6 +140,7 @@ impl World {
 
     fn calm_down(&mut self) {
         self.trace.borrow_mut().note(NOBODY, "calm", self.step as u64);
+        self.end_reloads();
         self.calm.set(true);
         // However little the kernels hold, they hold it again and again.
         self.make_room(usize::MAX);

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use fanfare::ConnectionId;
 use fanfare::config::Config;
-use fanfare::endpoint::client_protocol::{ClientProtocol, ClientProtocolSettings};
+use fanfare::endpoint::client_protocol::ClientProtocol;
 use fanfare::endpoint::{
-    Accept, Answer, CloseCause, Echo, Effects, Endpoint, OpenRequest, Relay, Removal, Resource, RouterPlan,
+    Accept, Answer, CloseCause, Echo, Effects, Endpoint, EndpointSettings, Following, OpenRequest, Relay,
+    Removal, Resource, RouterPlan,
 };
 use fanfare::protocol::{CloseCode, Message, Refusal};
 use fanfare::rooms::RoomName;
@@ -47,15 +48,9 @@ impl Ledger {
         let relay = Relay { member_publish: true };
         router.add_endpoint("/rooms/{room}", Arc::new(move |_| watch.watch(relay)));
         let watch = self.clone();
-        let settings = ClientProtocolSettings {
-            member_publish: true,
-            ping_interval: config.ping_interval,
-            command_rate: config.command_rate,
-        };
-        router.add_endpoint(
-            "/connection/websocket",
-            Arc::new(move |_| watch.watch(ClientProtocol::new(settings))),
-        );
+        let settings = config.endpoint_settings();
+        let make = move || Following::new(ClientProtocol::new(settings), ClientProtocol::set_settings);
+        router.add_endpoint("/connection/websocket", Arc::new(move |_| watch.watch(make())));
         router
     }
 
@@ -154,5 +149,9 @@ impl<E: Endpoint> Endpoint for Watched<E> {
             told.closed_in_calm = calm;
         });
         self.endpoint.close(connection, cause);
+    }
+
+    fn reload(&mut self, settings: &EndpointSettings) {
+        self.endpoint.reload(settings);
     }
 }

@@ -27,6 +27,7 @@ mod ledger;
 mod mutants;
 mod plan;
 mod record;
+mod reloads;
 mod run;
 mod trace;
 mod truth;

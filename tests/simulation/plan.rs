@@ -30,6 +30,8 @@ pub struct Plan {
     pub faults: FaultOdds,
     pub habits: Habits,
     pub drain: Drain,
+    /// The server is told other settings.
+    pub reload: Odds,
     /// It is checked that the memory of all messages is free in the end.
     pub watches_memory: bool,
 }
@@ -130,12 +132,14 @@ impl Plan {
             habits: Habits::draw(chance),
             drain: *chance.pick(&[Drain::Early, Drain::Last, Drain::Last, Drain::InTheStorm]),
             watches_memory: chance.one_in(8),
+            reload: if chance.one_in(2) { 0 } else { chance.magnitude(64..=2_000) as Odds },
             config,
         }
     }
 }
 
-fn draw_config(chance: &mut Chance) -> Config {
+/// Limits and deadlines of whatever sizes a server may be told.
+pub fn draw_config(chance: &mut Chance) -> Config {
     let mut time = |most_ms: usize| Duration::from_millis(chance.magnitude(100..=most_ms) as u64);
     let (handshake_timeout, http_idle_timeout, message_timeout) = (time(5_000), time(75_000), time(30_000));
     let (ping_interval, pong_timeout, close_timeout) = (time(30_000), time(10_000), time(2_000));

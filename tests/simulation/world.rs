@@ -73,6 +73,8 @@ pub struct World {
     pub refused_at_once: BTreeMap<CloseKind, u64>,
     pub left_waiting: usize,
     pub draining: bool,
+    /// The settings are others than the plan's.
+    pub reloaded: bool,
     pub lines: Vec<Line>,
     pub truth: Truth,
     pub ledger: Ledger,
@@ -114,6 +116,7 @@ impl World {
             refused_at_once: BTreeMap::new(),
             left_waiting: 0,
             draining: false,
+            reloaded: false,
             lines: Vec::new(),
             truth,
             ledger,
@@ -131,6 +134,9 @@ impl World {
             self.step += 1;
             if !self.draining && self.chance.odds(self.plan.habits.rest) {
                 self.breathe();
+            }
+            if self.plan.reload > 0 && self.chance.odds(self.plan.reload) {
+                self.some_reload();
             }
             // Some steps are left for what comes of it.
             if self.plan.drain == Drain::InTheStorm && self.step == self.plan.steps * 9 / 10 {

@@ -11,6 +11,7 @@ use crate::rooms::{Epoch, OutOfWindow, Position, ReadLimits, Sender, Start};
 use crate::slab::Slab;
 
 mod memory;
+mod reload;
 
 const AGE: Duration = Duration::from_secs(60);
 
