@@ -92,7 +92,7 @@
 //!    ([`shard::Shard::CONNECTION_BYTES`]).
 //! 6. Below the server only [`rooms`] locks: a room's own lock to give offsets, to read its window and to
 //!    list who is there, a stripe of the registry when a room is looked up by name, the queue of idle rooms
-//!    when one is made or ended, the rules by room when a shard gets its first member of one, and the list of
+//!    when one is made or ended, the rules by room when one is made or gets a first member, and the list of
 //!    those who died and may come back. All are short, and nothing
 //!    blocks under them.
 

@@ -254,6 +254,34 @@ fn the_readme_names_what_needs_a_restart() {
 }
 
 #[test]
+fn the_admin_listener_goes_with_it() {
+    let with_origin = |origins: &[&str]| Config {
+        admin: vec!["127.0.0.1:0".parse().unwrap()],
+        allow_origin: origins.iter().map(|origin| origin.parse().unwrap()).collect(),
+        max_connections: Some(if origins.is_empty() { 5 } else { 7 }),
+        ..config()
+    };
+    let server = TestServer::start(with_origin(&[]));
+    let ListenAddress::Tcp(admin) = server.admin_addresses()[0] else { panic!("a TCP address") };
+    let metrics = || {
+        let mut raw = Raw::connect(admin);
+        raw.send(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+        raw.response().1
+    };
+    let limit = |text: &str| {
+        let line = text.lines().find(|line| line.starts_with("fanfare_connections_max ")).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("no limit in {text}"))
+    };
+    assert_eq!(limit(&metrics()), "fanfare_connections_max 5");
+    reload(&server, with_origin(&["https://a.example"]));
+    assert_eq!(limit(&metrics()), "fanfare_connections_max 7");
+    let elsewhere = Config { admin: Vec::new(), ..with_origin(&[]) };
+    let report = reload(&server, elsewhere);
+    assert_eq!(shown(&report.needs_restart), ["--admin: 127.0.0.1:0 → none"]);
+    assert_eq!(limit(&metrics()), "fanfare_connections_max 5");
+}
+
+#[test]
 fn a_listener_stays_where_it_is() {
     let server = TestServer::start(config());
     let elsewhere = vec!["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()];

@@ -9,9 +9,9 @@
 //!
 //! Five short locks exist here and nowhere else below the server: a room's own (to give offsets and to
 //! read the window), a registry stripe's (to find a room by name), that of the queue of idle rooms (when
-//! one is made or ended), that of the rules by room (when a shard gets its first member of a room, or a
-//! reload), and that of the directory of who may come back (when a named connection comes or dies). The
-//! first three are taken in the order idle, stripe, room; under the others none is taken.
+//! one is made or ended), that of the rules by room (when a room is made or gets a first member, or at a
+//! reload), and that of the directory of who may come back (when a named connection comes or dies). The first
+//! three are taken in the order idle, stripe, room, and that of the rules behind any of them; the last one alone.
 
 mod batch;
 mod idempotency;
@@ -36,7 +36,7 @@ pub use log::{Extent, HistoryLimits, OutOfWindow, Piece, ReadLimits};
 pub use name::{ROOM_NAME_BYTES_MAX, RoomName, RoomNameError};
 pub use position::{Epoch, Position, PositionError, Start};
 pub use presence::{Entered, NoList, Presence, PresenceLevel, PresenceRule, PresenceStats, Present};
-pub use registry::{Registry, RoomSettings, RoomSummary, TooManyRooms};
+pub use registry::{Registry, RoomRules, RoomSettings, RoomSummary, TooManyRooms};
 pub use returning::{RETURNING_MAX, Returning};
 pub use room::{Published, Room, Route};
 pub use rule::{Rule, RuleError, Word};

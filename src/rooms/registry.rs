@@ -48,10 +48,22 @@ pub struct RoomSettings {
 }
 
 /// What is said room by room.
-#[derive(Debug)]
-struct Rules {
+#[derive(Debug, PartialEq, Eq)]
+pub struct RoomRules {
     lag: Vec<LagRule>,
     presence: Vec<PresenceRule>,
+}
+
+impl RoomRules {
+    /// What happens to members of a room of this name that fall behind.
+    pub fn lag_policy(&self, name: &RoomName) -> LagPolicy {
+        chosen(&self.lag, name)
+    }
+
+    /// What a room of this name keeps of who is in it, if it gets its first member now.
+    pub fn presence_level(&self, name: &RoomName) -> PresenceLevel {
+        chosen(&self.presence, name)
+    }
 }
 
 /// What a list of rooms says of one.
@@ -150,7 +162,7 @@ pub struct Registry {
     stripes: Box<[Stripe]>,
     limits: Arc<LiveLimits>,
     memory_max: AtomicUsize,
-    rules: Mutex<Arc<Rules>>,
+    rules: Mutex<Arc<RoomRules>>,
     memory: Arc<AtomicUsize>,
     /// Memory up to which the rooms are not looked at again, because a look at all of them could not take back
     /// enough: what pins it is the presence of members. 0 while it could.
@@ -171,7 +183,7 @@ impl Registry {
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
             limits: Arc::new(LiveLimits::new(history)),
             memory_max: AtomicUsize::new(memory_max),
-            rules: Mutex::new(Arc::new(Rules { lag, presence })),
+            rules: Mutex::new(Arc::new(RoomRules { lag, presence })),
             memory: Arc::default(),
             unyielding: AtomicUsize::new(0),
             returning: Returning::default(),
@@ -182,10 +194,10 @@ impl Registry {
 
     /// Takes other settings. The limits are at once those of all rooms, of which one that holds more is cut
     /// with its next message, and all together by [`Registry::maintain`]. A room takes its presence level when
-    /// it next gets a first member; its lag policy is for who asks ([`Registry::lag_policy`]).
+    /// it next gets a first member; its lag policy is for who asks for the rules ([`Registry::rules`]).
     pub fn reload(&self, settings: RoomSettings) {
         let RoomSettings { history, memory_max, lag, presence } = settings;
-        *self.rules.lock() = Arc::new(Rules { lag, presence });
+        *self.rules.lock() = Arc::new(RoomRules { lag, presence });
         // What is due when was reckoned with the old age, under this lock.
         let _idle = self.idle.lock();
         self.limits.set(history);
@@ -197,10 +209,9 @@ impl Registry {
     /// Adds a shard's route to the room of this name, which is created if need be. Also returns the
     /// offset from which on the route receives.
     pub fn add_route(&self, name: &RoomName, route: Route, now: Time) -> (Arc<Room>, u64) {
-        let level = self.presence_level(name);
         // Nobody forgets a room while its stripe is locked.
         self.with_room(name, now, |room| {
-            let last_offset = room.add_route(route, level);
+            let last_offset = room.add_route(route, || self.presence_level(name));
             (Arc::clone(room), last_offset)
         })
     }
@@ -228,12 +239,13 @@ impl Registry {
 
     /// What a room of this name keeps of who is in it, if it gets its first member now.
     pub fn presence_level(&self, name: &RoomName) -> PresenceLevel {
-        chosen(&self.rules().presence, name)
+        self.rules().presence_level(name)
     }
 
-    /// What happens to members of a room of this name that fall behind.
-    pub fn lag_policy(&self, name: &RoomName) -> LagPolicy {
-        chosen(&self.rules().lag, name)
+    /// What is said room by room now. One lock is behind it for all rooms: what is asked often is asked of a
+    /// copy.
+    pub fn rules(&self) -> Arc<RoomRules> {
+        Arc::clone(&self.rules.lock())
     }
 
     /// Who has died and may come back.
@@ -427,10 +439,6 @@ impl Registry {
             self.due.fetch_min(self.due_of(now).as_nanos(), Ordering::Relaxed);
         }
         result
-    }
-
-    fn rules(&self) -> Arc<Rules> {
-        Arc::clone(&self.rules.lock())
     }
 
     fn memory_max(&self) -> usize {

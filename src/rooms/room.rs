@@ -312,12 +312,12 @@ impl Room {
         self.state.lock().counted
     }
 
-    /// Adds a shard's route. With the first one the room takes `level`: who is there already is counted by
-    /// the old one until all have gone.
-    pub(super) fn add_route(&self, route: Route, level: PresenceLevel) -> u64 {
+    /// Adds a shard's route. With the first one the room takes the level that it is to have now: who is there
+    /// already is counted by the old one until all have gone.
+    pub(super) fn add_route(&self, route: Route, level: impl FnOnce() -> PresenceLevel) -> u64 {
         let mut state = self.state.lock();
         if state.routes.is_empty() && state.presence.is_empty() {
-            state.presence = Presence::new(level);
+            state.presence = Presence::new(level());
         }
         state.routes.push(route);
         self.settle(&mut state);

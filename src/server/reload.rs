@@ -129,13 +129,12 @@ impl Reloader {
         for setting in SETTINGS {
             setting.keep_until_restart(&mut config, &running.config);
         }
-        let lag_changed = config.lag_policy != running.config.lag_policy;
         let mut plan = RouterPlan::clone(&running.plan);
         plan.origins.allowed.clone_from(&config.allow_origin);
         plan.api_keys = keys.map(Arc::new);
         *running = Running { config, plan: Arc::new(plan) };
 
-        report.taken = self.hand_out(&running, connections, lag_changed);
+        report.taken = self.hand_out(&running, connections);
         if let Some(admin) = self.admin.get() {
             match admin.reload(admin::settings(&running.config)) {
                 Ok(of_admin) => report.taken &= of_admin.taken,
@@ -146,7 +145,7 @@ impl Reloader {
     }
 
     /// Gives what is in force now to whoever goes by it, and says whether all have taken it.
-    fn hand_out(&self, Running { config, plan }: &Running, connections: usize, lag_changed: bool) -> bool {
+    fn hand_out(&self, Running { config, plan }: &Running, connections: usize) -> bool {
         let ViewParts { mesh, registry, acceptor_waker, connections_max, .. } = self.view.parts();
         connections_max.store(connections, Ordering::Relaxed);
         registry.reload(config.room_settings());
@@ -158,7 +157,6 @@ impl Reloader {
             settings: Arc::new(config.settings()),
             plan: Arc::clone(plan),
             endpoints: config.endpoint_settings(),
-            lag_changed,
             untaken,
         });
         for shard in (0..mesh.shards()).map(ShardId::new) {

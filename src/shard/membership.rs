@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::endpoint::OwnMessages;
 use crate::id::ShardId;
 use crate::mutant::{Mutant, strikes};
-use crate::rooms::{Encoding, Extent, OutOfWindow, Piece, Registry, Room, RoomName, Route, Start};
+use crate::rooms::{Encoding, Extent, OutOfWindow, Piece, Registry, Room, RoomName, RoomRules, Route, Start};
 use crate::slab::{Key, NONE, Slab};
 use crate::time::Time;
 
@@ -110,6 +110,8 @@ pub struct Left {
 pub struct LocalRooms {
     shard: ShardId,
     registry: Arc<Registry>,
+    /// The registry's own, as of the start or of the latest reload that this shard has taken.
+    rules: Arc<RoomRules>,
     rooms: Slab<LocalRoom>,
     by_name: HashMap<RoomName, Key>,
     memberships: Slab<Membership>,
@@ -124,6 +126,7 @@ impl LocalRooms {
     pub fn new(shard: ShardId, registry: Arc<Registry>) -> LocalRooms {
         LocalRooms {
             shard,
+            rules: registry.rules(),
             registry,
             rooms: Slab::default(),
             by_name: HashMap::new(),
@@ -286,12 +289,16 @@ impl LocalRooms {
         (&self.rooms, &mut self.memberships)
     }
 
-    /// Takes the rooms' lag policies anew.
-    pub fn renew_policies(&mut self) {
+    /// Takes the rules of the registry anew.
+    pub fn renew_rules(&mut self) {
+        let before = std::mem::replace(&mut self.rules, self.registry.rules());
+        if before == self.rules {
+            return;
+        }
         let keys: Vec<Key> = self.rooms.keys().collect();
         for key in keys {
             if let Some(local) = self.rooms.get_mut(key) {
-                local.policy = self.registry.lag_policy(local.room.name());
+                local.policy = self.rules.lag_policy(local.room.name());
             }
         }
     }
@@ -420,10 +427,10 @@ impl LocalRooms {
     }
 
     fn open(&mut self, name: &RoomName, now: Time) -> Key {
-        let LocalRooms { rooms, registry, shard, .. } = self;
+        let LocalRooms { rooms, registry, rules, shard, .. } = self;
         let key = rooms.insert_with(|local_room| {
             let (room, seen) = registry.add_route(name, Route { shard: *shard, local_room }, now);
-            let (policy, members, arrived) = (registry.lag_policy(name), Vec::new(), Vec::new());
+            let (policy, members, arrived) = (rules.lag_policy(name), Vec::new(), Vec::new());
             LocalRoom { room, policy, members, watchers: 0, pending: None, seen, arrived }
         });
         self.by_name.insert(name.clone(), key);

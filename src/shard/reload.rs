@@ -25,8 +25,6 @@ pub struct Reload {
     pub plan: Arc<RouterPlan>,
     /// What the endpoints are told.
     pub endpoints: EndpointSettings,
-    /// Whether rooms may have another lag policy: [`crate::rooms::Registry::lag_policy`] says which.
-    pub lag_changed: bool,
     /// Goes with the last shard that lets go of this.
     pub untaken: Untaken,
 }
@@ -72,9 +70,7 @@ impl<I: Io> Shard<I> {
                 tracing::error!("an endpoint panicked as it was told of a reload");
             }
         }
-        if reload.lag_changed {
-            core.rooms.renew_policies();
-        }
+        core.rooms.renew_rules();
     }
 
     /// Whoever was told that a heartbeat comes so often would take a longer silence for our death.

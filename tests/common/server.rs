@@ -282,7 +282,6 @@ impl Server {
             settings: Arc::new(settings),
             plan: Arc::new(plan),
             endpoints: config.endpoint_settings(),
-            lag_changed: true,
             untaken: Untaken::pair().0,
         });
         for shard in 0..self.shards.len() {

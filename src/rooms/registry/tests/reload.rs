@@ -85,11 +85,11 @@ fn less_memory_for_all_rooms_is_kept_at_once() {
 #[test]
 fn lag_policies_and_presence_levels_of_new_rooms_are_those_of_the_reload() {
     let registry = registry(1 << 30);
-    assert_eq!(registry.lag_policy(&name(0)), LagPolicy::Disconnect);
+    assert_eq!(registry.rules().lag_policy(&name(0)), LagPolicy::Disconnect);
     let lag = vec!["room 1=latest".parse().expect("a policy"), "skip".parse().expect("a policy")];
     registry.reload(RoomSettings { lag, ..with_presence("count") });
-    assert_eq!(registry.lag_policy(&name(0)), LagPolicy::Skip);
-    assert_eq!(registry.lag_policy(&name(1)), LagPolicy::Latest);
+    assert_eq!(registry.rules().lag_policy(&name(0)), LagPolicy::Skip);
+    assert_eq!(registry.rules().lag_policy(&name(1)), LagPolicy::Latest);
     assert_eq!(registry.presence_level(&name(0)), PresenceLevel::Count);
 }
 
