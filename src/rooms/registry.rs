@@ -293,7 +293,7 @@ impl Registry {
         }
         let more = found.len() > limit;
         let rules = self.rules();
-        let summary = |room: &Arc<Room>| room.summary(now, chosen(&rules.lag, room.name()));
+        let summary = |room: &Arc<Room>| room.summary(now, rules.lag_policy(room.name()));
         (found.iter().take(limit).map(summary).collect(), more)
     }
 

@@ -108,7 +108,7 @@ impl<S> Core<S> {
         let session = &slot.session;
         let behind = self.rooms.behind(session.memberships);
         let about = cause.room().cloned();
-        let room = about.or_else(|| behind.map(|(room, _)| room.name().clone()));
+        let room = about.or_else(|| behind.map(|(local, _)| local.room.name().clone()));
         let closed = Closed {
             unix_time: self.unix_time,
             connection: Some(self.connection_id(key)),

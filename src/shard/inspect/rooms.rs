@@ -17,13 +17,14 @@ impl<S> Core<S> {
         budget: &mut Budget,
     ) -> bool {
         let registry = self.rooms.registry();
+        let rules = registry.rules();
         while *part < registry.parts() {
             if budget.left == 0 {
                 return false;
             }
             let rooms = registry.of_part(*part, after.as_ref(), ROOMS_PER_LOCK);
             for room in &rooms {
-                let summary = room.summary(self.now, registry.lag_policy(room.name()));
+                let summary = room.summary(self.now, rules.lag_policy(room.name()));
                 budget.spend(0);
                 top.offer(sort.rank(&summary), summary);
             }
