@@ -254,31 +254,30 @@ fn the_readme_names_what_needs_a_restart() {
 }
 
 #[test]
-fn the_admin_listener_goes_with_it() {
-    let with_origin = |origins: &[&str]| Config {
-        admin: vec!["127.0.0.1:0".parse().unwrap()],
-        allow_origin: origins.iter().map(|origin| origin.parse().unwrap()).collect(),
-        max_connections: Some(if origins.is_empty() { 5 } else { 7 }),
-        ..config()
+fn the_admin_listener_goes_with_it_and_shows_it() {
+    let with = |max_connections, max_head| {
+        let admin = vec!["127.0.0.1:0".parse().unwrap()];
+        Config { admin, max_connections: Some(max_connections), max_head, ..config() }
     };
-    let server = TestServer::start(with_origin(&[]));
+    let server = TestServer::start(with(5, 8 << 10));
     let ListenAddress::Tcp(admin) = server.admin_addresses()[0] else { panic!("a TCP address") };
-    let metrics = || {
+    let metrics = |padding: usize| {
         let mut raw = Raw::connect(admin);
-        raw.send(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
-        raw.response().1
+        let padding = "p".repeat(padding);
+        let headers = format!("Host: 127.0.0.1\r\nConnection: close\r\nPadding: {padding}");
+        raw.send(format!("GET /metrics HTTP/1.1\r\n{headers}\r\n\r\n").as_bytes());
+        let (head, body) = raw.response();
+        let limit = body.lines().find(|line| line.starts_with("fanfare_connections_limit "));
+        (head.status, limit.map(str::to_owned))
     };
-    let limit = |text: &str| {
-        let line = text.lines().find(|line| line.starts_with("fanfare_connections_max ")).map(str::to_owned);
-        line.unwrap_or_else(|| panic!("no limit in {text}"))
-    };
-    assert_eq!(limit(&metrics()), "fanfare_connections_max 5");
-    reload(&server, with_origin(&["https://a.example"]));
-    assert_eq!(limit(&metrics()), "fanfare_connections_max 7");
-    let elsewhere = Config { admin: Vec::new(), ..with_origin(&[]) };
-    let report = reload(&server, elsewhere);
+    let shown_limit = |limit: usize| (200, Some(format!("fanfare_connections_limit {limit}")));
+    assert_eq!(metrics(300), shown_limit(5));
+    reload(&server, with(7, 256));
+    assert_eq!(metrics(300), (431, None));
+    assert_eq!(metrics(3), shown_limit(7));
+    let report = reload(&server, Config { admin: Vec::new(), ..with(6, 8 << 10) });
     assert_eq!(shown(&report.needs_restart), ["--admin: 127.0.0.1:0 → none"]);
-    assert_eq!(limit(&metrics()), "fanfare_connections_max 5");
+    assert_eq!(metrics(300), shown_limit(6), "it is still there");
 }
 
 #[test]

@@ -306,19 +306,33 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn who_connects_after_a_change_of_options_begins_with_those() {
-        let listening = ListeningSocket::tcp(([127, 0, 0, 1], 0).into(), OPTIONS).unwrap();
-        rustix::io::ioctl_fionbio(&listening.socket, false).unwrap();
         let options = SocketOptions {
             send_buffer: 2 * OPTIONS.send_buffer,
             receive_buffer: 2 * OPTIONS.receive_buffer,
             user_timeout: Duration::from_secs(7),
         };
-        set_tcp_options(&listening.socket, options).unwrap();
-        let _client = std::net::TcpStream::connect(listening.tcp_address().unwrap()).unwrap();
-        let (socket, _) = accept(&listening.socket, &listening.place).unwrap();
+        let own = ListeningSocket::tcp(([127, 0, 0, 1], 0).into(), OPTIONS).unwrap();
+        let passed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let passed = ListeningSocket::passed(passed.into(), OPTIONS).unwrap();
+        let mut io = PollIo::new(crate::reactor::MonotonicClock::start()).unwrap();
+        let mut keys = crate::slab::Slab::default();
+        for listening in [own, passed] {
+            let address = listening.tcp_address().unwrap();
+            let mut listener = io.listen(listening, keys.insert(())).unwrap();
+            io.set_options(&mut listener, options).unwrap();
+            let _client = std::net::TcpStream::connect(address).unwrap();
+            let (socket, _) = io.accept(&listener).unwrap();
+            assert_eq!(sockopt::socket_send_buffer_size(&socket).unwrap(), 2 * options.send_buffer);
+            assert_eq!(sockopt::socket_recv_buffer_size(&socket).unwrap(), 2 * options.receive_buffer);
+            assert_eq!(sockopt::tcp_user_timeout(&socket).unwrap(), 7_000);
+        }
+        let path = std::env::temp_dir().join(format!("fanfare-options-{}.sock", std::process::id()));
+        let unix = ListeningSocket::unix(&path, OPTIONS).unwrap();
+        let mut listener = io.listen(unix, keys.insert(())).unwrap();
+        io.set_options(&mut listener, options).unwrap();
+        let _client = UnixStream::connect(&path).unwrap();
+        let (socket, _) = io.accept(&listener).unwrap();
         assert_eq!(sockopt::socket_send_buffer_size(&socket).unwrap(), 2 * options.send_buffer);
-        assert_eq!(sockopt::socket_recv_buffer_size(&socket).unwrap(), 2 * options.receive_buffer);
-        assert_eq!(sockopt::tcp_user_timeout(&socket).unwrap(), 7_000);
     }
 
     #[test]

@@ -191,6 +191,14 @@ impl ServerBuilder {
         self.start_on(listeners, admin, MAIN)
     }
 
+    /// Gives the paths the origins and keys of the configuration.
+    fn admit_by_config(&mut self) -> Result<(), StartError> {
+        let Config { allow_origin, api_key_file, .. } = &self.config;
+        self.plan.origins.allowed.clone_from(allow_origin);
+        self.plan.api_keys = api_key_file.as_deref().map(read_api_keys).transpose()?.map(Arc::new);
+        Ok(())
+    }
+
     /// Starts the threads, whose names begin with `name`.
     fn start_on(
         mut self,
@@ -198,18 +206,11 @@ impl ServerBuilder {
         admin: Option<Opened>,
         name: &str,
     ) -> Result<Server, StartError> {
-        self.plan.origins.allowed.clone_from(&self.config.allow_origin);
-        self.plan.api_keys =
-            self.config.api_key_file.as_deref().map(read_api_keys).transpose()?.map(Arc::new);
+        self.admit_by_config()?;
         let placement = Placement::new(self.config.workers, &self.config.pin);
         let descriptors = descriptors::raise_limit();
-        let others = admin::descriptors(&self.config);
-        let max_connections = descriptors::max_connections(
-            self.config.max_connections,
-            descriptors,
-            placement.workers(),
-            others,
-        )?;
+        let (asked, others) = (self.config.max_connections, admin::descriptors(&self.config));
+        let max_connections = descriptors::max_connections(asked, descriptors, placement.workers(), others)?;
         let addresses: Vec<BoundAddress> =
             listeners.iter().map(|listener| listener.address.clone()).collect();
         let connections = Arc::new(AtomicUsize::new(0));
