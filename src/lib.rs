@@ -72,6 +72,7 @@
 //! | 4 shard | [`shard`] | joins the above: the turn, the mailbox, effects, outbound queues | listeners, affinity, signals |
 //! | 5 server | [`server`], [`config`], the binary | listeners, cores, signals, start and stop | – |
 //! | 5 service | `src/service/`, in the binary | signals, the service manager | endpoints, rooms, sockets of peers |
+//! | 5 logs | `--log`, in the binary | records: to standard error or the journal | everything else |
 //! | 5 load | `fanfare load`, in the binary | what a server looks like from outside | endpoints, rooms, shards |
 //!
 //! A test (`tests/tidy.rs`) holds the code to this table. The turn of a shard is described in

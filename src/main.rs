@@ -4,13 +4,13 @@
 
 mod cli;
 mod load;
+mod logs;
 mod service;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 use cli::{Complaints, Loaded, Loader, Task};
 use fanfare::{Config, ServerBuilder, StartError};
@@ -21,9 +21,6 @@ use service::{Environment, Signals, Supervisor};
 const EXIT_FAILED: u8 = 1;
 /// The settings are wrong.
 const EXIT_USAGE: u8 = 2;
-
-/// Lines that may wait for a slow reader of the log; what comes then is dropped, not waited for.
-const LOG_LINES_MAX: usize = 8192;
 
 fn main() -> ExitCode {
     let task = cli::parse([load::command()], std::env::args_os().collect());
@@ -52,7 +49,10 @@ fn serve(Loaded { config, log, .. }: Loaded) -> ExitCode {
         Ok(environment) => environment,
         Err(line) => return complain(&format!("error: {line}"), EXIT_USAGE),
     };
-    let _log_until_the_end = start_log(log.level);
+    let _log_until_the_end = match logs::start(&log) {
+        Ok(logs) => logs,
+        Err(error) => return complain(&format!("error: the thread of the log: {error}"), EXIT_FAILED),
+    };
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let message = panic.payload_as_str().unwrap_or("(no message)").escape_debug();
@@ -119,23 +119,6 @@ fn run(config: Config, mut environment: Environment) -> Result<(), StartError> {
     server.wait();
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Logs to standard error from a thread of its own: a reader that is slow or gone stops no worker.
-fn start_log(level: tracing::Level) -> WorkerGuard {
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(LOG_LINES_MAX)
-        .lossy(true)
-        .thread_name("fanfare-log")
-        .finish(std::io::stderr());
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(writer)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .log_internal_errors(false)
-        .init();
-    guard
 }
 
 /// Says why it did not start.

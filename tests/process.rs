@@ -64,7 +64,8 @@ fn an_empty_variable_in_the_environment_counts_as_unset() {
 
 #[test]
 fn a_log_that_nobody_reads_stops_nothing() {
-    let mut running = Running::start(env!("CARGO_BIN_EXE_fanfare"), &["--log", "debug"]);
+    let flags = ["--log", "debug", "--log-rate", "100000"];
+    let mut running = Running::start(env!("CARGO_BIN_EXE_fanfare"), &flags);
     // More lines than a pipe holds, and nobody takes one.
     for _ in 0..600 {
         let mut refused = Raw::connect(running.address);

@@ -133,6 +133,8 @@ const LAYERS: &[Layer] = &[
             "Instant",
         ],
     },
+    // The log is of the binary, and knows nothing of what is said in it.
+    Layer { prefix: "src/logs/", may_import: &[], never_names: &["fanfare::shard", "std::net", "Instant"] },
     // The flags say what is to be done, and do none of it.
     Layer {
         prefix: "src/cli/",

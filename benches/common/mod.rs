@@ -27,7 +27,7 @@ pub fn start_server<'a>(
         .args(["--message-rate", "1000000", "--byte-rate", "1TiB"])
         .args(flags)
         // Its address and whom it cut are read from its log.
-        .args(["--log", "info"])
+        .args(["--log", "info", "--log-rate", "1000000"])
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

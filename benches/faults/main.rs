@@ -43,6 +43,9 @@ mod http;
 mod judge;
 #[path = "../../tests/load/mod.rs"]
 mod load;
+#[allow(dead_code, unused_imports)] // likewise
+#[path = "../../src/logs/mod.rs"]
+mod logs;
 mod machine;
 mod report;
 mod rounds;

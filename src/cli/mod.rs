@@ -21,12 +21,14 @@ use fanfare::endpoint::OriginRule;
 use fanfare::rooms::{LagRule, PresenceRule};
 use fanfare::server::{AdminAddress, ExemptNetwork, ListenAddress, Pin};
 
+use crate::logs::{LogFormat, LogSettings};
+
 pub use check::check;
 pub use commands::{Task, parse};
 pub use complaints::{Complaints, one_line};
 pub use loader::{Loaded, Loader};
 pub use values::{duration, number, size};
-use values::{secret_file, switch};
+use values::{rate, secret_file, switch};
 
 /// A WebSocket fan-out server: what enters a room leaves to everyone in it, in one order.
 #[derive(Debug, Parser)]
@@ -261,18 +263,27 @@ pub struct Cli {
     /// consumers info
     #[arg(long, env = "FANFARE_LOG", value_name = "LEVEL", default_value = "info", help_heading = "Logs")]
     pub log: tracing::Level,
-}
-
-/// What is logged, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// `--log`: the least that is logged.
-    pub level: tracing::Level,
+    /// What lines look like: human, json, journal (fields of the systemd journal), or auto: journal where
+    /// standard error is the journal, else human
+    #[arg(
+        long,
+        env = "FANFARE_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "auto",
+        hide_possible_values = true,
+        help_heading = "Logs"
+    )]
+    pub log_format: LogFormat,
+    /// Lines of one kind in a second, and as many at once; those over it are counted and summed up
+    #[arg(long, env = "FANFARE_LOG_RATE", value_name = "COUNT", value_parser = rate, allow_hyphen_values = true, default_value_t = 100, help_heading = "Logs")]
+    pub log_rate: u32,
 }
 
 impl Cli {
     /// The configuration that the flags describe, and what is logged.
     pub fn into_config(self) -> (Config, LogSettings) {
+        let log = LogSettings { level: self.log, format: self.log_format, rate: self.log_rate };
         let config = Config {
             listen: self.listen,
             admin: self.admin,
@@ -319,7 +330,7 @@ impl Cli {
             linger_bytes: self.linger_bytes,
             drain: self.drain,
         };
-        (config, LogSettings { level: self.log })
+        (config, log)
     }
 }
 

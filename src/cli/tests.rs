@@ -11,8 +11,9 @@ fn default_config() -> Config {
 
 #[test]
 fn the_flags_default_to_the_default_configuration() {
-    let (config, _) = Cli::try_parse_from(["fanfare"]).unwrap().into_config();
+    let (config, log) = Cli::try_parse_from(["fanfare"]).unwrap().into_config();
     assert_eq!(format!("{config:?}"), format!("{:?}", default_config()));
+    assert_eq!(log, LogSettings::default());
 }
 
 #[test]
@@ -38,6 +39,8 @@ fn complaints_are_one_line_with_flag_value_and_what_is_allowed() {
         (&["--drain", "-5s"], &["--drain", "-5s", "30s"]),
         (&["--exempt-network", "home"], &["--exempt-network", "home", "10.0.0.0/8", "none"]),
         (&["--pin", "x"], &["--pin", "'x'", "auto"]),
+        (&["--log-format", "xml"], &["--log-format", "xml", "human", "json", "journal"]),
+        (&["--log-rate", "0"], &["--log-rate", "'0'", "at least 1"]),
         (&["--workers", "-1"], &["--workers", "-1", "whole number"]),
         (&["--allow-origin", "example.com"], &["--allow-origin", "example.com", "scheme://host"]),
         (&["--colour"], &["--colour"]),

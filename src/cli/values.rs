@@ -22,6 +22,11 @@ pub fn number<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("expected {expected}"))
 }
 
+/// A whole number of at least one.
+pub fn rate(text: &str) -> Result<u32, String> {
+    number(text).and_then(|rate| if rate > 0 { Ok(rate) } else { Err("expected at least 1".to_owned()) })
+}
+
 /// A size in bytes.
 pub fn size(text: &str) -> Result<usize, String> {
     let allowed = || "expected a size such as 65536, 64KiB or 1MiB".to_owned();
@@ -72,9 +77,9 @@ mod tests {
         assert_eq!(read("keys"), Ok("keys".into()));
         assert_eq!(read("/etc/credential:keys"), Ok("/etc/credential:keys".into()));
         assert_eq!(read("credential:keys"), Ok(folder.join("keys")));
-        assert_eq!(read(&format!("credential:{}", "k".repeat(254))).is_ok(), true);
-        assert_eq!(read(&format!("credential:{}", "k".repeat(255))).is_ok(), true);
-        assert_eq!(read(&format!("credential:{}", "k".repeat(256))).is_ok(), false);
+        assert!(read(&format!("credential:{}", "k".repeat(254))).is_ok());
+        assert!(read(&format!("credential:{}", "k".repeat(255))).is_ok());
+        assert!(read(&format!("credential:{}", "k".repeat(256))).is_err());
         for wrong in
             ["", "credential:", "credential:.", "credential:..", "credential:../keys", "credential:/keys"]
         {

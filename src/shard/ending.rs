@@ -15,6 +15,7 @@ use crate::id::ConnectionId;
 use crate::mutant::{Mutant, strikes};
 use crate::protocol::{CloseCode, Failure, Persistence, State, push_close_frame};
 use crate::reactor::Tick;
+use crate::rooms::RoomName;
 use crate::slab::Key;
 
 use super::Core;
@@ -144,11 +145,22 @@ impl<S> Core<S> {
         }
     }
 
+    /// The room that a close is about: the one that has left the peer behind, or the only one that it is in.
+    fn room_of_close<'a>(&'a self, session: &Session, cause: &'a CloseCause) -> Option<&'a RoomName> {
+        match cause {
+            CloseCause::OutOfWindow { behind } | CloseCause::WriteTimeout { behind: Some(behind), .. } => {
+                Some(&behind.room)
+            }
+            _ => self.rooms.only_room_of(session.memberships),
+        }
+    }
+
     fn log<T>(&self, key: Key, slot: &Slot<T>, cause: &CloseCause, farewell: Option<&Farewell>) {
         let connection = self.connection_id(key);
         let peer = self.peers.address(slot.session.peer);
         let name = cause.kind().name();
         let code = farewell.map(|(code, _)| code.as_u16());
+        let room = self.room_of_close(&slot.session, cause).map(RoomName::as_str);
         let queued = slot.session.outbound.pinned_bytes();
         // An endpoint's own reason may hold what a peer said.
         let text = cause.to_string();
@@ -159,12 +171,12 @@ impl<S> Core<S> {
         };
         match cause.kind() {
             CloseKind::EndpointPanic => {
-                tracing::error!(%connection, %peer, cause = name, code, "closed: {text}");
+                tracing::error!(%connection, %peer, cause = name, code, room, "closed: {text}");
             }
             _ if is_slow_consumer(cause) => {
-                tracing::info!(%connection, %peer, cause = name, code, queued, "closed: {text}");
+                tracing::info!(%connection, %peer, cause = name, code, room, queued, "closed: {text}");
             }
-            _ => tracing::debug!(%connection, %peer, cause = name, code, section, "closed: {text}"),
+            _ => tracing::debug!(%connection, %peer, cause = name, code, room, section, "closed: {text}"),
         }
     }
 }

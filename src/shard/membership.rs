@@ -210,6 +210,13 @@ impl LocalRooms {
         Some(Arc::clone(&self.of(membership)?.room))
     }
 
+    /// The room of a list of one membership.
+    pub fn only_room_of(&self, first: u32) -> Option<&RoomName> {
+        let membership = self.memberships.at(first)?;
+        let is_only = self.memberships.at(membership.next).is_none();
+        self.of(membership).filter(|_| is_only).map(|local| local.room.name())
+    }
+
     /// The membership in the room of this name in the list that starts at `first`.
     pub fn membership_in(&self, first: u32, room: Key) -> Option<u32> {
         self.memberships_of(first)

@@ -13,6 +13,7 @@ use crate::finding::Round;
 use crate::load::cast::{Cast, Role};
 use crate::load::conductor::server::LogBook;
 use crate::load::{Launcher, Setup};
+use crate::logs;
 use crate::rounds::{Fault, Title};
 use crate::settings::Size;
 use crate::stage::Stage;
@@ -84,12 +85,7 @@ impl Endpoint for Panicking {
 /// The server of the binary with that endpoint: its flags, its log, its shutdown.
 pub fn serve() {
     let (config, log) = Cli::parse_from(std::env::args().skip(1)).into_config();
-    tracing_subscriber::fmt()
-        .with_max_level(log.level)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        .init();
+    let _log_until_the_end = logs::start(&log).expect("a thread for the log");
     // Those that were asked for are in the log, as the cause of a close.
     let say = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -89,7 +89,7 @@ impl ServerProcess {
     ) -> ServerProcess {
         let mut child = Command::new(&launcher.program)
             .args(&launcher.arguments)
-            .args(["--listen", listen, "--admin", "none", "--log", "debug"])
+            .args(["--listen", listen, "--admin", "none", "--log", "debug", "--log-rate", "1000000"])
             .args(flags)
             .process_group(0)
             .stdin(Stdio::null())
