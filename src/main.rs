@@ -15,7 +15,7 @@ use clap::FromArgMatches;
 use cli::{Complaints, Loaded, Loader, Task};
 use fanfare::{Config, ServerBuilder, StartError};
 use load::{LoadArgs, LoadError};
-use service::{Environment, Signals, Supervisor};
+use service::{Environment, Reloading, Signals, Supervisor};
 
 /// Could not start, or was told twice to stop; a load that failed or found something wrong.
 const EXIT_FAILED: u8 = 1;
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     let task = cli::parse([load::command()], std::env::args_os().collect());
     match task {
         Ok(Task::Serve(loader)) => match loader.load() {
-            Ok(loaded) => serve(loaded),
+            Ok(loaded) => serve(loader, loaded),
             Err(complaints) => refuse(&complaints),
         },
         Ok(Task::Check { loader, is_quiet }) => check(&loader, is_quiet),
@@ -42,14 +42,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// Serves with these settings.
-fn serve(Loaded { config, log, .. }: Loaded) -> ExitCode {
+/// Serves with these settings, which the loader has made and will make again.
+fn serve(loader: Loader, Loaded { config, log, settings, .. }: Loaded) -> ExitCode {
     // No thread is there yet.
     let environment = match Environment::take() {
         Ok(environment) => environment,
         Err(line) => return complain(&format!("error: {line}"), EXIT_USAGE),
     };
-    let _log_until_the_end = match logs::start(&log) {
+    // Until the end: what waits is written when it goes out of scope.
+    let logs = match logs::start(&log) {
         Ok(logs) => logs,
         Err(error) => return complain(&format!("error: the thread of the log: {error}"), EXIT_FAILED),
     };
@@ -59,7 +60,8 @@ fn serve(Loaded { config, log, .. }: Loaded) -> ExitCode {
         // Past the log's thread, as an abort may follow.
         say(&format!("panic at {place}: {message}"));
     }));
-    match run(config, environment) {
+    let reloading = Reloading::new(loader, logs.handle(), log, settings);
+    match run(config, environment, reloading) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let usage = matches!(error, StartError::Config(_) | StartError::Descriptors { .. });
@@ -104,14 +106,14 @@ fn make_load(args: LoadArgs) -> ExitCode {
 }
 
 /// Serves until it is told to stop.
-fn run(config: Config, mut environment: Environment) -> Result<(), StartError> {
+fn run(config: Config, mut environment: Environment, reloading: Reloading) -> Result<(), StartError> {
     let resources = |what| move |error| StartError::Resources { what, error };
     // Before anything is served: no signal can find us unprepared.
     let signals = Signals::catch().map_err(resources("the signals"))?;
     let drain_max = config.drain + config.close_timeout;
     let sockets = std::mem::take(&mut environment.sockets);
     let server = ServerBuilder::standard(config).passed_sockets(sockets).start()?;
-    let supervisor = Supervisor::new(server.handle(), environment, drain_max);
+    let supervisor = Supervisor::new(server.handle(), environment, reloading, drain_max);
     std::thread::Builder::new()
         .name("fanfare-service".to_owned())
         .spawn(move || supervisor.run(signals))

@@ -26,7 +26,7 @@ use crate::logs::{LogFormat, LogSettings};
 pub use check::check;
 pub use commands::{Task, parse};
 pub use complaints::{Complaints, one_line};
-pub use loader::{Loaded, Loader};
+pub use loader::{Loaded, Loader, Setting};
 pub use values::{duration, number, size};
 use values::{rate, secret_file, switch};
 

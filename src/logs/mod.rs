@@ -104,7 +104,6 @@ fn sink(format: LogFormat) -> Sink {
     }
 }
 
-#[allow(dead_code)] // what a reload calls
 impl Logs {
     /// What changes it.
     pub fn handle(&self) -> LogHandle {
@@ -112,7 +111,6 @@ impl Logs {
     }
 }
 
-#[allow(dead_code)] // likewise
 impl LogHandle {
     /// Logs in another way from now on; what waits to be written already keeps its place.
     pub fn apply(&self, settings: &LogSettings) {

@@ -23,6 +23,12 @@ impl MonotonicClock {
         Time::from_nanos(nanoseconds)
     }
 
+    /// The time that all processes of this machine share (`CLOCK_MONOTONIC`), for who compares it with theirs.
+    pub fn machine_time() -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+    }
+
     /// The time since 1970-01-01T00:00:00Z; it may jump.
     #[allow(clippy::disallowed_methods)] // the one caller
     pub fn unix_time(&self) -> Duration {

@@ -6,10 +6,12 @@
 
 mod environment;
 mod notify;
+mod reload;
 mod signals;
 mod status;
 mod supervisor;
 
 pub use environment::Environment;
+pub use reload::Reloading;
 pub use signals::Signals;
 pub use supervisor::Supervisor;

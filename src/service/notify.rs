@@ -15,8 +15,10 @@ const STATUS_BYTES_MAX: usize = 400;
 /// Something to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// Connections are served.
+    /// Connections are served; a reload is over.
     Ready,
+    /// The configuration is read again, since this time of the machine's monotonic clock.
+    Reloading(Duration),
     /// The shutdown has begun.
     Stopping,
     /// Everything turns.
@@ -31,6 +33,7 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Notice::Ready => f.write_str("READY=1"),
+            Notice::Reloading(now) => write!(f, "RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()),
             Notice::Stopping => f.write_str("STOPPING=1"),
             Notice::Watchdog => f.write_str("WATCHDOG=1"),
             Notice::ExtendTimeout(time) => write!(f, "EXTEND_TIMEOUT_USEC={}", time.as_micros()),
@@ -94,6 +97,7 @@ mod tests {
     fn notices_are_written_as_the_protocol_has_them() {
         for (notice, text) in [
             (Notice::Ready, "READY=1"),
+            (Notice::Reloading(Duration::from_millis(7)), "RELOADING=1\nMONOTONIC_USEC=7000"),
             (Notice::Stopping, "STOPPING=1"),
             (Notice::Watchdog, "WATCHDOG=1"),
             (Notice::ExtendTimeout(Duration::from_secs(5)), "EXTEND_TIMEOUT_USEC=5000000"),

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
@@ -14,6 +14,8 @@ use signal_hook::iterator::exfiltrator::SignalOnly;
 pub enum Order {
     /// SIGTERM or SIGINT, by name.
     Stop(&'static str),
+    /// SIGHUP.
+    Reload,
 }
 
 /// The signals that have come and those that will.
@@ -28,7 +30,7 @@ impl Signals {
     /// When the operating system has no descriptor left for it.
     pub fn catch() -> io::Result<Signals> {
         let (read, write) = UnixStream::pair()?;
-        let wanted = [SIGTERM, SIGINT];
+        let wanted = [SIGTERM, SIGINT, SIGHUP];
         SignalDelivery::with_pipe(read, write, SignalOnly, wanted).map(Signals)
     }
 
@@ -41,6 +43,7 @@ impl Signals {
         // A signal that interrupts it is one to look for.
         let _ = poll(&mut [PollFd::new(self.0.get_read(), PollFlags::IN)], most.as_ref());
         let order = |signal| match signal {
+            SIGHUP => Order::Reload,
             SIGINT => Order::Stop("SIGINT"),
             _ => Order::Stop("SIGTERM"),
         };

@@ -19,12 +19,19 @@ struct Counted {
 pub struct Status {
     server: ServerHandle,
     last: Counted,
+    /// Said behind the numbers until it no longer holds.
+    note: Option<String>,
 }
 
 impl Status {
     /// Nothing counted yet.
     pub fn new(server: ServerHandle, now: Time) -> Status {
-        Status { server, last: Counted { at: now, messages_in: 0, messages_out: 0 } }
+        Status { server, last: Counted { at: now, messages_in: 0, messages_out: 0 }, note: None }
+    }
+
+    /// What people have to know beside the numbers, if there is anything.
+    pub fn set_note(&mut self, note: Option<String>) {
+        self.note = note;
     }
 
     /// How much is going on.
@@ -35,12 +42,16 @@ impl Status {
             messages_out: self.server.counter(Counter::Deliveries),
         };
         let last = std::mem::replace(&mut self.last, counted);
-        running_line(
+        let line = running_line(
             self.server.counter(Counter::Connections),
             self.server.rooms() as u64,
             rate(counted.messages_in - last.messages_in, now.since(last.at)),
             rate(counted.messages_out - last.messages_out, now.since(last.at)),
-        )
+        );
+        match &self.note {
+            Some(note) => format!("{line}; {note}"),
+            None => line,
+        }
     }
 
     /// How much a shutdown has left to do, and for how long it may.

@@ -10,6 +10,7 @@ use fanfare::time::Time;
 
 use super::environment::Environment;
 use super::notify::{Notice, Notifier};
+use super::reload::Reloading;
 use super::signals::{Order, Signals};
 use super::status::Status;
 
@@ -55,6 +56,7 @@ pub struct Supervisor {
     watchdog: Option<Watchdog>,
     status: Status,
     phase: Phase,
+    reloading: Reloading,
     drain_max: Duration,
     next_look: Time,
     next_status: Time,
@@ -62,7 +64,12 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// For a server that has just been started, and may take `drain_max` to stop.
-    pub fn new(server: ServerHandle, environment: Environment, drain_max: Duration) -> Supervisor {
+    pub fn new(
+        server: ServerHandle,
+        environment: Environment,
+        reloading: Reloading,
+        drain_max: Duration,
+    ) -> Supervisor {
         let clock = MonotonicClock::start();
         let now = clock.now();
         let Environment { notifier, watchdog, .. } = environment;
@@ -74,6 +81,7 @@ impl Supervisor {
             server,
             clock,
             phase: Phase::Starting,
+            reloading,
             drain_max,
             next_look: now,
             next_status: now,
@@ -192,6 +200,29 @@ impl Supervisor {
                 self.server.shutdown();
                 self.next_status = now;
             }
+            Order::Reload if matches!(self.phase, Phase::Stopping(_)) => {
+                tracing::info!("SIGHUP: nothing is reloaded in a shutdown");
+            }
+            Order::Reload => self.reload(),
+        }
+    }
+
+    fn reload(&mut self) {
+        tracing::info!("SIGHUP: reading the settings again");
+        // Before it is ready, that is what it is about to become in any case.
+        let is_ready = self.phase == Phase::Running;
+        if is_ready {
+            let began = MonotonicClock::machine_time();
+            self.tell(&[Notice::Reloading(began), Notice::Status("reading the settings again".to_owned())]);
+        }
+        let outcome = self.reloading.reload(&self.server);
+        self.drain_max = outcome.drain_max.unwrap_or(self.drain_max);
+        self.status.set_note(outcome.note);
+        if is_ready {
+            let now = self.clock.now();
+            self.next_status = now + STATUS_INTERVAL;
+            let status = self.status.running(now);
+            self.tell(&[Notice::Ready, Notice::Status(status)]);
         }
     }
 

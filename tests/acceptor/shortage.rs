@@ -162,3 +162,20 @@ fn a_shortage_that_comes_and_goes_is_two_lines_of_the_log() {
     );
     finish(gate, server);
 }
+
+#[test]
+fn a_listener_that_is_lost_is_known_to_be_and_the_turns_go_on() {
+    for unwatchable in [false, true] {
+        let server = Server::new(1, settings());
+        let mut gate = Gate::new(&server, 1, acceptor_settings(1000));
+        gate.kernel().failing.push_back(AcceptError::OutOfMemory);
+        gate.kernel().unwatchable = unwatchable;
+        gate.dial(0);
+        gate.turn();
+        pass(&server, ACCEPT_REST);
+        gate.turn();
+        let stats = gate.acceptor.stats();
+        assert_eq!((stats.has_lost_listener(), stats.turns()), (unwatchable, 2));
+        finish(gate, server);
+    }
+}

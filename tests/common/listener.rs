@@ -38,6 +38,8 @@ pub struct Kernel {
     pub failing: VecDeque<AcceptError>,
     /// Accepts that work before those.
     pub failing_after: usize,
+    /// No listener can be watched in another way from now on.
+    pub unwatchable: bool,
     accepts: usize,
 }
 
@@ -118,6 +120,7 @@ impl SimListen {
             thief: false,
             failing: VecDeque::new(),
             failing_after: 0,
+            unwatchable: false,
             accepts: 0,
         };
         let io = SimIo::new(Rc::clone(&net), waker);
@@ -142,8 +145,12 @@ impl Listen for SimListen {
     }
 
     fn watch(&mut self, listener: &SimListener, key: Key, waiting: bool) -> io::Result<()> {
-        let queue = &mut self.kernel.borrow_mut().queues[listener.number];
+        let kernel = &mut *self.kernel.borrow_mut();
+        let queue = &mut kernel.queues[listener.number];
         assert_eq!(queue.key, Some(key));
+        if kernel.unwatchable {
+            return Err(ErrorKind::OutOfMemory.into());
+        }
         queue.watched = waiting;
         Ok(())
     }

@@ -9,3 +9,4 @@ mod hang;
 mod health;
 mod manager;
 mod notices;
+mod reloading;

@@ -30,7 +30,12 @@ impl Manager {
     /// Two workers on a port of their own.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let usual = ["--listen", "127.0.0.1:0", "--admin", "none", "--workers", "2", "--pin", "off"];
-        let mut command = running::command(env!("CARGO_BIN_EXE_fanfare"), &[&usual, arguments].concat());
+        self.bare_command(&[&usual, arguments].concat())
+    }
+
+    /// These arguments and no other.
+    pub fn bare_command(&self, arguments: &[&str]) -> Command {
+        let mut command = running::command(env!("CARGO_BIN_EXE_fanfare"), arguments);
         command.env("NOTIFY_SOCKET", &self.name);
         command
     }

@@ -125,6 +125,29 @@ def check_activation():
     print(f"   {kills} kills, {len(served)} connections served, none refused")
 
 
+def check_reload():
+    """A reload takes what can change and loses no connection; a wrong file fails it and changes nothing."""
+    configure(f"ExecReload=\nExecReload=/usr/bin/fanfare check --quiet --config {CONFIG}\nExecReload=/bin/kill -HUP $MAINPID")
+    CONFIG.write_text('max-message = "1KiB"\n')
+    pid = start()
+    client = Client()
+    CONFIG.write_text('max-message = "2KiB"\nworkers = 7\n')
+    systemctl("reload", UNIT)
+    # By the signal, which comes behind the end of the command.
+    until("a status that names what is left", lambda: show("StatusText")[0].endswith("; needs a restart: --workers"))
+    until("the change is logged", lambda: "--max-message: 1KiB → 2KiB" in log())
+    client.echo("still here")
+    CONFIG.write_text('max-massage = "4KiB"\n')
+    refused = subprocess.run(["systemctl", "reload", UNIT], capture_output=True, timeout=60)
+    assert refused.returncode != 0, "a wrong file fails the reload"
+    until("the complaint is logged", lambda: "max-massage" in log() and "max-message" in log())
+    # Without the check before it, too.
+    os.kill(pid, 1)
+    until("the status says so", lambda: "; the last reload failed: " in show("StatusText")[0])
+    client.echo("still here")
+    assert main_pid() == pid and show("NRestarts") == ["0"]
+
+
 def check_stop():
     """A stop under load closes everyone with 1001, and may take longer than the unit says while it goes on."""
     configure("TimeoutStopSec=2s", [("CLOSE_TIMEOUT", "4s"), ("DRAIN", "6s")])
