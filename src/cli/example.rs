@@ -24,7 +24,7 @@ const HEAD: &str = "\
 # environment, and that over this file. Sizes are 65536, \"64KiB\" or \"1MiB\"; durations \"500ms\", \"30s\", \"5m\" or \"1h\".
 #
 # fanfare check --config FILE    says what is wrong, and where each value comes from
-# systemctl reload fanfare       takes up what can change while it runs, and logs what needs a restart
+# systemctl reload fanfare       takes up all that does not say that it needs a restart
 ";
 
 /// A file with every flag of `flags`, commented out.
@@ -48,6 +48,9 @@ pub fn example(flags: &Command) -> String {
         text += "\n";
         let (help, default) = help.split_once(" [default: ").unwrap_or((&help, "not set"));
         text += &comment(help);
+        if file::at_start_only().any(|flag| flag.strip_prefix("--") == Some(name)) {
+            text += "# Needs a restart.\n";
+        }
         if is_example {
             text += &format!("# By default {}; for example:\n", default.trim_end_matches(']'));
         }

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
+use fanfare::config::SETTINGS;
+
 use super::complaints::{Complaints, one_line};
 
 /// The most that is read of a file, in bytes: far more than all settings take.
@@ -162,6 +164,11 @@ const NO_SETTINGS: [&str; 4] = ["help", "version", "config", "quiet"];
 /// The flags that are settings.
 pub fn settings(flags: &clap::Command) -> impl Iterator<Item = &clap::Arg> {
     flags.get_arguments().filter(|flag| !NO_SETTINGS.contains(&flag.get_id().as_str()))
+}
+
+/// The flags of the settings that a running server does not take up, in the order of the configuration.
+pub fn at_start_only() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().filter(|setting| setting.needs_restart()).map(|setting| setting.flag)
 }
 
 /// What of `names` is most like `name`, if anything is.

@@ -7,27 +7,19 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use super::complaints::Complaints;
+use super::file;
 
 /// What the help has no place for, in sections of the page of the server itself.
-const SECTIONS: &[(&str, &[&str])] = &[
-    (
-        "CONFIGURATION FILE",
-        &[
-            "The file of --config is TOML without sections: NAME = VALUE, where NAME is that of a flag without its \
+const SECTIONS: &[(&str, &[&str])] = &[(
+    "CONFIGURATION FILE",
+    &[
+        "The file of --config is TOML without sections: NAME = VALUE, where NAME is that of a flag without its \
              dashes. A flag that may be repeated takes a list. What is unknown or wrong is an error, with its line. \
              `fanfare example` prints a file with every setting, `fanfare check` every value with its source.",
-            "Secrets are in files of their own: --api-key-file takes a path, or credential:NAME for a credential that \
+        "Secrets are in files of their own: --api-key-file takes a path, or credential:NAME for a credential that \
              systemd hands to the service (LoadCredential=, SetCredentialEncrypted=).",
-        ],
-    ),
-    (
-        "SIGNALS",
-        &[
-            "SIGTERM and SIGINT: a shutdown, in which peers get what is queued and are closed with code 1001; a second \
-             one ends the process at once.",
-        ],
-    ),
-];
+    ],
+)];
 
 /// The page of the server, or of the command that `of` names.
 ///
@@ -73,10 +65,28 @@ fn render(mut command: Command, is_server: bool, page: &mut Vec<u8>) -> std::io:
     for (heading, paragraphs) in SECTIONS.iter().filter(|_| is_server) {
         section(heading, paragraphs.iter().copied()).to_writer(page)?;
     }
+    if is_server {
+        section("SIGNALS", signals().iter().map(String::as_str)).to_writer(page)?;
+    }
     if !notes.is_empty() {
         section("NOTES", notes.split("\n\n")).to_writer(page)?;
     }
     Ok(())
+}
+
+fn signals() -> [String; 2] {
+    let at_start_only: Vec<&str> = file::at_start_only().collect();
+    [
+        "SIGTERM and SIGINT: a shutdown, in which peers get what is queued and are closed with code 1001; a second one \
+         ends the process at once."
+            .to_owned(),
+        format!(
+            "SIGHUP: the file is read anew, under the environment and the flags of the start. What has changed is taken \
+             up and logged, and no connection is lost. If anything is wrong, nothing changes and the log says what. A \
+             restart is needed for {}.",
+            at_start_only.join(", ")
+        ),
+    ]
 }
 
 fn synopsis(usage: &str) -> Roff {

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use fanfare::config::SETTINGS;
+
 use crate::{Scratch, command, listed, printed};
 
 const EXAMPLE: &str = include_str!("../../deploy/fanfare.toml");
@@ -62,6 +64,31 @@ fn the_example_as_it_is_changes_nothing_and_uncommented_it_says_the_defaults() {
         }
     }
     assert!(constants > 30, "{constants}");
+}
+
+#[test]
+fn what_needs_a_restart_is_marked_in_the_example_and_named_in_the_manual() {
+    let page = printed(command(&["man"])).replace("\\-", "-");
+    let (_, named) = page.split_once("A restart is needed for ").expect("it is named");
+    let named = named.split('.').next().expect("an end").split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut expected: Vec<String> = SETTINGS
+        .iter()
+        .filter(|setting| setting.needs_restart())
+        .map(|setting| setting.flag.to_owned())
+        .collect();
+    assert_eq!(named, expected.join(", "));
+    let (mut marked, mut is_marked) = (Vec::new(), false);
+    for line in EXAMPLE.lines() {
+        if line.starts_with('#') && !line.starts_with("# ") && is_marked {
+            let name = line[1..].split_once(" = ").expect("a setting").0;
+            marked.push(format!("--{name}"));
+            is_marked = false;
+        }
+        is_marked |= line == "# Needs a restart.";
+    }
+    expected.sort_unstable();
+    marked.sort_unstable();
+    assert_eq!(marked, expected);
 }
 
 #[test]
