@@ -57,7 +57,9 @@ fn complaints_are_one_line_with_flag_value_and_what_is_allowed() {
 
 #[test]
 fn the_readme_lists_every_flag_with_its_default() {
-    let readme = include_str!("../../README.md");
+    // Other chapters have tables of their own.
+    let (_, readme) = include_str!("../../README.md").split_once("\n## Flags\n").unwrap();
+    let (readme, _) = readme.split_once("\n### ").unwrap();
     let command = Cli::command();
     let flags: Vec<_> = command
         .get_arguments()
