@@ -27,7 +27,8 @@ use super::mailbox::Reply;
 pub use connections::{ConnectionSeen, ConnectionState, Pause, ROOMS_SHOWN, RoomSeen};
 pub use top::Top;
 
-/// Connections with their memberships, or rooms, that a turn looks at: a tenth of a millisecond or two.
+/// Connections and their memberships, or rooms, that a turn looks at: a small part of the deliveries that its mail
+/// may mean.
 pub const INSPECTED_PER_TURN: usize = 2048;
 /// The most that one answer lists: its last step takes about as long as any other.
 pub const LISTED_MAX: usize = 1000;

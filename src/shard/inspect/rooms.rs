@@ -5,7 +5,7 @@ use crate::rooms::{RoomName, RoomSummary};
 use super::{Budget, RoomSort, Top};
 use crate::shard::Core;
 
-/// Rooms that are taken out of the registry under one lock: a few microseconds.
+/// Rooms that are taken out of the registry under one lock: few, as others may wait for it.
 const ROOMS_PER_LOCK: usize = 64;
 
 impl<S> Core<S> {
