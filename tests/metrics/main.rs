@@ -7,5 +7,6 @@ mod support;
 mod client;
 mod counting;
 mod form;
+mod hang;
 mod names;
 mod page;
