@@ -1,5 +1,6 @@
 //! What clients count is what the page says.
 
+use fanfare::Config;
 use fanfare::server::ADMIN_CONNECTIONS_MAX;
 
 use crate::client::{Client, Count};
@@ -176,7 +177,7 @@ fn what_the_shards_count_adds_up_to_the_total() {
 
 #[test]
 fn refusals_of_the_acceptor_count_and_the_admin_listener_itself_does_not() {
-    let server = TestServer::start(fanfare::Config { max_connections: Some(2), ..with_admin() });
+    let server = TestServer::start(Config { max_connections: Some(2), ..with_admin() });
     let held: Vec<Client> = (0..2).map(|_| Client::open(server.address(), "/echo")).collect();
     for _ in 0..3 {
         let mut refused = Client::connect(server.address());
@@ -188,4 +189,13 @@ fn refusals_of_the_acceptor_count_and_the_admin_listener_itself_does_not() {
     assert_eq!((page.get("connections_limit"), page.get("opens_total")), (2, 2));
     assert_eq!(page.sum("connections"), 2, "of {ADMIN_CONNECTIONS_MAX} others none");
     drop(held);
+}
+
+#[test]
+fn the_limit_on_the_page_is_the_one_that_holds_now() {
+    let config = Config { max_connections: Some(7), ..with_admin() };
+    let server = TestServer::start(config.clone());
+    assert_eq!(scrape(&server).get("connections_limit"), 7);
+    server.handle().reload(Config { max_connections: Some(8), ..config }).expect("it can be reloaded");
+    assert_eq!(scrape(&server).get("connections_limit"), 8);
 }

@@ -24,7 +24,8 @@ fn a_shard_that_hangs_is_told_from_one_that_idles() {
     raw.send(b"GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n");
     hears.recv().expect("it is asked for");
     let page = scrape(&server);
-    let since = |shard: usize| page.samples[&format!("fanfare_shard_since_turn_seconds{{shard=\"{shard}\"}}")];
+    let since =
+        |shard: usize| page.samples[&format!("fanfare_shard_since_turn_seconds{{shard=\"{shard}\"}}")];
     // The page has waited for it as long as it waits for anybody.
     assert!(since(0) >= 0.2, "{} s", since(0));
     assert!(since(1) < since(0), "{} s", since(1));
