@@ -23,9 +23,16 @@ impl Bucket {
 
     /// Takes a token, if there is one.
     pub fn take(&mut self, per_second: u64, now: Time) -> bool {
+        self.take_within(CAPACITY, per_second, now)
+    }
+
+    /// Takes a token, if there is one, of a bucket that holds only what comes in this time, and one token at least:
+    /// in any time at most what comes in it and in `capacity` is taken.
+    pub fn take_within(&mut self, capacity: Duration, per_second: u64, now: Time) -> bool {
         let mut after = *self;
         after.charge(1, per_second, now);
-        let taken = !after.is_in_debt(now);
+        let one = Duration::from_nanos(1_000_000_000 / per_second.max(1));
+        let taken = after.missing(now) <= capacity.max(one);
         if taken {
             *self = after;
         }
@@ -40,7 +47,12 @@ impl Bucket {
 
     /// Whether more was taken than there was.
     pub fn is_in_debt(&self, now: Time) -> bool {
-        self.full_at.since(now) > CAPACITY
+        self.missing(now) > CAPACITY
+    }
+
+    /// How long it takes until it is full again.
+    pub fn missing(&self, now: Time) -> Duration {
+        self.full_at.since(now)
     }
 
     /// When there is no debt any more.
@@ -87,6 +99,21 @@ mod tests {
         assert_eq!(taken(&mut bucket, 10, at(0), 11), 10);
         let given: u64 = (1..=1000).map(|now| taken(&mut bucket, 10, at(now), 1)).sum();
         assert_eq!(given, 10);
+    }
+
+    #[test]
+    fn a_smaller_bucket_gives_no_more_at_once_and_as_much_in_the_long_run() {
+        let tenth = Duration::from_millis(100);
+        for (rate, at_once) in [(1, 1), (5, 1), (10, 1), (19, 1), (20, 2), (1000, 100), (10_000, 1000)] {
+            let mut bucket = Bucket::FULL;
+            let mut take = |now: u64| -> u64 {
+                (0..=rate).map(|_| u64::from(bucket.take_within(tenth, rate, at(now)))).sum()
+            };
+            assert_eq!(take(1000), at_once, "{rate}");
+            let second: u64 = (1001..=2000).map(&mut take).sum();
+            assert!(second.abs_diff(rate) <= 1, "{second} of {rate}");
+            assert_eq!(take(60_000), at_once, "{rate} after a minute");
+        }
     }
 
     #[test]
