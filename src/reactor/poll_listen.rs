@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::{Errno, FdFlags};
 use rustix::net::{
-    AddressFamily, SendFlags, Shutdown, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, bind,
-    getsockname, listen, socket_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType,
+    bind, getsockname, listen, socket_with, sockopt,
 };
 
 use super::{AcceptError, Interest, Io, Listen, PeerAddress, PollIo, PollStream, SocketOptions};
@@ -196,6 +196,9 @@ pub struct PollListener {
     stream: PollStream,
 }
 
+/// A request head as it is by default at most.
+const UNREAD_BYTES: usize = 8 << 10;
+
 impl Listen for PollIo {
     type Listening = ListeningSocket;
     type Listener = PollListener;
@@ -231,6 +234,9 @@ impl Listen for PollIo {
     fn refuse(&mut self, socket: OwnedFd, response: &[u8]) {
         let _ = rustix::net::send(&socket, response, SendFlags::NOSIGNAL);
         let _ = rustix::net::shutdown(&socket, Shutdown::Write);
+        // A request that is there already, and that nobody has read, would make the close a reset, which may
+        // overtake the response.
+        let _ = rustix::net::recv(&socket, &mut [0; UNREAD_BYTES], RecvFlags::DONTWAIT);
     }
 
     fn open_reserve(&mut self) -> io::Result<OwnedFd> {
