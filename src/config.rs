@@ -11,7 +11,9 @@ use crate::endpoint::{EndpointSettings, OriginRule};
 use crate::protocol::Limits;
 use crate::reactor::SocketOptions;
 use crate::rooms::{HistoryLimits, LagRule, PresenceRule, RoomSettings};
-use crate::server::{AcceptorSettings, AddressLimits, AdminAddress, ExemptNetwork, ListenAddress, Pin};
+use crate::server::{
+    AcceptorSettings, AddressLimits, AdminAddress, ExemptNetwork, ListenAddress, MemoryLimit, Pin,
+};
 use crate::shard::{RateLimits, Settings};
 
 pub use checks::ConfigError;
@@ -39,6 +41,17 @@ pub struct Config {
     /// `--handshakes-per-address`: new connections of such an address in a second, and as many at once.
     /// Default 100: it bounds what handshakes and refusals of one address cost.
     pub handshakes_per_address: u32,
+    /// `--handshakes-per-second`: new connections in a second over all addresses, and a tenth of them at once. Default
+    /// 10,000: at some 15 to 50 µs each, the recovery of an SDK included, half of a core at most is taken from those
+    /// who are connected, and the 100,000 whom a [`drain`](Config::drain) sends away in 10 s find all their places.
+    pub handshakes_per_second: u32,
+    /// `--memory-limit`: memory that may be in use. Default `auto`: what the control groups of the process allow, or
+    /// the machine has.
+    pub memory_limit: MemoryLimit,
+    /// `--shed-at-percent`: percent of [`memory_limit`](Config::memory_limit), or of the descriptors, over which
+    /// nobody else is let in, and slow consumers are closed, the worst first. Default 95: what is left is for those
+    /// who are connected, and for what the second between two looks brings.
+    pub shed_at_percent: u8,
     /// `--exempt-network`: networks whose addresses may have more. Default this machine, as a reverse proxy on
     /// it speaks for everybody. Unix sockets have no address, and none of these limits.
     pub exempt_network: Vec<ExemptNetwork>,
@@ -154,7 +167,9 @@ pub struct Config {
     /// the middle of sending comes to read why. Default 16 MiB: some messages of the largest size. Over
     /// it nothing more is read, and the connection ends at the close timeout.
     pub linger_bytes: usize,
-    /// `--drain`: how long a shutdown waits for queues to empty and peers to leave. Default 10 s.
+    /// `--drain`: the time over which a shutdown closes the connections, one after the other in random order.
+    /// Default 10 s: 100,000 clients come back at 10,000 a second. Each then has `--write-timeout` for what waits
+    /// for it, and `--close-timeout` to leave.
     pub drain: Duration,
 }
 
@@ -169,6 +184,9 @@ impl Default for Config {
             max_connections: None,
             connections_per_address: 1000,
             handshakes_per_address: 100,
+            handshakes_per_second: 10_000,
+            memory_limit: MemoryLimit::Auto,
+            shed_at_percent: 95,
             exempt_network: exempt_by_default(),
             allow_origin: Vec::new(),
             api_key_file: None,
@@ -218,7 +236,22 @@ impl Config {
             handshakes: self.handshakes_per_address,
             exempt: self.exempt_network.clone(),
         };
-        AcceptorSettings { max_connections, addresses, sockets: self.socket_options(), drain: self.drain }
+        let Config { drain, write_timeout, handshakes_per_second, memory_limit, shed_at_percent, .. } = *self;
+        AcceptorSettings {
+            max_connections,
+            addresses,
+            sockets: self.socket_options(),
+            drain,
+            write_timeout,
+            handshakes_per_second,
+            memory_limit,
+            shed_at_percent,
+        }
+    }
+
+    /// From the order to stop to the end of the last connection, at the latest.
+    pub fn shutdown_max(&self) -> Duration {
+        self.drain + self.write_timeout
     }
 
     /// What accepted sockets begin with. The kernel's timeout is for what only it knows of: it is later than our

@@ -110,7 +110,7 @@ fn run(config: Config, mut environment: Environment, reloading: Reloading) -> Re
     let resources = |what| move |error| StartError::Resources { what, error };
     // Before anything is served: no signal can find us unprepared.
     let signals = Signals::catch().map_err(resources("the signals"))?;
-    let drain_max = config.drain + config.close_timeout;
+    let drain_max = config.shutdown_max();
     let sockets = std::mem::take(&mut environment.sockets);
     let server = ServerBuilder::standard(config).passed_sockets(sockets).start()?;
     let supervisor = Supervisor::new(server.handle(), environment, reloading, drain_max);

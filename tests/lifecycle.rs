@@ -195,7 +195,7 @@ fn an_address_in_use_is_an_error_of_one_line_and_leaves_nothing_behind() {
 fn a_shutdown_sends_what_was_queued_then_the_close_to_everyone() {
     for workers in [1, 2, 4, 8] {
         // The writers do not stop, and the readers are many: neither is what ends a connection here.
-        let times = Config { close_timeout: PATIENCE, write_timeout: PATIENCE, drain: PATIENCE, ..config() };
+        let times = Config { close_timeout: PATIENCE, write_timeout: PATIENCE, ..config() };
         let patient = Config { linger_bytes: 1 << 30, ..remembering(times) };
         let server = TestServer::start(Config { workers: Some(workers), ..patient });
         let address = server.address();
@@ -311,6 +311,35 @@ fn a_peer_that_sends_on_in_a_shutdown_still_gets_what_was_queued() {
         assert!(late.frame() == Frame::binary(&payload), "message {number}");
     }
     assert_eq!(late.expect_close().0, 1001);
+}
+
+#[test]
+fn a_shutdown_tells_one_after_the_other_and_serves_those_who_are_not_told_yet() {
+    // One worker tells the first at once, and the second when half of the time is over.
+    let server = TestServer::start(Config { workers: Some(1), drain: 4 * PATIENCE, ..config() });
+    let mut clients: Vec<Raw> = (0..2).map(|_| Raw::open(server.address(), "/echo")).collect();
+    let handle = server.handle();
+    assert!(!handle.is_draining());
+    handle.shutdown();
+    assert!(handle.is_draining());
+    let told = (0..10_000).find_map(|_| {
+        clients.iter_mut().position(|client| {
+            client.send(&text("still here"));
+            client.frame() != Frame::text("still here")
+        })
+    });
+    clients.remove(told.expect("the first is told at once"));
+    let other = &mut clients[0];
+    other.round_trip(b"served");
+    other.round_trip(b"with what the turn before has counted");
+    assert_eq!(server.closes(CloseKind::Shutdown), 1);
+    let refused = (0..10_000).any(|_| TcpStream::connect(server.address()).is_err());
+    assert!(refused, "nobody is let in any more");
+    // It need not wait for its time, and nor does the server.
+    other.send(&frame(0x88, b"\x03\xe8"));
+    assert_eq!(other.expect_close().0, 1000);
+    let left: u64 = server.stop().iter().map(|stats| stats.closes(CloseKind::PeerClosed)).sum();
+    assert_eq!(left, 1);
 }
 
 #[test]

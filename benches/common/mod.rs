@@ -24,7 +24,7 @@ pub fn start_server<'a>(
     let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
         .args(["--listen", "127.0.0.1:0", "--admin", "none"])
         // Publishers that send as fast as they can are what is measured.
-        .args(["--message-rate", "1000000", "--byte-rate", "1TiB"])
+        .args(["--message-rate", "1000000", "--byte-rate", "1TiB", "--handshakes-per-second", "1000000"])
         .args(flags)
         // Its address and whom it cut are read from its log.
         .args(["--log", "info", "--log-rate", "1000000"])

@@ -190,7 +190,7 @@ impl Traced {
                 "--log",
                 "info",
             ])
-            .args(["--message-rate", "1000000", "--byte-rate", "1TiB"])
+            .args(["--message-rate", "1000000", "--byte-rate", "1TiB", "--handshakes-per-second", "1000000"])
             .args(["--workers", &workers.to_string()])
             .stdin(Stdio::null())
             .stderr(Stdio::piped())

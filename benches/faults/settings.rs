@@ -94,7 +94,7 @@ impl Deadlines {
         // Far longer than a client process waits for its turn when all run at once.
         write_timeout: Duration::from_secs(3),
         handshake_timeout: Duration::from_millis(700),
-        drain: Duration::from_secs(10),
+        drain: Duration::from_secs(1),
     };
 }
 

@@ -178,7 +178,7 @@ fn fanfare(plain: bool, core: usize) -> Command {
     command.args(["--listen", "127.0.0.1:0", "--admin", "none", "--log", "info"]);
     command.args(["--workers", "1", "--pin", &core.to_string()]);
     // Whoever sends as fast as it can is what is measured.
-    command.args(["--message-rate", "1000000", "--byte-rate", "1TiB"]);
+    command.args(["--message-rate", "1000000", "--byte-rate", "1TiB", "--handshakes-per-second", "1000000"]);
     if plain {
         command.args([BATCH_FLAG, "off"]);
     }

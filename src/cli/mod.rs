@@ -19,7 +19,7 @@ use clap::{ArgAction, Parser, ValueHint};
 use fanfare::Config;
 use fanfare::endpoint::OriginRule;
 use fanfare::rooms::{LagRule, PresenceRule};
-use fanfare::server::{AdminAddress, ExemptNetwork, ListenAddress, Pin};
+use fanfare::server::{AdminAddress, ExemptNetwork, ListenAddress, MemoryLimit, Pin};
 
 use crate::logs::{LogFormat, LogSettings};
 
@@ -28,7 +28,7 @@ pub use commands::{Task, parse};
 pub use complaints::{Complaints, one_line};
 pub use loader::{Loaded, Loader, Setting};
 pub use values::{duration, number, size};
-use values::{rate, secret_file, switch};
+use values::{memory_limit, rate, secret_file, switch};
 
 /// A WebSocket fan-out server: what enters a room leaves to everyone in it, in one order.
 #[derive(Debug, Parser)]
@@ -98,6 +98,16 @@ pub struct Cli {
     /// New connections of one address in a second, and as many at once; over it: 429
     #[arg(long, env = "FANFARE_HANDSHAKES_PER_ADDRESS", value_name = "COUNT", value_parser = number::<u32>, allow_hyphen_values = true, default_value_t = 100, help_heading = "Listening")]
     pub handshakes_per_address: u32,
+    /// New connections in a second over all addresses, a tenth of them at once; over it: 503
+    #[arg(long, env = "FANFARE_HANDSHAKES_PER_SECOND", value_name = "COUNT", value_parser = number::<u32>, allow_hyphen_values = true, default_value_t = 10_000, help_heading = "Listening")]
+    pub handshakes_per_second: u32,
+    /// Memory that may be in use; auto: what the control groups allow, or the machine has
+    #[arg(long, env = "FANFARE_MEMORY_LIMIT", value_name = "SIZE", value_parser = memory_limit, allow_hyphen_values = true, default_value = "auto", help_heading = "Listening")]
+    pub memory_limit: MemoryLimit,
+    /// Percent of the memory limit, or of the descriptors, over which new connections get a 503 and slow
+    /// consumers are closed, the worst first
+    #[arg(long, env = "FANFARE_SHED_AT_PERCENT", value_name = "PERCENT", value_parser = number::<u8>, allow_hyphen_values = true, default_value_t = 95, help_heading = "Listening")]
+    pub shed_at_percent: u8,
     /// Network whose addresses may have more, or none; may be repeated. Unix sockets have no address
     #[arg(
         long,
@@ -255,7 +265,8 @@ pub struct Cli {
     /// What is read and dropped after our Close; over it nothing more is read
     #[arg(long, env = "FANFARE_LINGER_BYTES", value_name = "SIZE", default_value = "16MiB", value_parser = size, allow_hyphen_values = true, help_heading = "Deadlines")]
     pub linger_bytes: usize,
-    /// How long a shutdown waits for queues to empty and peers to leave
+    /// Time over which a shutdown closes the connections, in random order; then each has the write timeout
+    /// for what waits for it
     #[arg(long, env = "FANFARE_DRAIN", value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true, help_heading = "Deadlines")]
     pub drain: Duration,
 
@@ -292,6 +303,9 @@ impl Cli {
             max_connections: self.max_connections,
             connections_per_address: self.connections_per_address,
             handshakes_per_address: self.handshakes_per_address,
+            handshakes_per_second: self.handshakes_per_second,
+            memory_limit: self.memory_limit,
+            shed_at_percent: self.shed_at_percent,
             exempt_network: self.exempt_network,
             allow_origin: self.allow_origin,
             api_key_file: self.api_key_file,

@@ -41,6 +41,8 @@ fn complaints_are_one_line_with_flag_value_and_what_is_allowed() {
         (&["--pin", "x"], &["--pin", "'x'", "auto"]),
         (&["--log-format", "xml"], &["--log-format", "xml", "human", "json", "journal"]),
         (&["--log-rate", "0"], &["--log-rate", "'0'", "at least 1"]),
+        (&["--memory-limit", "much"], &["--memory-limit", "much", "auto", "512MiB"]),
+        (&["--shed-at-percent", "300"], &["--shed-at-percent", "300", "a smaller number"]),
         (&["--workers", "-1"], &["--workers", "-1", "whole number"]),
         (&["--allow-origin", "example.com"], &["--allow-origin", "example.com", "scheme://host"]),
         (&["--colour"], &["--colour"]),

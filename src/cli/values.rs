@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
+use fanfare::server::MemoryLimit;
+
 /// `on` or `off`.
 pub fn switch(text: &str) -> Result<bool, String> {
     match text {
@@ -32,6 +34,15 @@ pub fn size(text: &str) -> Result<usize, String> {
     let allowed = || "expected a size such as 65536, 64KiB or 1MiB".to_owned();
     let size: ByteSize = text.parse().map_err(|_| allowed())?;
     usize::try_from(size.as_u64()).map_err(|_| allowed())
+}
+
+/// A size in bytes, or `auto`.
+pub fn memory_limit(text: &str) -> Result<MemoryLimit, String> {
+    if text == "auto" {
+        return Ok(MemoryLimit::Auto);
+    }
+    let bytes = size(text).map_err(|_| "expected auto, or a size such as 512MiB or 2GiB")?;
+    Ok(MemoryLimit::Bytes(bytes as u64))
 }
 
 /// A duration with its unit.

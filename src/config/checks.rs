@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Config;
 use crate::id::SHARDS_MAX;
-use crate::server::{AdminAddress, ExemptNetwork};
+use crate::server::{AdminAddress, ExemptNetwork, MemoryLimit};
 
 /// A value that is out of its range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,8 @@ pub struct ConfigError {
 pub(super) const BYTES_MAX: usize = 1 << 30;
 /// More than machines have today, so that sums do not overflow.
 const HISTORY_MEMORY_MAX: usize = 1 << 44;
+/// Less than a server without anybody takes.
+const MEMORY_LIMIT_MIN: usize = 16 << 20;
 /// Rates over a million a second are kept too roughly ([`crate::rate::Bucket`]).
 const RATE_MAX: usize = 1 << 20;
 /// More than a link carries today.
@@ -50,6 +52,12 @@ impl Config {
         count("--max-connections", self.max_connections.unwrap_or(1), 1, BYTES_MAX)?;
         count("--connections-per-address", self.connections_per_address, 1, BYTES_MAX)?;
         count("--handshakes-per-address", self.handshakes_per_address as usize, 1, RATE_MAX)?;
+        count("--handshakes-per-second", self.handshakes_per_second as usize, 1, RATE_MAX)?;
+        if let MemoryLimit::Bytes(limit) = self.memory_limit {
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            bytes("--memory-limit", limit, MEMORY_LIMIT_MIN, HISTORY_MEMORY_MAX)?;
+        }
+        count("--shed-at-percent", self.shed_at_percent.into(), 50, 100)?;
         self.validate_exempt_networks()?;
         self.validate_admin()?;
         bytes("--max-head", self.max_head, 256, 1 << 20)?;

@@ -51,6 +51,7 @@ fn rates_begin_with_one_a_second_and_a_whole_request_head() {
         for config in [
             Config { command_rate: rate, ..Config::default() },
             Config { handshakes_per_address: rate, ..Config::default() },
+            Config { handshakes_per_second: rate, ..Config::default() },
             Config { message_rate: rate, ..Config::default() },
             Config { ping_rate: rate, ..Config::default() },
         ] {
@@ -82,6 +83,27 @@ fn the_kernel_gives_up_on_a_peer_after_we_did_and_said_so() {
 }
 
 #[test]
+fn memory_and_descriptors_are_given_up_from_half_of_them_on() {
+    for (shed_at_percent, ok) in [(0, false), (49, false), (50, true), (100, true), (101, false)] {
+        let config = Config { shed_at_percent, ..Config::default() };
+        assert_eq!(config.validate().is_ok(), ok, "{shed_at_percent}");
+    }
+    for (bytes, ok) in
+        [(0, false), ((16 << 20) - 1, false), (16 << 20, true), (1 << 44, true), ((1 << 44) + 1, false)]
+    {
+        let config = Config { memory_limit: MemoryLimit::Bytes(bytes), ..Config::default() };
+        assert_eq!(config.validate().is_ok(), ok, "{bytes}");
+    }
+    let error = Config { shed_at_percent: 49, ..Config::default() }.validate().unwrap_err();
+    assert_eq!(error.to_string(), "--shed-at-percent 49: 50 to 100 is allowed");
+}
+
+#[test]
+fn a_shutdown_takes_the_drain_and_the_time_of_any_queue() {
+    assert_eq!(Config::default().shutdown_max(), Duration::from_secs(20));
+}
+
+#[test]
 fn no_exempt_network_stands_alone() {
     let exempt = |networks: &[&str]| {
         let exempt_network = networks.iter().map(|network| network.parse().unwrap()).collect();
@@ -110,6 +132,9 @@ fn no_limit_can_be_switched_off() {
         Config { command_rate: 0, ..Config::default() },
         Config { connections_per_address: 0, ..Config::default() },
         Config { handshakes_per_address: 0, ..Config::default() },
+        Config { handshakes_per_second: 0, ..Config::default() },
+        Config { memory_limit: MemoryLimit::Bytes(0), ..Config::default() },
+        Config { shed_at_percent: 0, ..Config::default() },
         Config { message_rate: 0, ..Config::default() },
         Config { byte_rate: 0, ..Config::default() },
         Config { ping_rate: 0, ..Config::default() },

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Config;
+use crate::server::MemoryLimit;
 
 /// One setting.
 #[derive(Debug)]
@@ -65,6 +66,12 @@ pub const SETTINGS: &[Setting] = &[
     }),
     live("--connections-per-address", |config| config.connections_per_address.to_string()),
     live("--handshakes-per-address", |config| config.handshakes_per_address.to_string()),
+    live("--handshakes-per-second", |config| config.handshakes_per_second.to_string()),
+    live("--memory-limit", |config| match config.memory_limit {
+        MemoryLimit::Auto => "auto".to_owned(),
+        MemoryLimit::Bytes(limit) => usize::try_from(limit).map_or(limit.to_string(), size),
+    }),
+    live("--shed-at-percent", |config| config.shed_at_percent.to_string()),
     live("--exempt-network", |config| list(&config.exempt_network, "none")),
     live("--allow-origin", |config| list(&config.allow_origin, "none")),
     live("--api-key-file", |config| {
@@ -160,6 +167,7 @@ mod tests {
         let config = Config {
             allow_origin: vec!["https://a.example".parse().unwrap(), "null".parse().unwrap()],
             max_message: 1000,
+            memory_limit: MemoryLimit::Bytes(512 << 20),
             drain: Duration::from_millis(1500),
             workers: Some(3),
             ..Config::default()
@@ -174,6 +182,8 @@ mod tests {
             ("--api-key-file", "none"),
             ("--member-publish", "on"),
             ("--max-message", "1000"),
+            ("--memory-limit", "512MiB"),
+            ("--shed-at-percent", "95"),
             ("--max-head", "8KiB"),
             ("--history-memory", "256MiB"),
             ("--lag-policy", "disconnect"),

@@ -104,8 +104,51 @@ pub enum CloseCause {
         /// How many it may make in a second.
         limit: u32,
     },
+    /// All together make connections faster than the server admits them.
+    ServerHandshakeRate {
+        /// How many it admits in a second.
+        limit: u32,
+        /// When this one may come again, in seconds.
+        retry_after_s: u32,
+    },
+    /// The server has nearly used up what it has of something, and lets nobody else in.
+    Overloaded {
+        /// What it has little left of.
+        scarcity: Scarcity,
+        /// How much of it may be in use, in percent.
+        percent: u8,
+        /// When this one may come again, in seconds.
+        retry_after_s: u32,
+    },
+    /// The peer takes what it is sent too slowly, and the server has nearly used up what it has of something.
+    Shed {
+        /// What it has little left of.
+        scarcity: Scarcity,
+        /// How much of it may be in use, in percent.
+        percent: u8,
+        /// Where the peer was, if it is in a room.
+        behind: Option<Behind>,
+    },
     /// The process or the machine has no descriptor left for another connection.
     OutOfDescriptors,
+}
+
+/// What a server has only so much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scarcity {
+    /// Memory.
+    Memory,
+    /// Descriptors, which are connections mostly.
+    Descriptors,
+}
+
+impl fmt::Display for Scarcity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Scarcity::Memory => "memory",
+            Scarcity::Descriptors => "descriptors",
+        })
+    }
 }
 
 /// What a peer may send only so much of in a second.
@@ -180,6 +223,9 @@ close_kinds! {
     ServerFull => "server_full",
     AddressFull => "address_full",
     HandshakeRate => "handshake_rate",
+    ServerHandshakeRate => "server_handshake_rate",
+    Overloaded => "overloaded",
+    Shed => "slow_consumer_shed",
     OutOfDescriptors => "out_of_descriptors",
 }
 
@@ -193,6 +239,8 @@ impl CloseKind {
                 | CloseKind::ServerFull
                 | CloseKind::AddressFull
                 | CloseKind::HandshakeRate
+                | CloseKind::ServerHandshakeRate
+                | CloseKind::Overloaded
                 | CloseKind::OutOfDescriptors
         )
     }
@@ -227,6 +275,9 @@ impl CloseCause {
             CloseCause::ServerFull { .. } => CloseKind::ServerFull,
             CloseCause::AddressFull { .. } => CloseKind::AddressFull,
             CloseCause::HandshakeRate { .. } => CloseKind::HandshakeRate,
+            CloseCause::ServerHandshakeRate { .. } => CloseKind::ServerHandshakeRate,
+            CloseCause::Overloaded { .. } => CloseKind::Overloaded,
+            CloseCause::Shed { .. } => CloseKind::Shed,
             CloseCause::OutOfDescriptors => CloseKind::OutOfDescriptors,
         }
     }
@@ -247,6 +298,7 @@ impl CloseCause {
             CloseCause::Endpoint(code, _) | CloseCause::Api(code, _) => Some(*code),
             CloseCause::EndpointPanic => Some(CloseCode::INTERNAL_ERROR),
             CloseCause::Shutdown => Some(CloseCode::GOING_AWAY),
+            CloseCause::Shed { .. } => Some(CloseCode::TRY_AGAIN_LATER),
             CloseCause::PeerGone
             | CloseCause::TransportFailed(_)
             | CloseCause::Refused(_)
@@ -257,6 +309,8 @@ impl CloseCause {
             | CloseCause::ServerFull { .. }
             | CloseCause::AddressFull { .. }
             | CloseCause::HandshakeRate { .. }
+            | CloseCause::ServerHandshakeRate { .. }
+            | CloseCause::Overloaded { .. }
             | CloseCause::OutOfDescriptors => None,
         }
     }
@@ -264,28 +318,30 @@ impl CloseCause {
     /// The room that it is about, if it is about one.
     pub fn room(&self) -> Option<&RoomName> {
         match self {
-            CloseCause::OutOfWindow { behind } | CloseCause::WriteTimeout { behind: Some(behind), .. } => {
-                Some(&behind.room)
-            }
+            CloseCause::OutOfWindow { behind }
+            | CloseCause::WriteTimeout { behind: Some(behind), .. }
+            | CloseCause::Shed { behind: Some(behind), .. } => Some(&behind.room),
             _ => None,
         }
     }
 
     /// The HTTP response that says it to a peer without a WebSocket, if one does.
     pub fn refusal(&self) -> Option<Refusal> {
-        let (status, retry_after) = match self {
+        let (status, retry_after_s) = match self {
             CloseCause::HandshakeTimeout { .. } | CloseCause::MessageTimeout { .. } => (408, None),
-            CloseCause::RateExceeded { .. } | CloseCause::AddressFull { .. } => (429, Some("5")),
-            CloseCause::HandshakeRate { .. } => (429, Some("1")),
+            CloseCause::RateExceeded { .. } | CloseCause::AddressFull { .. } => (429, Some(5)),
+            CloseCause::HandshakeRate { .. } => (429, Some(1)),
             CloseCause::EndpointPanic => (500, None),
             CloseCause::Shutdown | CloseCause::ServerFull { .. } | CloseCause::OutOfDescriptors => {
-                (503, Some("5"))
+                (503, Some(5))
             }
+            CloseCause::ServerHandshakeRate { retry_after_s, .. }
+            | CloseCause::Overloaded { retry_after_s, .. } => (503, Some(*retry_after_s)),
             _ => return None,
         };
         let refusal = Refusal::new(status, self.to_string());
-        Some(match retry_after {
-            Some(seconds) => refusal.with_header("Retry-After", seconds),
+        Some(match retry_after_s {
+            Some(seconds) => refusal.with_header("Retry-After", seconds.to_string()),
             None => refusal,
         })
     }
@@ -344,6 +400,24 @@ impl fmt::Display for CloseCause {
                 write!(f, "no whole request head within {limit:?} (--handshake-timeout)")
             }
             CloseCause::NoResources(kind) => write!(f, "there was no memory to take it over: {kind}"),
+            CloseCause::Shed { scarcity, percent, behind } => {
+                write!(f, "slow consumer: over {percent} % of {scarcity} in use (--shed-at-percent)")?;
+                behind.as_ref().map_or(Ok(()), |behind| write!(f, " {behind}"))
+            }
+            CloseCause::ServerFull { .. }
+            | CloseCause::AddressFull { .. }
+            | CloseCause::HandshakeRate { .. }
+            | CloseCause::ServerHandshakeRate { .. }
+            | CloseCause::Overloaded { .. }
+            | CloseCause::OutOfDescriptors => self.fmt_no_place(f),
+        }
+    }
+}
+
+impl CloseCause {
+    /// Why there is no place for a connection.
+    fn fmt_no_place(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             CloseCause::ServerFull { limit } => {
                 write!(f, "the server has all of its {limit} connections (--max-connections)")
             }
@@ -353,9 +427,13 @@ impl fmt::Display for CloseCause {
             CloseCause::HandshakeRate { limit } => {
                 write!(f, "one address may connect {limit} times a second (--handshakes-per-address)")
             }
-            CloseCause::OutOfDescriptors => {
-                f.write_str("the server has no descriptor left for another connection")
+            CloseCause::ServerHandshakeRate { limit, .. } => {
+                write!(f, "the server admits {limit} new connections a second (--handshakes-per-second)")
             }
+            CloseCause::Overloaded { scarcity, percent, .. } => {
+                write!(f, "the server has over {percent} % of its {scarcity} in use (--shed-at-percent)")
+            }
+            _ => f.write_str("the server has no descriptor left for another connection"),
         }
     }
 }

@@ -32,7 +32,7 @@ pub use api_keys::{API_KEY_BYTES_MAX, API_KEY_BYTES_MIN, API_KEYS_MAX, ApiKeys, 
 pub use asks::{
     Answer, Ask, AskError, HistoryQuery, Messages, Recover, Removal, Subscribed, Subscription, Told,
 };
-pub use cause::{Behind, CloseCause, CloseKind, PeerRate};
+pub use cause::{Behind, CloseCause, CloseKind, PeerRate, Scarcity};
 pub use dynamic::{Asked, DynamicResource};
 pub use echo::Echo;
 pub use effects::{Audience, Effect, Effects, OwnMessages, Payload};

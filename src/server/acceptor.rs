@@ -2,25 +2,33 @@
 //! like a shard, over the seam of [`Listen`]:
 //!
 //! ```text
-//! told to stop? → wait → clock → other settings? → who has gone → accept from each ready listener → wake the shards
+//! told to stop? → wait → clock → other settings? → who has gone → what is in use → accept from each ready listener
+//! → wake the shards
 //! ```
 //!
 //! Who has no place is refused by a shard, in order, so that the peer comes to read why; a few at a time, and
 //! the others at once, which may lose the answer to a reset.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+
 use super::addresses::{AddressLimits, Addresses};
+use super::gauge::{Gauge, MemoryLimit, Usage};
 use super::live_settings::LiveSettings;
+use super::pressure::Pressure;
 use super::refusals::{AcceptorStats, Refusals, Shortage};
-use crate::endpoint::CloseCause;
+use super::throttle::Throttle;
+use crate::endpoint::{CloseCause, Scarcity};
 use crate::id::ShardId;
 use crate::protocol::Persistence;
 use crate::reactor::{AcceptError, Listen, PeerAddress, Ready, SocketOptions, Stop};
-use crate::shard::{Admission, Adopt, Departed, Departures, Mail, Mesh, Progress};
+use crate::shard::{Admission, Adopt, Departed, Departures, DrainOrder, Mail, Mesh, Progress, ShedOrder};
 use crate::slab::{Key, Slab};
 use crate::time::Time;
 
@@ -28,6 +36,9 @@ use crate::time::Time;
 pub const ACCEPT_BURST: usize = 256;
 /// How long the listeners rest when nothing can be accepted and nothing can be refused.
 pub const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// In how many seconds, at random, those may come again for whom there was no memory or descriptor: memory that slow
+/// consumers have held is free again by then.
+const RELIEF_S: RangeInclusive<u32> = 5..=15;
 /// Connections that may be refused in order at the same time; the others are refused at once.
 pub const REFUSALS_MAX: usize = 32;
 
@@ -40,13 +51,27 @@ pub struct AcceptorSettings {
     pub addresses: AddressLimits,
     /// What accepted sockets begin with. At the start the listeners have it already.
     pub sockets: SocketOptions,
-    /// From the stop to the end of the last connection.
+    /// From the stop to the Close of the last connection.
     pub drain: Duration,
+    /// From there to its end at the latest.
+    pub write_timeout: Duration,
+    /// New connections a second, over all addresses; a tenth of them at once.
+    pub handshakes_per_second: u32,
+    /// Memory that there may be in use.
+    pub memory_limit: MemoryLimit,
+    /// Percent of it, and of the descriptors, from which on nobody is let in and slow consumers have to go.
+    pub shed_at_percent: u8,
 }
 
 /// What the acceptor shares with the other threads.
 #[derive(Debug)]
 pub struct AcceptorShared<S> {
+    /// Decides what has to be at random.
+    pub seed: u64,
+    /// How long those who were told last are waited for at most, if [`AcceptorSettings::write_timeout`] is longer.
+    pub farewell_max: Duration,
+    /// What looks at memory and descriptors; without one nothing is known of them.
+    pub gauge: Option<Box<dyn Gauge>>,
     /// The shards' inboxes.
     pub mesh: Arc<Mesh<S>>,
     /// The order to stop.
@@ -68,10 +93,13 @@ pub struct Acceptor<I: Listen> {
     shared: AcceptorShared<I::Socket>,
     settings: AcceptorSettings,
     addresses: Addresses,
+    throttle: Throttle,
+    pressure: Pressure,
     refusals: Refusals,
     /// Connections that shards have to refuse and have not closed yet.
     refusing: usize,
     next_shard: usize,
+    chance: Xoshiro256PlusPlus,
     /// Shards that got a socket in this turn.
     reached: Vec<bool>,
     /// Given up for a moment to refuse a connection when no other descriptor is left.
@@ -95,7 +123,7 @@ impl<I: Listen> Acceptor<I> {
     pub fn new(
         io: I,
         listening: Vec<(I::Listening, bool)>,
-        shared: AcceptorShared<I::Socket>,
+        mut shared: AcceptorShared<I::Socket>,
         settings: AcceptorSettings,
     ) -> io::Result<Acceptor<I>> {
         let mut acceptor = Acceptor {
@@ -103,6 +131,9 @@ impl<I: Listen> Acceptor<I> {
             listeners: Slab::default(),
             ready: Vec::new(),
             reached: vec![false; shared.mesh.shards()],
+            chance: Xoshiro256PlusPlus::seed_from_u64(shared.seed),
+            throttle: Throttle::default(),
+            pressure: Pressure::new(shared.gauge.take()),
             shared,
             addresses: Addresses::new(settings.addresses.clone(), settings.max_connections),
             settings,
@@ -133,13 +164,15 @@ impl<I: Listen> Acceptor<I> {
             self.drain();
             return Ok(Progress::Finished);
         }
-        let deadline = [self.resting_until, self.refusals.over_at()].into_iter().flatten().min();
+        let deadlines = [self.resting_until, self.refusals.over_at(), self.pressure.look_at()];
+        let deadline = deadlines.into_iter().flatten().min();
         self.io.wait(&mut self.ready, deadline)?;
         let now = self.io.now();
         self.take_settings();
         self.end_rest(now);
         self.refusals.end(now);
         self.count_departed(now);
+        self.relieve(now);
         for at in 0..self.ready.len() {
             self.accept_burst(self.ready[at].key, now);
         }
@@ -151,6 +184,11 @@ impl<I: Listen> Acceptor<I> {
     /// What it has counted, to be read from any thread.
     pub fn stats(&self) -> AcceptorStats {
         self.refusals.stats().clone()
+    }
+
+    /// What it has seen in use, to be read from any thread.
+    pub fn usage(&self) -> Usage {
+        self.pressure.usage().clone()
     }
 
     /// Addresses that it remembers: those with connections, and some that had one a moment ago.
@@ -198,12 +236,16 @@ impl<I: Listen> Acceptor<I> {
     }
 
     fn drain(&mut self) {
-        let deadline = self.io.now() + self.settings.drain;
-        let seconds = self.settings.drain.as_secs_f32();
-        tracing::info!("shutting down: no more connections are accepted, those open have {seconds} s");
+        let AcceptorSettings { drain, write_timeout, .. } = self.settings;
+        let (begin, seconds) = (self.io.now(), drain.as_secs_f32());
+        tracing::info!(
+            "shutting down: nobody is accepted any more, those connected are told within {seconds} s"
+        );
         let mesh = &self.shared.mesh;
         for shard in (0..mesh.shards()).map(ShardId::new) {
-            mesh.send(shard, Mail::Drain { deadline });
+            let farewell = write_timeout.min(self.shared.farewell_max);
+            let (deadline, seed) = (begin + drain + farewell, self.chance.random());
+            mesh.send(shard, Mail::Drain(DrainOrder { begin, spread: drain, deadline, seed }));
             mesh.wake(shard);
         }
     }
@@ -253,7 +295,9 @@ impl<I: Listen> Acceptor<I> {
                     Some(source) => self.refusals.note(&cause, source, now),
                     None => self.refusals.note(&cause, peer, now),
                 }
-                if self.refusing == REFUSALS_MAX {
+                // In a storm a refusal costs as little as can be.
+                let is_storm = matches!(cause, CloseCause::ServerHandshakeRate { .. });
+                if is_storm || self.refusing == REFUSALS_MAX {
                     self.refuse_at_once(socket, &cause);
                     return;
                 }
@@ -271,10 +315,42 @@ impl<I: Listen> Acceptor<I> {
     fn decide(&mut self, peer: PeerAddress, now: Time) -> Admission {
         let limit = self.settings.max_connections;
         // Only the acceptor adds to them.
-        if self.shared.connections.load(Ordering::Relaxed) >= limit {
+        let connections = self.shared.connections.load(Ordering::Relaxed);
+        if connections >= limit {
             return Admission::Full { limit };
         }
-        self.addresses.come(peer, now)
+        if let Some(scarcity) = self.pressure.scarcity(&self.settings, connections + self.refusing) {
+            let (percent, retry_after_s) =
+                (self.settings.shed_at_percent, self.chance.random_range(RELIEF_S));
+            return Admission::Overloaded { scarcity, percent, retry_after_s };
+        }
+        let limit = self.settings.handshakes_per_second;
+        if !self.throttle.has_room(limit, now) {
+            let retry_after_s = self.throttle.retry_after_s(limit, &mut self.chance, now);
+            return Admission::ServerHandshakeRate { limit, retry_after_s };
+        }
+        let admission = self.addresses.come(peer, now);
+        if admission == Admission::Welcome {
+            self.throttle.admit(limit, now);
+        }
+        admission
+    }
+
+    /// Looks at what is in use, and has the shards close slow consumers if it is too much.
+    fn relieve(&mut self, now: Time) {
+        let sockets = self.shared.connections.load(Ordering::Relaxed) + self.refusing;
+        for order in self.pressure.look(&self.settings, sockets, now).into_iter().flatten() {
+            if order.scarcity == Scarcity::Memory {
+                self.refusals.note_shortage(Shortage::MemoryLimit, now);
+            }
+            let mesh = &self.shared.mesh;
+            let (connections, bytes) =
+                (order.connections.div_ceil(mesh.shards()), order.bytes.div_ceil(mesh.shards()));
+            for shard in (0..mesh.shards()).map(ShardId::new) {
+                mesh.send(shard, Mail::Shed(ShedOrder { connections, bytes, ..order }));
+                mesh.wake(shard);
+            }
+        }
     }
 
     fn wake_reached(&mut self) {

@@ -5,15 +5,18 @@ mod addresses;
 mod admin;
 mod capacity;
 mod descriptors;
+mod gauge;
 mod health;
 mod inspect;
 mod listen;
 mod live_settings;
 mod passed;
 mod placement;
+mod pressure;
 mod refusals;
 mod reload;
 mod threads;
+mod throttle;
 mod view;
 
 use std::io;
@@ -22,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::config::{Config, ConfigError};
 use crate::endpoint::client_protocol::ClientProtocol;
@@ -47,6 +51,7 @@ pub use addresses::{ADDRESSES_SPARE, AddressLimits, ExemptNetwork, ExemptNetwork
 pub use admin::ADMIN_CONNECTIONS_MAX;
 pub use capacity::{Capacity, capacity};
 pub use descriptors::raise_limit as raise_descriptor_limit;
+pub use gauge::{Gauge, Level, MemoryLimit, SystemGauge, Usage};
 pub use health::{Health, ServerThread, ThreadHealth};
 pub use inspect::{INSPECTION_WAIT, Inspected, Inspector};
 pub use listen::{AdminAddress, AdminAddressError, BoundAddress, ListenAddress, ListenAddressError};
@@ -227,23 +232,21 @@ impl ServerBuilder {
         let io = PollIo::new(clock).map_err(resources("a poller for the acceptor"))?;
         let (stop, waker) = (Stop::default(), io.waker());
         let (news, settings_to_come) = LiveSettings::channel();
-        let listening = listeners.into_iter().map(|listener| (listener.socket, listener.address.is_local()));
-        let acceptor = Acceptor::new(
-            io,
-            listening.collect(),
-            AcceptorShared {
-                mesh: Arc::clone(&mesh),
-                stop: stop.clone(),
-                news: settings_to_come,
-                connections,
-                departures: shared.departures.clone(),
-            },
-            self.config.acceptor_settings(max_connections),
-        )
-        .map_err(resources("the acceptor"))?;
+        let parts = AcceptorShared {
+            seed: rand::random(),
+            gauge: gauge_of(name, descriptors),
+            farewell_max: if name == MAIN { Duration::MAX } else { admin::PATIENCE_AT_THE_END },
+            mesh: Arc::clone(&mesh),
+            stop: stop.clone(),
+            news: settings_to_come,
+            connections,
+            departures: shared.departures.clone(),
+        };
+        let acceptor = open_acceptor(io, listeners, parts, self.config.acceptor_settings(max_connections))?;
         let view = View::new(ViewParts {
             shards: mailboxes.iter().map(|_| ShardStats::default()).collect(),
             acceptor: acceptor.stats(),
+            usage: acceptor.usage(),
             acceptor_waker: waker.clone(),
             mesh,
             registry: Arc::clone(&shared.registry),
@@ -280,6 +283,21 @@ pub fn read_api_keys(path: &Path) -> Result<ApiKeys, StartError> {
 
 fn resources(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |error| StartError::Resources { what, error }
+}
+
+/// Who operates a server has to get in when it sheds.
+fn gauge_of(name: &str, descriptors: u64) -> Option<Box<dyn Gauge>> {
+    (name == MAIN).then(|| Box::new(SystemGauge::new(descriptors)) as Box<dyn Gauge>)
+}
+
+fn open_acceptor(
+    io: PollIo,
+    listeners: Vec<Listener>,
+    shared: AcceptorShared<OwnedFd>,
+    settings: AcceptorSettings,
+) -> Result<Acceptor<PollIo>, StartError> {
+    let listening = listeners.into_iter().map(|listener| (listener.socket, listener.address.is_local()));
+    Acceptor::new(io, listening.collect(), shared, settings).map_err(resources("the acceptor"))
 }
 
 type OpenShards = (Vec<PollIo>, Arc<Mesh<OwnedFd>>, Vec<Mailbox<OwnedFd>>);
@@ -346,10 +364,16 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
-    /// Stops accepting, sends Close 1001 to everyone and lets the queues run empty, for as long as
-    /// [`Config::drain`] allows. Returns at once; [`Server::wait`] returns when it is done.
+    /// Stops accepting, sends Close 1001 to one connection after the other over the time of [`Config::drain`],
+    /// and lets their queues run empty. Returns at once; [`Server::wait`] returns when it is done, by
+    /// [`Config::shutdown_max`] at the latest.
     pub fn shutdown(&self) {
         self.stop.ask(&self.waker);
+    }
+
+    /// Whether it has been told to stop: it is not ready for anybody any more.
+    pub fn is_draining(&self) -> bool {
+        self.stop.is_asked()
     }
 }
 
@@ -382,6 +406,11 @@ impl Server {
     /// [`View::closes`].
     pub fn closes(&self, kind: CloseKind) -> u64 {
         self.view().closes(kind)
+    }
+
+    /// Memory and descriptors that were in use at the latest look, about a second ago at most.
+    pub fn usage(&self) -> &Usage {
+        &self.view().parts().usage
     }
 
     /// What watches, reloads and stops it.

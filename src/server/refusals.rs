@@ -53,16 +53,20 @@ pub enum Shortage {
     Memory,
     /// The listener itself is at fault.
     Listener,
+    /// The memory that there may be is nearly used up.
+    MemoryLimit,
 }
 
 impl Shortage {
-    const ALL: [Shortage; 3] = [Shortage::Descriptors, Shortage::Memory, Shortage::Listener];
+    const ALL: [Shortage; 4] =
+        [Shortage::Descriptors, Shortage::Memory, Shortage::Listener, Shortage::MemoryLimit];
 
     fn text(self) -> &'static str {
         match self {
             Shortage::Descriptors => "out of descriptors",
             Shortage::Memory => "the kernel has no memory for another connection",
             Shortage::Listener => "a listener cannot be accepted from",
+            Shortage::MemoryLimit => "memory is nearly used up (--memory-limit, --shed-at-percent)",
         }
     }
 }
@@ -99,6 +103,9 @@ impl Refusals {
         match cause {
             CloseCause::ServerFull { limit } => {
                 tracing::warn!("all {limit} connections are taken (--max-connections): more are refused");
+            }
+            CloseCause::ServerHandshakeRate { .. } | CloseCause::Overloaded { .. } => {
+                tracing::warn!("{cause}: more are refused");
             }
             _ => tracing::warn!("connections of {who} are refused: {cause}"),
         }

@@ -10,7 +10,7 @@ use super::placement::Placement;
 use super::{Acceptor, ServerThread, StartError, View, resources};
 use crate::id::ShardId;
 use crate::reactor::PollIo;
-use crate::shard::{Mail, Mailbox, Mesh, Progress, Shard, ShardStats, Shared};
+use crate::shard::{DrainOrder, Mail, Mailbox, Mesh, Progress, Shard, ShardStats, Shared};
 use crate::time::Time;
 
 /// Starts the threads of the shards, the admin listener, and last the acceptor's thread. Names of threads begin
@@ -87,7 +87,7 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         for (shard, thread) in self.running.drain(..).enumerate() {
-            self.mesh.send(ShardId::new(shard), Mail::Drain { deadline: Time::ZERO });
+            self.mesh.send(ShardId::new(shard), Mail::Drain(DrainOrder::at_once(Time::ZERO)));
             self.mesh.wake(ShardId::new(shard));
             let _ = thread.join();
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 
 use super::Inspector;
+use super::gauge::Usage;
 use super::health::Pulse;
 use super::refusals::AcceptorStats;
 use crate::endpoint::{CloseKind, RouterPlan};
@@ -33,6 +34,8 @@ pub struct ViewParts {
     pub shards: Vec<ShardStats>,
     /// What the acceptor has counted.
     pub acceptor: AcceptorStats,
+    /// What was in use at the acceptor's latest look.
+    pub usage: Usage,
     /// What wakes the acceptor.
     pub acceptor_waker: PollWaker,
     /// The shards' inboxes.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::endpoint::CloseCause;
 use crate::protocol::Connection;
 use crate::reactor::{Io, PeerAddress};
-use crate::time::Time;
 
 use super::batch_pool::frame_bytes;
 use super::mailbox::{Adopt, Mail, Publication};
@@ -34,7 +33,8 @@ impl<I: Io> Shard<I> {
                     self.core.inspections.take_up(*inspection, self.core.id, self.core.now);
                 }
                 Mail::Reload(reload) => self.reload(&reload),
-                Mail::Drain { deadline } => self.drain(deadline),
+                Mail::Shed(order) => work += self.shed(order),
+                Mail::Drain(order) => self.drain(order),
                 Mail::Report(to) => self.core.reports.push(to),
             }
         }
@@ -79,19 +79,8 @@ impl<I: Io> Shard<I> {
         core.arm(key.index(), slot);
         if let Some(cause) = refusal {
             core.finish(key, slot, cause);
-        } else if core.drain_deadline.is_some() {
+        } else if core.draining.is_some() {
             core.finish(key, slot, CloseCause::Shutdown);
-        }
-    }
-
-    fn drain(&mut self, deadline: Time) {
-        let Shard { connections, core, .. } = self;
-        core.drain_deadline = Some(deadline);
-        let keys: Vec<_> = connections.keys().collect();
-        for key in keys {
-            if let Some(slot) = connections.get_mut(key) {
-                core.finish(key, slot, CloseCause::Shutdown);
-            }
         }
     }
 }

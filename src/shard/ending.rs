@@ -44,7 +44,7 @@ impl<S> Core<S> {
         self.leave_rooms(key, &mut slot.session, may_return(&cause));
         self.say_goodbye(slot, &cause, farewell);
         let patience = match cause {
-            CloseCause::WriteTimeout { .. } => self.settings.close_timeout,
+            CloseCause::WriteTimeout { .. } | CloseCause::Shed { .. } => self.settings.close_timeout,
             // What was queued before, or the frame that is half out, deserves the time of any queue.
             _ => self.settings.write_timeout,
         };
@@ -188,7 +188,7 @@ pub(super) fn sendable(code: CloseCode) -> CloseCode {
 }
 
 fn is_slow_consumer(cause: &CloseCause) -> bool {
-    let kinds = [CloseKind::QueueOverflow, CloseKind::OutOfWindow, CloseKind::WriteTimeout];
+    let kinds = [CloseKind::QueueOverflow, CloseKind::OutOfWindow, CloseKind::WriteTimeout, CloseKind::Shed];
     kinds.contains(&cause.kind())
 }
 

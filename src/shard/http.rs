@@ -274,7 +274,7 @@ impl<S> Core<S> {
 
     /// In a shutdown no further request is waited for.
     fn persistence(&self, exchange: &Exchange<'_>) -> Persistence {
-        if self.drain_deadline.is_some() { Persistence::Close } else { exchange.persistence() }
+        if self.draining.is_some() { Persistence::Close } else { exchange.persistence() }
     }
 }
 

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::endpoint::CloseCause;
+use crate::endpoint::{CloseCause, Scarcity};
 use crate::id::{ConnectionId, ShardId};
 use crate::protocol::CloseCode;
 use crate::reactor::{PeerAddress, Wake};
@@ -21,9 +21,11 @@ use crate::sync::channel::{self, Receiver, Sender};
 use crate::time::Time;
 
 use super::batch_pool::frame_bytes;
+use super::draining::DrainOrder;
 use super::in_flight::InFlight;
 use super::inspect::Inspection;
 use super::reload::Reload;
+use super::shedding::ShedOrder;
 
 /// What mail costs beside its bytes.
 const MAIL_OVERHEAD_BYTES: usize = size_of::<Mail<()>>() + 8;
@@ -45,11 +47,10 @@ pub enum Mail<S> {
     Inspect(Box<Inspection>),
     /// The server goes on with other settings.
     Reload(Arc<Reload>),
-    /// Close every connection with 1001 and finish by this time.
-    Drain {
-        /// When to stop waiting for peers.
-        deadline: Time,
-    },
+    /// Close slow consumers, as something is nearly used up.
+    Shed(ShedOrder),
+    /// Close every connection with 1001, and finish.
+    Drain(DrainOrder),
     /// Say which shard this is at the end of the turn, once its numbers are published.
     Report(Reply<ShardId>),
 }
@@ -94,6 +95,22 @@ pub enum Admission {
         /// How many it may make in a second.
         limit: u32,
     },
+    /// The server admits no more now: it gets a 503 and is closed.
+    ServerHandshakeRate {
+        /// How many it admits in a second.
+        limit: u32,
+        /// When it may come again, in seconds.
+        retry_after_s: u32,
+    },
+    /// The server has nearly used up something: it gets a 503 and is closed.
+    Overloaded {
+        /// What it has little left of.
+        scarcity: Scarcity,
+        /// How much of it may be in use, in percent.
+        percent: u8,
+        /// When it may come again, in seconds.
+        retry_after_s: u32,
+    },
 }
 
 impl Admission {
@@ -104,6 +121,12 @@ impl Admission {
             Admission::Full { limit } => Some(CloseCause::ServerFull { limit }),
             Admission::AddressFull { limit } => Some(CloseCause::AddressFull { limit }),
             Admission::HandshakeRate { limit } => Some(CloseCause::HandshakeRate { limit }),
+            Admission::ServerHandshakeRate { limit, retry_after_s } => {
+                Some(CloseCause::ServerHandshakeRate { limit, retry_after_s })
+            }
+            Admission::Overloaded { scarcity, percent, retry_after_s } => {
+                Some(CloseCause::Overloaded { scarcity, percent, retry_after_s })
+            }
         }
     }
 }
@@ -128,7 +151,7 @@ impl<S> Mail<S> {
             Mail::Publication(publication) => frame_bytes(&publication.batch) + MAIL_OVERHEAD_BYTES,
             Mail::Presence(_) => PRESENCE_BYTES,
             Mail::Adopt(_) | Mail::Removal(_) | Mail::Inspect(_) | Mail::Reload(_) => 0,
-            Mail::Drain { .. } | Mail::Report(_) => 0,
+            Mail::Shed(_) | Mail::Drain(_) | Mail::Report(_) => 0,
         }
     }
 }

@@ -29,6 +29,7 @@ mod closes;
 mod deliver;
 mod departed;
 mod distribution;
+mod draining;
 mod encode;
 mod ending;
 mod fan_out;
@@ -52,6 +53,7 @@ mod removal;
 mod serve;
 mod session;
 mod settings;
+mod shedding;
 mod stats;
 mod timers;
 mod turn_end;
@@ -75,6 +77,7 @@ use crate::time::Time;
 pub use closes::{CLOSES_KEPT, Closed};
 pub use departed::{Departed, Departures};
 pub use distribution::{Distribution, Observed};
+pub use draining::DrainOrder;
 pub use held::Held;
 pub use inspect::{
     ClosesWanted, ConnectionSeen, ConnectionSort, ConnectionState, Findings, Found, INSPECTED_PER_TURN,
@@ -86,9 +89,11 @@ pub use mailbox::{
 pub use rates::RateLimits;
 pub use reload::{Reload, Taken, Untaken};
 pub use settings::Settings;
+pub use shedding::ShedOrder;
 pub use stats::{Counter, ShardStats};
 
 use closes::Closes;
+use draining::Draining;
 use fan_out::FanOut;
 use inspect::Inspections;
 use membership::{LocalRooms, MEMBERSHIP_BYTES};
@@ -205,7 +210,7 @@ struct Core<S> {
     /// Connections that are not read from until the inboxes have drained.
     paused_publishers: Vec<Key>,
     /// Set by [`Mail::Drain`].
-    drain_deadline: Option<Time>,
+    draining: Option<Draining>,
     /// Who is told at the end of the turn that it has ended.
     reports: Vec<Reply<ShardId>>,
     closes: Closes,
@@ -254,7 +259,7 @@ impl<I: Io> Shard<I> {
             http_bytes: 0,
             resumed: VecDeque::new(),
             paused_publishers: Vec::new(),
-            drain_deadline: None,
+            draining: None,
             reports: Vec::new(),
             closes: Closes::default(),
             inspections: Inspections::default(),
@@ -282,6 +287,7 @@ impl<I: Io> Shard<I> {
         self.read_ready();
         self.run_timers();
         self.core.expire_lingering();
+        self.tell_of_the_end();
         self.enforce_drain_deadline();
         self.publish();
         self.take_mail();
@@ -317,22 +323,8 @@ impl<I: Io> Shard<I> {
         }
         let history = Some(self.core.rooms.registry().due()).filter(|due| *due != Time::NEVER);
         let timer = self.core.timers.next_deadline();
-        let (drain, flood) = (self.core.drain_deadline, self.core.rate_flood.over_at());
+        let (drain, flood) = (self.core.draining.as_ref().map(Draining::due), self.core.rate_flood.over_at());
         [timer, drain, history, flood, self.core.next_expiry()].into_iter().flatten().min()
-    }
-
-    /// Past the deadline of a drain nobody is waited for any more.
-    fn enforce_drain_deadline(&mut self) {
-        let Shard { connections, core, .. } = self;
-        if core.drain_deadline.is_none_or(|deadline| core.now < deadline) {
-            return;
-        }
-        let keys: Vec<Key> = connections.keys().collect();
-        for key in keys {
-            if let Some(slot) = connections.get_mut(key) {
-                core.kill(key.index(), slot);
-            }
-        }
     }
 
     /// Frees what ended in this turn.
@@ -356,9 +348,9 @@ impl<I: Io> Shard<I> {
 
     fn end_turn(&mut self) -> Progress {
         self.core.publish_numbers(self.io.now(), self.connections.len());
-        let Core { drain_deadline, mailbox, .. } = &self.core;
+        let Core { draining, mailbox, .. } = &self.core;
         // A connection may have come just before the order to drain, on the other lane.
-        let finished = drain_deadline.is_some() && self.connections.is_empty() && !mailbox.has_mail();
+        let finished = draining.is_some() && self.connections.is_empty() && !mailbox.has_mail();
         if !finished {
             return Progress::Running;
         }

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use fanfare::endpoint::CloseKind;
 use fanfare::reactor::AcceptError;
 use fanfare::server::ACCEPT_BURST;
 use fanfare::shard::{Counter, Progress};
@@ -115,6 +116,38 @@ fn a_stop_drains_who_was_taken_in_and_leaves_who_waits_to_the_kernel() {
     server.advance(Duration::from_secs(60));
     assert!(inside.iter().all(|socket| is_closed(&server, *socket)));
     assert_eq!(server.connections.load(Ordering::Relaxed), 0);
+    assert_eq!(server.finished.len(), 2);
+}
+
+#[test]
+fn a_stop_gives_the_drain_to_tell_them_and_the_last_the_time_of_any_queue() {
+    let mut server = Server::new(2, settings());
+    let mut gate = Gate::new(&server, 1, acceptor_settings(100));
+    let clients: Vec<Client> =
+        (0..8).map(|number| Client { socket: gate.dial(0), shard: number % 2 }).collect();
+    for client in &clients {
+        server.feed(*client, &request("/echo"));
+    }
+    gate.turn();
+    server.settle();
+    // They would have to take a Close.
+    for client in &clients {
+        server.socket(*client).room = 0;
+    }
+    gate.stop();
+    gate.turn();
+    drop(gate);
+    server.settle();
+    for second in 0..10 {
+        // Four of a shard in ten seconds: one at 0, 2.5, 5 and 7.5 s.
+        let told = 2 * (1 + second * 10 / 25);
+        assert_eq!(server.closes(CloseKind::Shutdown), told, "after {second} s");
+        server.advance(Duration::from_secs(1));
+    }
+    assert_eq!(server.closes(CloseKind::Shutdown), 8);
+    assert!(server.finished.is_empty(), "the last are waited for");
+    server.advance(Duration::from_secs(10));
+    assert!(clients.iter().all(|client| is_closed(&server, client.socket)));
     assert_eq!(server.finished.len(), 2);
 }
 

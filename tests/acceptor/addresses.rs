@@ -22,6 +22,7 @@ fn limits(connections: usize, handshakes: u32) -> AcceptorSettings {
     let config = Config {
         connections_per_address: connections,
         handshakes_per_address: handshakes,
+        handshakes_per_second: FAST,
         exempt_network: vec!["none".parse().unwrap()],
         ..Config::default()
     };
@@ -148,7 +149,8 @@ fn an_address_makes_so_many_connections_a_second_and_as_many_at_once() {
 fn the_defaults_are_what_the_flags_say_and_leave_this_machine_alone() {
     let patient = Settings { handshake_timeout: Duration::from_secs(60), ..settings() };
     let mut server = Server::new(1, patient);
-    let mut gate = Gate::new(&server, 1, acceptor_settings(100_000));
+    let settings = AcceptorSettings { handshakes_per_second: FAST, ..acceptor_settings(100_000) };
+    let mut gate = Gate::new(&server, 1, settings);
     for address in ["127.0.0.1", "127.3.2.1", "::1", "::ffff:127.0.0.1"] {
         assert_eq!(turned_away(&mut gate, &mut server, address, 1500), 0, "{address}");
     }

@@ -7,8 +7,10 @@ mod common;
 mod accepting;
 mod addresses;
 mod full;
+mod pressure;
 mod reload;
 mod shortage;
+mod throttle;
 
 use common::sim::SocketId;
 use common::{Gate, Server};

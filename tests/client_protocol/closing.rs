@@ -5,10 +5,10 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use fanfare::Config;
-use fanfare::endpoint::CloseKind;
+use fanfare::endpoint::{CloseKind, Scarcity};
 use fanfare::flood::QUIET;
 use fanfare::protocol::{CloseCode, Opcode};
-use fanfare::shard::{RemovalOrder, RemovedFrom, Settings};
+use fanfare::shard::{RemovalOrder, RemovedFrom, Settings, ShedOrder};
 use serde_json::json;
 
 use crate::common::capture::{Line, lines_of};
@@ -90,6 +90,14 @@ const ENDS: &[End] = &[
         server.advance(settings().pong_timeout + TICK);
     }),
     ("out of the window", 3008, CloseKind::OutOfWindow, "slow consumer: out of the history", outrun),
+    ("shed", 3008, CloseKind::Shed, "slow consumer: over 95 % of memory in use", |server, sdk| {
+        server.socket(sdk.at).room = 0;
+        send(server, sdk, json!({"id": 9, "ping": {}}));
+        let order = ShedOrder { scarcity: Scarcity::Memory, percent: 95, connections: 1, bytes: 1 };
+        server.shed(order);
+        server.socket(sdk.at).room = usize::MAX;
+        server.settle();
+    }),
     ("stalled", 3008, CloseKind::WriteTimeout, "slow consumer: it took no byte for 10s", |server, sdk| {
         server.socket(sdk.at).room = 0;
         send(server, sdk, json!({"id": 9, "ping": {}}));

@@ -4,12 +4,14 @@ use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fanfare::config::Config;
 use fanfare::reactor::{AcceptError, Interest, Io, Listen, PeerAddress, Ready, SocketOptions, Stop};
-use fanfare::server::{Acceptor, AcceptorSettings, AcceptorShared, LiveSettings, LiveSettingsSender};
+use fanfare::server::{
+    Acceptor, AcceptorSettings, AcceptorShared, Gauge, Level, LiveSettings, LiveSettingsSender, MemoryLimit,
+};
 use fanfare::shard::{Progress, Untaken};
 use fanfare::slab::Key;
 use fanfare::time::Time;
@@ -93,6 +95,30 @@ impl Drop for SimListener {
         for (socket, _) in self.kernel.borrow_mut().queues[self.number].waiting.drain(..) {
             self.net.borrow_mut().sockets[socket.0].calls.close += 1;
         }
+    }
+}
+
+/// Shows what it is told to; its clones show the same.
+#[derive(Clone, Debug, Default)]
+pub struct SimGauge(Arc<Mutex<(Option<Level>, Option<Level>)>>);
+
+impl SimGauge {
+    pub fn set_memory(&self, used: u64, limit: u64) {
+        self.0.lock().expect("nobody panics with it").0 = Some(Level { used, limit });
+    }
+
+    pub fn set_descriptors(&self, used: u64, limit: u64) {
+        self.0.lock().expect("nobody panics with it").1 = Some(Level { used, limit });
+    }
+}
+
+impl Gauge for SimGauge {
+    fn memory(&mut self, _: MemoryLimit) -> Option<Level> {
+        self.0.lock().expect("nobody panics with it").0
+    }
+
+    fn descriptors(&mut self, _: Time) -> Option<Level> {
+        self.0.lock().expect("nobody panics with it").1
     }
 }
 
@@ -256,12 +282,25 @@ pub struct Gate {
 impl Gate {
     /// So many listeners, all of them for this machine alone, and descriptors without end.
     pub fn new(server: &Server, listeners: usize, settings: AcceptorSettings) -> Gate {
+        Gate::watched(server, listeners, settings, None)
+    }
+
+    /// The same with something that looks at memory and descriptors.
+    pub fn watched(
+        server: &Server,
+        listeners: usize,
+        settings: AcceptorSettings,
+        gauge: Option<SimGauge>,
+    ) -> Gate {
         let (net, waker) = (Rc::clone(&server.net), SimWaker::default());
         let io = SimListen::new(Rc::clone(&net), waker.clone(), listeners);
         let kernel = io.kernel();
         let stop = Stop::default();
         let (news, settings_to_come) = LiveSettings::channel();
         let shared = AcceptorShared {
+            seed: 7,
+            farewell_max: Duration::MAX,
+            gauge: gauge.map(|gauge| Box::new(gauge) as Box<dyn Gauge>),
             mesh: Arc::clone(&server.mesh),
             stop: stop.clone(),
             news: settings_to_come,

@@ -11,5 +11,5 @@ pub mod server;
 pub mod sim;
 
 pub use frames::{Frame, binary, client_frame, close, frames, ping, pong, request, split_response, text};
-pub use listener::{Gate, acceptor_settings};
+pub use listener::{Gate, SimGauge, acceptor_settings};
 pub use server::{Client, Server, settings};

@@ -13,8 +13,8 @@ use fanfare::id::ShardId;
 use fanfare::reactor::{PeerAddress, Wake};
 use fanfare::rooms::{Registry, RoomSettings};
 use fanfare::shard::{
-    Admission, Adopt, Counter, Departures, Mail, Mesh, Progress, Reload, RemovalOrder, Settings, Shard,
-    ShardStats, Shared, Untaken,
+    Admission, Adopt, Counter, Departures, DrainOrder, Mail, Mesh, Progress, Reload, RemovalOrder, Settings,
+    Shard, ShardStats, Shared, ShedOrder, Untaken,
 };
 use fanfare::time::Time;
 
@@ -262,7 +262,7 @@ impl Server {
     /// The order to drain, to every shard.
     pub fn drain(&mut self, deadline: Time) {
         for shard in 0..self.shards.len() {
-            self.mesh.send(ShardId::new(shard), Mail::Drain { deadline });
+            self.mesh.send(ShardId::new(shard), Mail::Drain(DrainOrder::at_once(deadline)));
             self.mesh.wake(ShardId::new(shard));
         }
     }
@@ -288,6 +288,15 @@ impl Server {
             self.mesh.send(ShardId::new(shard), Mail::Reload(Arc::clone(&reload)));
             self.mesh.wake(ShardId::new(shard));
         }
+    }
+
+    /// The order to close slow consumers, to every shard.
+    pub fn shed(&mut self, order: ShedOrder) {
+        for shard in 0..self.shards.len() {
+            self.mesh.send(ShardId::new(shard), Mail::Shed(order));
+            self.mesh.wake(ShardId::new(shard));
+        }
+        self.settle();
     }
 
     /// A back end's order to end connections or memberships, to every shard.

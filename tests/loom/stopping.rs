@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use fanfare::reactor::{Stop, Wake};
-use fanfare::shard::{Mail, Mesh, Progress};
+use fanfare::shard::{DrainOrder, Mail, Mesh, Progress};
 use fanfare::slab::Key;
 use fanfare::sync::model::{Fault, inject};
 use fanfare::time::Time;
@@ -142,8 +142,8 @@ fn mail_for_a_shard_that_has_ended_is_freed() {
             sender.send(shard(0), publication(Key::from_u64(0), &sent));
             sender.wake(shard(0));
         });
-        mesh.send(shard(0), Mail::Drain { deadline: Time::NEVER });
-        while !matches!(mailbox.take(), Some(Mail::Drain { .. })) {}
+        mesh.send(shard(0), Mail::Drain(DrainOrder::at_once(Time::NEVER)));
+        while !matches!(mailbox.take(), Some(Mail::Drain(_))) {}
         drop(mailbox);
         publisher.join().unwrap();
         drop(mesh);

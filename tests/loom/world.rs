@@ -13,7 +13,9 @@ use fanfare::endpoint::{Relay, RouterPlan};
 use fanfare::reactor::{AcceptError, Interest, Io, Listen, PeerAddress, Ready, SocketOptions, Stop};
 use fanfare::rooms::Registry;
 use fanfare::server::{Acceptor, AcceptorShared, LiveSettings};
-use fanfare::shard::{Admission, Adopt, Departures, Mail, Mesh, Progress, Shard, ShardStats, Shared};
+use fanfare::shard::{
+    Admission, Adopt, Departures, DrainOrder, Mail, Mesh, Progress, Shard, ShardStats, Shared,
+};
 use fanfare::slab::Key;
 use fanfare::time::Time;
 
@@ -169,6 +171,9 @@ impl World {
         let sockets = SimListen::new(Rc::clone(&self.net), SimWaker::default(), 1);
         let kernel = sockets.kernel();
         let shared = AcceptorShared {
+            seed: 7,
+            farewell_max: Duration::MAX,
+            gauge: None,
             mesh: Arc::clone(&self.mesh),
             stop: stop.clone(),
             news: LiveSettings::default(),
@@ -217,7 +222,7 @@ impl World {
 
     /// Tells a shard to end, as the acceptor does.
     pub fn drain(&self, number: usize) {
-        self.mesh.send(shard(number), Mail::Drain { deadline: DEADLINE });
+        self.mesh.send(shard(number), Mail::Drain(DrainOrder::at_once(DEADLINE)));
         self.mesh.wake(shard(number));
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fanfare::endpoint::CloseKind;
 use fanfare::id::ShardId;
 use fanfare::protocol::CloseCode;
-use fanfare::shard::{Admission, Counter, Mail, RemovalOrder, RemovedFrom};
+use fanfare::shard::{Admission, Counter, DrainOrder, Mail, RemovalOrder, RemovedFrom};
 
 use crate::common::sim::{Call, PlannedFailure};
 use crate::common::{Server, binary, request, settings, split_response, text};
@@ -45,6 +45,61 @@ fn everybody_is_sent_what_was_queued_and_then_1001() {
     server.settle();
     assert_eq!(server.finished.len(), 2);
     assert_eq!(server.closes(CloseKind::Shutdown), 10);
+    server.finish();
+}
+
+/// The order to tell everybody of the one shard within [`DRAIN`].
+fn drain_slowly(server: &mut Server) {
+    let begin = server.now();
+    let order = DrainOrder { begin, spread: DRAIN, deadline: begin + 2 * DRAIN, seed: 7 };
+    server.mesh.send(ShardId::new(0), Mail::Drain(order));
+    server.settle();
+}
+
+#[test]
+fn they_are_told_one_after_the_other_in_random_order_and_served_until_then() {
+    let mut server = Server::new(1, settings());
+    let clients: Vec<_> = (0..10).map(|_| server.connect(0, "/rooms/a")).collect();
+    let handshaking = server.adopt(0);
+    drain_slowly(&mut server);
+    assert_eq!(split_response(&server.take_output(handshaking)).0, 503, "it has nothing to lose");
+    let (mut untold, mut order) = (clients.clone(), Vec::new());
+    for second in 1..=10 {
+        assert_eq!(server.closes(CloseKind::Shutdown), second + 1, "and the one that was shaking hands");
+        let is_told = |client: &_| server.socket(*client).calls.shutdown_write == 1;
+        let told = untold.remove(untold.iter().position(is_told).expect("one more is told"));
+        order.push(clients.iter().position(|client| *client == told).unwrap());
+        if let [publisher, others @ ..] = &untold[..] {
+            server.feed(*publisher, &text(&second.to_string()));
+            server.settle();
+            for other in others {
+                assert_eq!(server.take_texts(*other), [second.to_string()]);
+            }
+        }
+        assert_eq!(server.take_close(told), (1001, "the server is shutting down".to_owned()));
+        server.socket(told).eof = true;
+        server.advance(Duration::from_secs(1) - Duration::from_nanos(1));
+        assert_eq!(server.closes(CloseKind::Shutdown), second + 1, "not before its time");
+        server.advance(Duration::from_nanos(1));
+    }
+    assert!(!order.is_sorted(), "{order:?}");
+    server.socket(handshaking).eof = true;
+    server.settle();
+    assert_eq!(server.finished.len(), 1, "nobody is left to wait for");
+    server.finish();
+}
+
+#[test]
+fn who_leaves_before_its_time_is_not_waited_for() {
+    let mut server = Server::new(1, settings());
+    let clients: Vec<_> = (0..4).map(|_| server.connect(0, "/echo")).collect();
+    drain_slowly(&mut server);
+    for client in clients {
+        server.socket(client).eof = true;
+    }
+    server.settle();
+    assert!(server.finished.contains(&0));
+    assert_eq!((server.closes(CloseKind::Shutdown), server.closes(CloseKind::PeerGone)), (1, 3));
     server.finish();
 }
 

@@ -4,9 +4,9 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use fanfare::endpoint::{CloseCause, CloseKind, Resource, RouterPlan};
+use fanfare::endpoint::{CloseCause, CloseKind, Resource, RouterPlan, Scarcity};
 use fanfare::protocol::{CloseCode, Limits, Opcode};
-use fanfare::shard::{Counter, RemovalOrder, RemovedFrom, Settings};
+use fanfare::shard::{Counter, RemovalOrder, RemovedFrom, Settings, ShedOrder};
 
 use crate::common::endpoints::{Obedient, Record};
 use crate::common::server::TICK;
@@ -93,6 +93,11 @@ const ENDS: &[End] = &[
         feed(s, c, &text("echo stalled"));
         s.advance(Duration::from_secs(10) + TICK);
     }),
+    ("slow consumer: shed", CloseKind::Shed, |s, c| {
+        s.socket(c).room = 0;
+        feed(s, c, &text("echo shed"));
+        s.shed(ShedOrder { scarcity: Scarcity::Memory, percent: 95, connections: 1, bytes: 1 });
+    }),
     ("memberships", CloseKind::TooManyMemberships, |s, c| feed(s, c, &text("joins 129"))),
     ("rate", CloseKind::RateExceeded, |s, c| feed(s, c, &ping(b"").repeat(51))),
     ("endpoint", CloseKind::Endpoint, |s, c| feed(s, c, &text("close 4002 done"))),
@@ -173,6 +178,8 @@ fn every_kind_of_end_of_an_open_connection_is_in_the_table() {
         // Those of the acceptor.
         CloseKind::AddressFull,
         CloseKind::HandshakeRate,
+        CloseKind::ServerHandshakeRate,
+        CloseKind::Overloaded,
         CloseKind::OutOfDescriptors,
     ];
     for kind in CloseKind::ALL {

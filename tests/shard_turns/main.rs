@@ -20,4 +20,5 @@ mod rates;
 mod reading;
 mod reload;
 mod rooms;
+mod shedding;
 mod writing;

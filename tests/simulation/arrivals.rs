@@ -29,7 +29,7 @@ impl World {
             AcceptError::Aborted,
             AcceptError::Failed,
         ];
-        let World { gate: Some(gate), chance, plan, .. } = self else { return };
+        let World { gate: Some(gate), gauge, chance, plan, .. } = self else { return };
         let mut kernel = gate.kernel();
         if chance.odds(plan.habits.accept_errors) {
             kernel.failing.push_back(*chance.pick(&ERRORS));
@@ -41,6 +41,13 @@ impl World {
             kernel.others = 0;
         }
         drop(kernel);
+        if chance.odds(plan.habits.pressure) {
+            let percent = *chance.pick(&[50, 95, 96]);
+            match chance.one_in(2) {
+                true => gauge.set_memory(percent << 20, 100 << 20),
+                false => gauge.set_descriptors(percent, 100),
+            }
+        }
         self.accept();
     }
 

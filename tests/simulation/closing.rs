@@ -150,6 +150,8 @@ impl World {
             (kernel.descriptors_max, kernel.thief) = (usize::MAX, false);
             kernel.failing.clear();
         }
+        self.gauge.set_memory(0, 100);
+        self.gauge.set_descriptors(0, 100);
         for shard in &mut self.server.shards {
             shard.io_mut().lag = Duration::ZERO;
         }
@@ -220,9 +222,9 @@ impl World {
         }
     }
 
-    /// Whether whoever is closed now comes to read why. Without time to drain nobody is waited for.
+    /// Whether whoever is closed now comes to read why.
     fn is_everybody_told(&self) -> bool {
-        self.calm.get() && !(self.draining && self.plan.config.drain.is_zero())
+        self.calm.get()
     }
 
     pub fn drain(&mut self) {

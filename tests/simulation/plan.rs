@@ -67,6 +67,8 @@ pub struct Habits {
     pub accept_errors: Odds,
     /// Descriptors run out, or are there again.
     pub shortage: Odds,
+    /// Memory is nearly used up, or some is free again; the same for descriptors.
+    pub pressure: Odds,
 }
 
 impl Habits {
@@ -87,6 +89,7 @@ impl Habits {
             rest: often(500),
             accept_errors: often(8_000),
             shortage: often(4_000),
+            pressure: often(8_000),
             talk: chance.magnitude(2_000..=40_000) as Odds,
         }
     }
@@ -171,6 +174,7 @@ pub fn draw_config(chance: &mut Chance) -> Config {
         command_rate: *chance.pick(&[5, 100, 1000]),
         connections_per_address: *chance.pick(&[2, 5, 1000]),
         handshakes_per_address: *chance.pick(&[1, 5, 100]),
+        handshakes_per_second: *chance.pick(&[5, 50, 10_000]),
         message_rate: *chance.pick(&[3, 30, 20_000]),
         byte_rate: *chance.pick(&[64 << 10, 64 << 20]),
         ping_rate: *chance.pick(&[2, 50]),

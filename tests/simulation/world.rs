@@ -13,7 +13,7 @@ use fanfare::time::Time;
 
 use crate::chance::Chance;
 use crate::client::{Actor, Deed, End, Hand};
-use crate::common::listener::Gate;
+use crate::common::listener::{Gate, SimGauge};
 use crate::common::server::{Client, Server};
 use crate::faults;
 use crate::ledger::Ledger;
@@ -69,6 +69,8 @@ pub struct World {
     pub server: Server,
     /// The acceptor, until it has stopped.
     pub gate: Option<Gate>,
+    /// What the acceptor is shown of memory and descriptors.
+    pub gauge: SimGauge,
     /// Whom it had refused then, and how many it had not looked at.
     pub refused_at_once: BTreeMap<CloseKind, u64>,
     pub left_waiting: usize,
@@ -101,7 +103,9 @@ impl World {
         let server =
             Server::assemble(plan.shards, settings, plan.mailbox_bytes, router, config.room_settings());
         let most = config.max_connections.unwrap_or(usize::MAX);
-        let gate = Gate::new(&server, LISTENERS, config.acceptor_settings(most));
+        let gauge = SimGauge::default();
+        let settings = config.acceptor_settings(most);
+        let gate = Gate::watched(&server, LISTENERS, settings, Some(gauge.clone()));
         let os = faults::World::new(chance.fork(), plan.faults.clone(), Rc::clone(&trace));
         let calm = Rc::clone(&os.calm);
         server.net.borrow_mut().faults = Some(Box::new(os));
@@ -113,6 +117,7 @@ impl World {
             chance,
             server,
             gate: Some(gate),
+            gauge,
             refused_at_once: BTreeMap::new(),
             left_waiting: 0,
             draining: false,

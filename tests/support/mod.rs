@@ -22,10 +22,19 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Round trips after which an awaited state is taken to never come.
 const ROUND_TRIPS_MAX: usize = 100_000;
 
-/// A configuration for the loopback.
+/// A configuration for the loopback; when it is stopped, everybody is told at once.
 pub fn config() -> Config {
     let listen = vec!["127.0.0.1:0".parse().expect("an address")];
-    Config { listen, workers: Some(2), pin: Pin::Off, ..Config::default() }
+    Config {
+        listen,
+        workers: Some(2),
+        pin: Pin::Off,
+        drain: Duration::ZERO,
+        // The clients are of this very process: their descriptors count, and they come as fast as they can.
+        handshakes_per_second: 1 << 20,
+        shed_at_percent: 100,
+        ..Config::default()
+    }
 }
 
 /// The same with rooms that forget nothing in the time of a test.

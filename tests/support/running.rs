@@ -23,11 +23,13 @@ pub struct Running {
 }
 
 impl Running {
+    /// When it is told to stop, it tells everybody at once, unless the arguments say otherwise.
     pub fn start(binary: &str, arguments: &[&str]) -> Running {
-        Running::spawn(command(
-            binary,
-            &[&["--listen", "127.0.0.1:0", "--admin", "none", "--workers", "2"], arguments].concat(),
-        ))
+        let arguments =
+            [&["--listen", "127.0.0.1:0", "--admin", "none", "--workers", "2"], arguments].concat();
+        let mut command = command(binary, &arguments);
+        command.env("FANFARE_DRAIN", "0s");
+        Running::spawn(command)
     }
 
     pub fn spawn(mut command: Command) -> Running {

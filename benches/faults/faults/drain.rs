@@ -9,7 +9,7 @@ use crate::crowd::Crowd;
 use crate::finding::{Finding, Measured, Round};
 use crate::judge::grown;
 use crate::rounds::{Title, setup};
-use crate::settings::Size;
+use crate::settings::{Deadlines, Size};
 use crate::stage::{PATIENCE, Stage};
 
 /// Deliveries a second, for 5,000 members.
@@ -60,9 +60,11 @@ fn play(finding: &mut Finding, size: &Size, crowd: &Crowd) {
     let bars = &mut finding.bars;
     let seen = code.map_or("a signal".to_owned(), |code| code.to_string());
     bars.must("exit status", code == Some(0), seen, 0);
-    let drain = size.deadlines.drain + LOOK;
-    bars.must("the process has ended after", took <= drain, format!("{took:.2?}"), format!("≤ {drain:?}"));
-    bars.at_most("seconds until it had ended", took.as_secs_f64(), size.deadlines.drain.as_secs_f64(), "s");
+    let Deadlines { drain, write_timeout, .. } = size.deadlines;
+    let most = drain + write_timeout + LOOK;
+    bars.must("the process has ended after", took <= most, format!("{took:.2?}"), format!("≤ {most:?}"));
+    // Nobody here is slow: the last is told just before the end of the drain, and leaves.
+    bars.at_most("seconds until it had ended", took.as_secs_f64(), (drain + LOOK).as_secs_f64(), "s");
     account(finding, &stage, crowd);
     let log = stage.load.server.log();
     for (cause, count) in grown(&causes, &log.causes) {

@@ -358,7 +358,8 @@ impl Endpoint for ClientProtocol {
             CloseCause::EndpointPanic => DisconnectCode::ServerError,
             CloseCause::OutOfWindow { .. }
             | CloseCause::WriteTimeout { .. }
-            | CloseCause::QueueOverflow { .. } => DisconnectCode::Slow,
+            | CloseCause::QueueOverflow { .. }
+            | CloseCause::Shed { .. } => DisconnectCode::Slow,
             CloseCause::HeartbeatTimeout { .. } => DisconnectCode::NoPong,
             CloseCause::IntroductionTimeout { .. } => DisconnectCode::Stale,
             CloseCause::MessageTimeout { .. } => DisconnectCode::ConnectionClosed,

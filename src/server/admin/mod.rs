@@ -88,14 +88,14 @@ fn plan(view: &View) -> RouterPlan {
 }
 
 /// How long the end of the process waits for those who still look: they have seen what there was to see.
-const PATIENCE_AT_THE_END: Duration = Duration::from_secs(1);
+pub const PATIENCE_AT_THE_END: Duration = Duration::from_secs(1);
 
 /// The configuration of the small server: what concerns its peers is that of the first one.
 pub fn settings(config: &Config) -> Config {
-    let brief = |duration: Duration| duration.min(PATIENCE_AT_THE_END);
     Config {
-        drain: brief(config.drain),
-        close_timeout: brief(config.close_timeout),
+        drain: Duration::ZERO,
+        close_timeout: config.close_timeout.min(PATIENCE_AT_THE_END),
+        handshakes_per_second: Config::default().handshakes_per_second,
         admin: Vec::new(),
         workers: Some(1),
         pin: Pin::Off,

@@ -90,6 +90,10 @@ impl ServerProcess {
         let mut child = Command::new(&launcher.program)
             .args(&launcher.arguments)
             .args(["--listen", listen, "--admin", "none", "--log", "debug", "--log-rate", "1000000"])
+            // Crowds come as fast as they can, and may have all descriptors; those that are left are told at once.
+            .env("FANFARE_HANDSHAKES_PER_SECOND", "1000000")
+            .env("FANFARE_SHED_AT_PERCENT", "100")
+            .env("FANFARE_DRAIN", "0s")
             .args(flags)
             .process_group(0)
             .stdin(Stdio::null())

@@ -88,7 +88,7 @@ impl EventsClient {
             "close" => {
                 self.close_told = true;
                 let code = number(&json_of(event), "code");
-                assert!(matches!(code, 1001 | 1008 | 4321), "{event:?}");
+                assert!(matches!(code, 1001 | 1008 | 1013 | 4321), "{event:?}");
                 let skips = policy_of(&self.room) != LagPolicy::Disconnect;
                 let complete = code != 1001 || skips || hand.truth.is_drained(&self.room, epoch, *at);
                 assert!(complete, "shut down at {at} before it had all");

@@ -313,7 +313,8 @@ impl Sdk {
             CloseCause::Shutdown => 3001,
             CloseCause::OutOfWindow { .. }
             | CloseCause::WriteTimeout { .. }
-            | CloseCause::QueueOverflow { .. } => 3008,
+            | CloseCause::QueueOverflow { .. }
+            | CloseCause::Shed { .. } => 3008,
             CloseCause::HeartbeatTimeout { .. } => 3012,
             CloseCause::IntroductionTimeout { .. } => 3502,
             CloseCause::MessageTimeout { .. } => 3000,
