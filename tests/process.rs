@@ -141,6 +141,17 @@ fn the_first_lines_name_version_addresses_workers_and_limits() {
 }
 
 #[test]
+fn a_memory_limit_that_histories_alone_may_use_up_is_a_line_of_the_log() {
+    for (limit, warned) in [("270MiB", false), ("269MiB", true)] {
+        let flags = ["--memory-limit", limit, "--history-memory", "256MiB"];
+        let running = Running::start(env!("CARGO_BIN_EXE_fanfare"), &flags);
+        running.signal(Signal::TERM);
+        let log = running.end().1;
+        assert_eq!(log.contains("--history-memory 268435456 may use up the memory"), warned, "{limit}: {log}");
+    }
+}
+
+#[test]
 fn a_signal_closes_everyone_with_1001_and_ends_with_status_0() {
     for signal in [Signal::TERM, Signal::INT] {
         let running = Running::start(env!("CARGO_BIN_EXE_fanfare"), &[]);

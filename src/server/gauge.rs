@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::config::Config;
 use crate::time::Time;
 
 /// How long a count of descriptors is good for where the kernel does not give it at once (before Linux 6.2).
@@ -101,6 +102,18 @@ impl Gauge for SystemGauge {
             }
         };
         Some(Level { used, limit: self.descriptors_max })
+    }
+}
+
+/// Says so if histories alone may use up the memory, over which nobody is let in.
+pub(super) fn warn_of_histories(config: &Config, gauge: &mut impl Gauge) {
+    let Some(Level { limit, .. }) = gauge.memory(config.memory_limit) else { return };
+    let histories = Level { used: config.history_memory as u64, limit };
+    if histories.excess(config.shed_at_percent) > 0 {
+        tracing::warn!(
+            "--history-memory {} may use up the memory of {limit} bytes: nobody is let in then (--memory-limit)",
+            config.history_memory
+        );
     }
 }
 

@@ -265,6 +265,7 @@ impl ServerBuilder {
         if name == MAIN {
             let all = (&addresses[..], admin.as_ref().map_or(&[][..], Admin::addresses));
             log_start(&self.config, &placement, all, descriptors, max_connections);
+            gauge::warn_of_histories(&self.config, &mut SystemGauge::new(descriptors));
         }
         Ok(Server { addresses, admin, handle, threads })
     }
