@@ -72,8 +72,8 @@ impl<S> Core<S> {
 
     /// Where a slow consumer is, if it is in a room.
     fn behind(&self, session: &Session) -> Option<Behind> {
-        let (room, offset) = self.rooms.behind(session.memberships)?;
-        let position = Position { epoch: room.epoch(), offset };
-        Some(Behind { room: room.name().clone(), position })
+        let (local, offset) = self.rooms.behind(session.memberships)?;
+        let position = Position { epoch: local.room.epoch(), offset };
+        Some(Behind { room: local.room.name().clone(), position })
     }
 }
