@@ -179,8 +179,8 @@ impl Supervisor {
         let left = self.drain_max.saturating_sub(now.since(since));
         let mut notices = vec![Notice::Status(self.status.draining(left))];
         let health = self.server.health();
-        let goes_on = health.slowest().is_none_or(|slowest| slowest.unanswered < DRAIN_EXTENSION);
-        if goes_on && now.since(since) < self.drain_max + DRAIN_OVERTIME {
+        let unanswered = health.slowest().map_or(Duration::ZERO, |slowest| slowest.unanswered);
+        if may_go_on(now.since(since), self.drain_max, unanswered) {
             notices.push(Notice::ExtendTimeout(DRAIN_EXTENSION));
         }
         self.tell(&notices);
@@ -229,6 +229,30 @@ impl Supervisor {
     fn tell(&mut self, notices: &[Notice]) {
         if let Some(notifier) = &mut self.notifier {
             notifier.tell(notices);
+        }
+    }
+}
+
+/// Whether a shutdown that has gone on for so long gets more time, with a thread that has owed a turn for so long.
+fn may_go_on(gone_on: Duration, drain_max: Duration, unanswered: Duration) -> bool {
+    gone_on < drain_max + DRAIN_OVERTIME && unanswered < DRAIN_EXTENSION
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shutdown_gets_more_time_until_it_is_overdue_or_hangs() {
+        let (step, drain_max) = (Duration::from_nanos(1), Duration::from_secs(12));
+        let overdue = drain_max + DRAIN_OVERTIME;
+        for (gone_on, more) in [(overdue - step, true), (overdue, false), (overdue + step, false)] {
+            assert_eq!(may_go_on(gone_on, drain_max, Duration::ZERO), more, "{gone_on:?}");
+        }
+        for (unanswered, more) in
+            [(DRAIN_EXTENSION - step, true), (DRAIN_EXTENSION, false), (DRAIN_EXTENSION + step, false)]
+        {
+            assert_eq!(may_go_on(Duration::ZERO, drain_max, unanswered), more, "{unanswered:?}");
         }
     }
 }
