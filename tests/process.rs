@@ -147,7 +147,11 @@ fn a_memory_limit_that_histories_alone_may_use_up_is_a_line_of_the_log() {
         let running = Running::start(env!("CARGO_BIN_EXE_fanfare"), &flags);
         running.signal(Signal::TERM);
         let log = running.end().1;
-        assert_eq!(log.contains("--history-memory 268435456 may use up the memory"), warned, "{limit}: {log}");
+        assert_eq!(
+            log.contains("--history-memory 268435456 may use up the memory"),
+            warned,
+            "{limit}: {log}"
+        );
     }
 }
 

@@ -265,7 +265,6 @@ impl ServerBuilder {
         if name == MAIN {
             let all = (&addresses[..], admin.as_ref().map_or(&[][..], Admin::addresses));
             log_start(&self.config, &placement, all, descriptors, max_connections);
-            gauge::warn_of_histories(&self.config, &mut SystemGauge::new(descriptors));
         }
         Ok(Server { addresses, admin, handle, threads })
     }
@@ -344,6 +343,7 @@ fn log_start(
         config.max_message,
         config.queue_bytes,
     );
+    gauge::warn_of_histories(config, &mut SystemGauge::new(descriptors));
 }
 
 /// A running server.
