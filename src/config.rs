@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::endpoint::{EndpointSettings, OriginRule};
-use crate::protocol::Limits;
+use crate::protocol::{ForwardedHeader, Limits};
 use crate::reactor::SocketOptions;
 use crate::rooms::{HistoryLimits, LagRule, PresenceRule, RoomSettings};
 use crate::server::{
     AcceptorSettings, AddressLimits, AdminAddress, ExemptNetwork, ListenAddress, MemoryLimit, Pin,
 };
-use crate::shard::{RateLimits, Settings};
+use crate::shard::{ProxySettings, RateLimits, Settings, TrustedProxy};
 
 pub use checks::ConfigError;
 
@@ -24,6 +24,16 @@ pub struct Config {
     /// `--listen`: where to listen. Default `127.0.0.1:9001`: nobody else can reach it before you
     /// decide so.
     pub listen: Vec<ListenAddress>,
+    /// `--listen-proxy`: where to listen for proxies that speak the PROXY protocol, version 1 or 2: each connection
+    /// begins with its header, within [`handshake_timeout`](Config::handshake_timeout) and
+    /// [`max_head`](Config::max_head). An address that others than this machine can reach is for
+    /// [`trusted_proxy`](Config::trusted_proxy) alone. Default: none.
+    pub listen_proxy: Vec<ListenAddress>,
+    /// `--trusted-proxy`: the proxies that are believed when they say for whom they make a request. Nobody else
+    /// is: who may name an address takes what others may have. Default: none.
+    pub trusted_proxy: Vec<TrustedProxy>,
+    /// `--forwarded-header`: where they say it. Default `X-Forwarded-For`, which most write.
+    pub forwarded_header: ForwardedHeader,
     /// `--admin`: where the metrics, the health and the state of this server are shown, to its operators. Default
     /// none, as an embedder asks for what it wants to have open; the binary's is `127.0.0.1:9002`.
     pub admin: Vec<AdminAddress>,
@@ -178,6 +188,9 @@ impl Default for Config {
         let limits = Limits::default();
         Config {
             listen: vec![ListenAddress::Tcp(([127, 0, 0, 1], 9001).into())],
+            listen_proxy: Vec::new(),
+            trusted_proxy: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
             admin: Vec::new(),
             workers: None,
             pin: Pin::Auto,
@@ -240,6 +253,7 @@ impl Config {
         AcceptorSettings {
             max_connections,
             addresses,
+            proxies: self.proxy_settings(),
             sockets: self.socket_options(),
             drain,
             write_timeout,
@@ -271,6 +285,10 @@ impl Config {
         }
     }
 
+    fn proxy_settings(&self) -> ProxySettings {
+        ProxySettings { trusted: self.trusted_proxy.clone(), header: self.forwarded_header }
+    }
+
     /// What rooms hold.
     pub fn room_settings(&self) -> RoomSettings {
         let history = HistoryLimits {
@@ -297,6 +315,7 @@ impl Config {
                 pings: self.ping_rate,
                 grace: self.rate_grace,
             },
+            proxies: self.proxy_settings(),
             handshake_timeout: self.handshake_timeout,
             http_idle_timeout: self.http_idle_timeout,
             message_timeout: self.message_timeout,

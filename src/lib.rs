@@ -64,7 +64,7 @@
 //!
 //! | layer | module | knows | never names |
 //! |---|---|---|---|
-//! | 0 base | [`time`], [`rate`], [`flood`], [`slab`], [`id`], `sync`, `mutant` (faults for a test) | – | everything else |
+//! | 0 base | [`time`], [`rate`], [`flood`], [`slab`], [`id`], [`network`], `sync`, `mutant` (faults for a test) | – | everything else |
 //! | 1 protocol | [`protocol`] | RFC 6455 over byte slices, both roles | sockets, `std::io`, threads, clocks, rooms |
 //! | 2 reactor | [`reactor`] | sockets, readiness, timers, wake-ups: [`reactor::Io`], [`reactor::Listen`] | frames, rooms, endpoints |
 //! | 2 rooms | [`rooms`] | a room's log, its window, who is there, and where it goes | sockets, pollers, frames |
@@ -95,7 +95,8 @@
 //!    list who is there, a stripe of the registry when a room is looked up by name, the queue of idle rooms
 //!    when one is made or ended, the rules by room when one is made or gets a first member, and the list of
 //!    those who died and may come back. All are short, and nothing
-//!    blocks under them.
+//!    blocks under them. The server's table of addresses has one more, which a shard meets when a proxy has
+//!    named a client ([`shard::AddressGate`]), and nowhere else.
 
 #![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
@@ -107,6 +108,7 @@ pub mod id;
 pub mod mutant;
 #[cfg(not(feature = "mutants"))]
 mod mutant;
+pub mod network;
 pub mod protocol;
 pub mod rate;
 pub mod reactor;

@@ -1,8 +1,9 @@
 //! Properties of the protocol over random inputs: splits, round trips, masking, UTF-8, garbage.
 
 use fanfare::protocol::{
-    CloseCode, Connection, Decoded, Event, Failure, InvalidUtf8, Kind, Limits, Opcode, Role, State,
-    Utf8Validator, decode_header, encode_server_header, push_client_frame, push_server_frame, unmask,
+    CloseCode, Connection, Decoded, Event, Failure, InvalidUtf8, Kind, Limits, Opcode, ProxyHeaderError,
+    ProxySource, Role, State, Utf8Validator, decode_header, encode_server_header, push_client_frame,
+    push_server_frame, unmask,
 };
 use fanfare::protocol::{Input, push_close_frame};
 use fanfare::time::Time;
@@ -24,6 +25,8 @@ enum Owned {
     Pong(Vec<u8>),
     Close(Option<CloseCode>, String, bool),
     Failed(Failure),
+    Proxied(ProxySource),
+    BadProxyHeader(ProxyHeaderError),
 }
 
 fn owned(event: Event<'_>) -> Owned {
@@ -39,6 +42,8 @@ fn owned(event: Event<'_>) -> Owned {
         Event::Pong(payload) => Owned::Pong(payload.to_vec()),
         Event::Close { code, reason, reply } => Owned::Close(code, reason.to_owned(), reply),
         Event::Failed(failure) => Owned::Failed(failure),
+        Event::Proxied(source) => Owned::Proxied(source),
+        Event::BadProxyHeader(error) => Owned::BadProxyHeader(error),
     }
 }
 

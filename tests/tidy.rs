@@ -66,6 +66,7 @@ const LAYERS: &[Layer] = &[
         may_import: &["slab"],
         never_names: &["std::net", "std::io", "std::thread"],
     },
+    Layer { prefix: "src/network.rs", may_import: &[], never_names: &["std::io", "std::thread"] },
     Layer { prefix: "src/mutant.rs", may_import: &[], never_names: &["std::net", "std::io", "std::thread"] },
     Layer {
         prefix: "src/protocol/",
@@ -120,8 +121,8 @@ const LAYERS: &[Layer] = &[
     Layer {
         prefix: "src/shard/",
         may_import: &[
-            "endpoint", "flood", "id", "mutant", "protocol", "rate", "reactor", "rooms", "slab", "sync",
-            "time",
+            "endpoint", "flood", "id", "mutant", "network", "protocol", "rate", "reactor", "rooms", "slab",
+            "sync", "time",
         ],
         never_names: &[
             "TcpListener",

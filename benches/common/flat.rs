@@ -17,7 +17,8 @@ use fanfare::id::ShardId;
 use fanfare::protocol::{Opcode, push_client_frame};
 use fanfare::reactor::{Interest, Io, PeerAddress, READY_PER_WAIT, Ready, Wake};
 use fanfare::rooms::Registry;
-use fanfare::shard::{Admission, Adopt, Departures, Mail, Mesh, Shard, ShardStats, Shared};
+use fanfare::server::AddressTable;
+use fanfare::shard::{Admission, Adopt, Departures, Entrance, Mail, Mesh, Shard, ShardStats, Shared};
 use fanfare::slab::Key;
 use fanfare::time::Time;
 
@@ -219,6 +220,7 @@ impl Flat {
             settings: Arc::new(config.settings()),
             connections: Arc::new(AtomicUsize::new(0)),
             departures: Departures::default(),
+            addresses: Arc::new(AddressTable::new(config.acceptor_settings(1).addresses, 1)),
         };
         let make = |mailbox| Shard::new(FlatIo::new(), mailbox, shared.clone(), ShardStats::default());
         Flat { shards: mailboxes.into_iter().map(make).collect(), mesh }
@@ -228,8 +230,8 @@ impl Flat {
     pub fn knock(&mut self, shard: usize, path: &str) -> Line {
         let io = self.shards[shard].io_mut();
         let (peer, accepted) = (io.open(), io.now);
-        let admission = Admission::Welcome;
-        let adopt = Adopt { socket: peer, peer: PeerAddress::Unix, trusted: true, accepted, admission };
+        let (entrance, counted, admission) = (Entrance::LOCAL, true, Admission::Welcome);
+        let adopt = Adopt { socket: peer, peer: PeerAddress::Unix, entrance, counted, accepted, admission };
         self.mesh.send(ShardId::new(shard), Mail::Adopt(adopt));
         let line = Line { shard, peer };
         self.feed(line, &request(path));

@@ -16,7 +16,10 @@ use fanfare::id::ShardId;
 use fanfare::protocol::{Opcode, push_client_frame};
 use fanfare::reactor::{Interest, Io, MonotonicClock, PeerAddress, READY_PER_WAIT, Ready, Wake};
 use fanfare::rooms::Registry;
-use fanfare::shard::{Admission, Adopt, Counter, Departures, Mail, Mailbox, Mesh, Shard, ShardStats, Shared};
+use fanfare::server::AddressTable;
+use fanfare::shard::{
+    Admission, Adopt, Counter, Departures, Entrance, Mail, Mailbox, Mesh, Shard, ShardStats, Shared,
+};
 use fanfare::slab::Key;
 use fanfare::time::Time;
 use rustix::time::{ClockId, clock_gettime};
@@ -76,6 +79,7 @@ pub fn run(scene: Scene) -> Took {
         settings: Arc::new(config.settings()),
         connections: Arc::new(AtomicUsize::new(0)),
         departures: Departures::default(),
+        addresses: Arc::new(AddressTable::new(config.acceptor_settings(1).addresses, 1)),
     };
     let stats: Vec<ShardStats> = (0..scene.shards).map(|_| ShardStats::default()).collect();
     let all_are_open = Barrier::new(scene.shards);
@@ -146,11 +150,10 @@ impl Worker {
                     self.publishers.push(socket);
                 }
                 let accepted = self.shard.io_mut().now;
-                let (peer, admission) = (PeerAddress::Unix, Admission::Welcome);
-                mesh.send(
-                    self.number,
-                    Mail::Adopt(Adopt { socket, peer, trusted: true, accepted, admission }),
-                );
+                let (peer, entrance, counted) = (PeerAddress::Unix, Entrance::LOCAL, true);
+                let admission = Admission::Welcome;
+                let adopt = Adopt { socket, peer, entrance, counted, accepted, admission };
+                mesh.send(self.number, Mail::Adopt(adopt));
             }
             let opened = self.shard.io_mut().peers.len() as u64;
             while self.stats.get(Counter::Memberships) < opened {

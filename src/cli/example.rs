@@ -11,6 +11,8 @@ const COLUMNS_MAX: usize = 100;
 /// What stands there for the settings that have no value by default.
 const EXAMPLES: &[(&str, &[&str])] = &[
     ("allow-origin", &["https://app.example"]),
+    ("listen-proxy", &["127.0.0.1:9003"]),
+    ("trusted-proxy", &["10.0.0.0/8"]),
     ("api-key-file", &["credential:api-keys"]),
     ("max-connections", &["10000"]),
     ("workers", &["2"]),

@@ -18,8 +18,10 @@ use clap::{ArgAction, Parser, ValueHint};
 
 use fanfare::Config;
 use fanfare::endpoint::OriginRule;
+use fanfare::protocol::ForwardedHeader;
 use fanfare::rooms::{LagRule, PresenceRule};
 use fanfare::server::{AdminAddress, ExemptNetwork, ListenAddress, MemoryLimit, Pin};
+use fanfare::shard::TrustedProxy;
 
 use crate::logs::{LogFormat, LogSettings};
 
@@ -61,6 +63,35 @@ pub struct Cli {
         help_heading = "Listening"
     )]
     pub listen: Vec<ListenAddress>,
+    /// Address to listen on for proxies that speak the PROXY protocol, version 1 or 2: each connection begins with
+    /// its header; may be repeated
+    #[arg(
+        long,
+        env = "FANFARE_LISTEN_PROXY",
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        help_heading = "Listening"
+    )]
+    pub listen_proxy: Vec<ListenAddress>,
+    /// Network of proxies, or unix for those at unix sockets, that are believed when they say for whom they make a
+    /// request; may be repeated
+    #[arg(
+        long,
+        env = "FANFARE_TRUSTED_PROXY",
+        value_name = "NETWORK",
+        value_delimiter = ',',
+        help_heading = "Listening"
+    )]
+    pub trusted_proxy: Vec<TrustedProxy>,
+    /// Header in which they say it: X-Forwarded-For or Forwarded
+    #[arg(
+        long,
+        env = "FANFARE_FORWARDED_HEADER",
+        value_name = "HEADER",
+        default_value = "X-Forwarded-For",
+        help_heading = "Listening"
+    )]
+    pub forwarded_header: ForwardedHeader,
     /// Address of the metrics and of what operators look at, or none: as --listen; may be repeated
     #[arg(
         long,
@@ -297,6 +328,9 @@ impl Cli {
         let log = LogSettings { level: self.log, format: self.log_format, rate: self.log_rate };
         let config = Config {
             listen: self.listen,
+            listen_proxy: self.listen_proxy,
+            trusted_proxy: self.trusted_proxy,
+            forwarded_header: self.forwarded_header,
             admin: self.admin,
             workers: self.workers,
             pin: self.pin,

@@ -41,7 +41,7 @@ impl Config {
     ///
     /// The first value that is out of range, with its flag and what is allowed.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        if self.listen.is_empty() {
+        if self.listen.is_empty() && self.listen_proxy.is_empty() {
             return Err(ConfigError {
                 flag: "--listen",
                 seen: "(none)".to_owned(),
@@ -59,6 +59,7 @@ impl Config {
         }
         count("--shed-at-percent", self.shed_at_percent.into(), 50, 100)?;
         self.validate_exempt_networks()?;
+        self.validate_proxies()?;
         self.validate_admin()?;
         bytes("--max-head", self.max_head, 256, 1 << 20)?;
         count("--max-headers", self.max_headers, 8, 4096)?;
@@ -122,6 +123,19 @@ impl Config {
             seen: seen.join(","),
             allowed: "`none` alone, or addresses,".to_owned(),
         })
+    }
+
+    /// Whoever reaches a listener for proxies may name any address.
+    fn validate_proxies(&self) -> Result<(), ConfigError> {
+        let open = self.listen_proxy.iter().find(|address| !address.is_local());
+        match open {
+            Some(address) if self.trusted_proxy.is_empty() => Err(ConfigError {
+                flag: "--listen-proxy",
+                seen: address.to_string(),
+                allowed: "without --trusted-proxy only a loopback address or a unix socket".to_owned(),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -117,6 +117,30 @@ fn no_exempt_network_stands_alone() {
 }
 
 #[test]
+fn where_proxies_are_believed_only_they_can_come() {
+    let config = |listen: &str, trusted: &[&str]| Config {
+        listen: Vec::new(),
+        listen_proxy: vec![listen.parse().unwrap()],
+        trusted_proxy: trusted.iter().map(|network| network.parse().unwrap()).collect(),
+        ..Config::default()
+    };
+    for (listen, trusted) in [
+        ("127.0.0.1:9003", &[][..]),
+        ("[::1]:9003", &[]),
+        ("unix:/run/proxied.sock", &[]),
+        ("0.0.0.0:9003", &["10.0.0.0/8"]),
+        ("192.0.2.1:9003", &["unix"]),
+    ] {
+        assert_eq!(config(listen, trusted).validate(), Ok(()), "{listen}");
+    }
+    let error = config("0.0.0.0:9003", &[]).validate().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "--listen-proxy 0.0.0.0:9003: without --trusted-proxy only a loopback address or a unix socket is allowed"
+    );
+}
+
+#[test]
 fn no_limit_can_be_switched_off() {
     let zero = Duration::ZERO;
     for config in [

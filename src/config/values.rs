@@ -51,6 +51,13 @@ pub const SETTINGS: &[Setting] = &[
         |config, running| config.listen.clone_from(&running.listen),
     ),
     restart(
+        "--listen-proxy",
+        |config| list(&config.listen_proxy, "none"),
+        |config, running| config.listen_proxy.clone_from(&running.listen_proxy),
+    ),
+    live("--trusted-proxy", |config| list(&config.trusted_proxy, "none")),
+    live("--forwarded-header", |config| config.forwarded_header.to_string()),
+    restart(
         "--admin",
         |config| list(&config.admin, "none"),
         |config, running| config.admin.clone_from(&running.admin),

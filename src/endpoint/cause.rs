@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use crate::protocol::{CloseCode, Failure, Refusal};
+use crate::protocol::{CloseCode, Failure, ProxyHeaderError, Refusal};
 use crate::rooms::{Position, RoomName};
 
 /// Why a connection ended, with what is known about it.
@@ -131,6 +131,10 @@ pub enum CloseCause {
     },
     /// The process or the machine has no descriptor left for another connection.
     OutOfDescriptors,
+    /// It came where only trusted proxies may.
+    UntrustedProxy,
+    /// It did not begin with the header of a proxy, where it has to.
+    ProxyHeader(ProxyHeaderError),
 }
 
 /// What a server has only so much of.
@@ -227,6 +231,8 @@ close_kinds! {
     Overloaded => "overloaded",
     Shed => "slow_consumer_shed",
     OutOfDescriptors => "out_of_descriptors",
+    UntrustedProxy => "untrusted_proxy",
+    ProxyHeader => "proxy_header",
 }
 
 impl CloseKind {
@@ -242,6 +248,8 @@ impl CloseKind {
                 | CloseKind::ServerHandshakeRate
                 | CloseKind::Overloaded
                 | CloseKind::OutOfDescriptors
+                | CloseKind::UntrustedProxy
+                | CloseKind::ProxyHeader
         )
     }
 }
@@ -279,6 +287,8 @@ impl CloseCause {
             CloseCause::Overloaded { .. } => CloseKind::Overloaded,
             CloseCause::Shed { .. } => CloseKind::Shed,
             CloseCause::OutOfDescriptors => CloseKind::OutOfDescriptors,
+            CloseCause::UntrustedProxy => CloseKind::UntrustedProxy,
+            CloseCause::ProxyHeader(_) => CloseKind::ProxyHeader,
         }
     }
 
@@ -311,7 +321,9 @@ impl CloseCause {
             | CloseCause::HandshakeRate { .. }
             | CloseCause::ServerHandshakeRate { .. }
             | CloseCause::Overloaded { .. }
-            | CloseCause::OutOfDescriptors => None,
+            | CloseCause::OutOfDescriptors
+            | CloseCause::UntrustedProxy
+            | CloseCause::ProxyHeader(_) => None,
         }
     }
 
@@ -332,6 +344,8 @@ impl CloseCause {
             CloseCause::RateExceeded { .. } | CloseCause::AddressFull { .. } => (429, Some(5)),
             CloseCause::HandshakeRate { .. } => (429, Some(1)),
             CloseCause::EndpointPanic => (500, None),
+            CloseCause::ProxyHeader(_) => (400, None),
+            CloseCause::UntrustedProxy => (403, None),
             CloseCause::Shutdown | CloseCause::ServerFull { .. } | CloseCause::OutOfDescriptors => {
                 (503, Some(5))
             }
@@ -409,7 +423,9 @@ impl fmt::Display for CloseCause {
             | CloseCause::HandshakeRate { .. }
             | CloseCause::ServerHandshakeRate { .. }
             | CloseCause::Overloaded { .. }
-            | CloseCause::OutOfDescriptors => self.fmt_no_place(f),
+            | CloseCause::OutOfDescriptors
+            | CloseCause::UntrustedProxy => self.fmt_no_place(f),
+            CloseCause::ProxyHeader(error) => error.fmt(f),
         }
     }
 }
@@ -433,6 +449,9 @@ impl CloseCause {
             CloseCause::Overloaded { scarcity, percent, .. } => {
                 write!(f, "the server has over {percent} % of its {scarcity} in use (--shed-at-percent)")
             }
+            CloseCause::UntrustedProxy => f.write_str(
+                "only trusted proxies may connect to this address (--listen-proxy, --trusted-proxy)",
+            ),
             _ => f.write_str("the server has no descriptor left for another connection"),
         }
     }

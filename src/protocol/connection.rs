@@ -13,6 +13,7 @@ use super::handshake::{HeadScanner, Refusal, Request};
 use super::header::Opcode;
 use super::limits::Limits;
 use super::message::{Kind, Message, Role};
+use super::proxy_header::{ProxyHeader, ProxyHeaderError, ProxySource};
 use crate::time::Time;
 use pending::PendingFrames;
 use pending_request::PendingRequest;
@@ -64,6 +65,10 @@ impl<'b> Input<'b> {
 /// What the peer did.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// A proxy has said who is at the other end, before anything else ([`Connection::accepting_proxied`]).
+    Proxied(ProxySource),
+    /// The connection does not begin with what a proxy has to say. It is closed; the driver sends a refusal.
+    BadProxyHeader(ProxyHeaderError),
     /// One whole and valid request head of HTTP/1.1 or HTTP/1.0, while [`State::Handshaking`]. Before
     /// the next event is asked for, the driver must call one of [`Connection::accept`],
     /// [`Connection::answered`], [`Connection::read_body`] and [`Connection::refuse`].
@@ -130,6 +135,8 @@ enum Step {
     Head(HeadScanner, Range<usize>),
     /// What the box for requests holds is whole.
     PendingRequest,
+    Proxied(ProxySource),
+    BadProxyHeader(ProxyHeaderError),
     Refused(Refusal),
     Failed(Failure),
 }
@@ -144,6 +151,12 @@ impl Connection {
     /// A connection just accepted: we are the server and await a request head.
     pub fn accepting() -> Connection {
         Connection::new(State::Handshaking, Role::Server)
+    }
+
+    /// The same from a proxy that says first whom it speaks for, in the PROXY protocol.
+    pub fn accepting_proxied() -> Connection {
+        let header = PendingRequest::Proxy(ProxyHeader::default());
+        Connection { request: Some(Box::new(header)), ..Connection::accepting() }
     }
 
     /// A connection whose opening handshake was done elsewhere.
@@ -187,6 +200,12 @@ impl Connection {
                 Step::Found(found, place) => return Some(self.deliver(found, place, input)),
                 Step::Head(scanner, range) => return Some(self.deliver_head(now, scanner, range, input)),
                 Step::PendingRequest => return self.deliver_pending(input),
+                Step::Proxied(source) => return Some(Event::Proxied(source)),
+                Step::BadProxyHeader(error) => {
+                    self.end(Cause::Refused);
+                    input.discard_rest();
+                    return Some(Event::BadProxyHeader(error));
+                }
                 Step::Refused(refusal) => {
                     let refusal = if self.answers_head() { refusal.for_head() } else { refusal };
                     self.end(Cause::Refused);
@@ -274,6 +293,13 @@ impl Connection {
         let request = self.request.as_ref().map_or(0, |request| request.heap_bytes());
         let frames = self.frames.as_ref().map_or(0, |frames| frames.heap_bytes());
         request + frames
+    }
+
+    /// Whether something is owed an answer while [`State::Handshaking`]: a request was handed out, or some bytes of
+    /// one, or of what a proxy says first, have come.
+    pub fn was_asked(&self) -> bool {
+        let begun = self.request.as_deref().is_some_and(|request| !request.is_untouched());
+        self.undecided || begun
     }
 
     /// Takes over the bytes of the message of the last event, which must lie in the connection and not in

@@ -18,7 +18,7 @@ use std::time::Duration;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
-use super::addresses::{AddressLimits, Addresses};
+use super::addresses::{AddressLimits, AddressTable};
 use super::gauge::{Gauge, MemoryLimit, Usage};
 use super::live_settings::LiveSettings;
 use super::pressure::Pressure;
@@ -28,7 +28,10 @@ use crate::endpoint::{CloseCause, Scarcity};
 use crate::id::ShardId;
 use crate::protocol::Persistence;
 use crate::reactor::{AcceptError, Listen, PeerAddress, Ready, SocketOptions, Stop};
-use crate::shard::{Admission, Adopt, Departed, Departures, DrainOrder, Mail, Mesh, Progress, ShedOrder};
+use crate::shard::{
+    AddressGate, Admission, Adopt, Departed, Departures, DrainOrder, Entrance, Mail, Mesh, Progress,
+    ProxySettings, ShedOrder,
+};
 use crate::slab::{Key, Slab};
 use crate::time::Time;
 
@@ -49,6 +52,8 @@ pub struct AcceptorSettings {
     pub max_connections: usize,
     /// What each address may have of them.
     pub addresses: AddressLimits,
+    /// Who of them are proxies, and speak for others.
+    pub proxies: ProxySettings,
     /// What accepted sockets begin with. At the start the listeners have it already.
     pub sockets: SocketOptions,
     /// From the stop to the Close of the last connection.
@@ -82,6 +87,8 @@ pub struct AcceptorShared<S> {
     pub connections: Arc<AtomicUsize>,
     /// Where shards report who has gone: [`crate::shard::Shared::departures`].
     pub departures: Departures,
+    /// Where all of them count by address: [`crate::shard::Shared::addresses`].
+    pub addresses: Arc<AddressTable>,
 }
 
 /// The acceptor. It owns the listeners and the round-robin counter, a plain integer. `I` is the operating
@@ -92,7 +99,6 @@ pub struct Acceptor<I: Listen> {
     ready: Vec<Ready>,
     shared: AcceptorShared<I::Socket>,
     settings: AcceptorSettings,
-    addresses: Addresses,
     throttle: Throttle,
     pressure: Pressure,
     refusals: Refusals,
@@ -110,22 +116,22 @@ pub struct Acceptor<I: Listen> {
 
 struct Watched<L> {
     listener: L,
-    /// Only this machine can reach it.
-    trusted: bool,
+    entrance: Entrance,
 }
 
 impl<I: Listen> Acceptor<I> {
-    /// An acceptor for these listening sockets, each with whether only this machine can reach it.
+    /// An acceptor for these listening sockets, which lets addresses have what the settings say.
     ///
     /// # Errors
     ///
     /// When the operating system has no descriptor or memory left for it.
     pub fn new(
         io: I,
-        listening: Vec<(I::Listening, bool)>,
+        listening: Vec<(I::Listening, Entrance)>,
         mut shared: AcceptorShared<I::Socket>,
         settings: AcceptorSettings,
     ) -> io::Result<Acceptor<I>> {
+        shared.addresses.set_limits(settings.addresses.clone(), settings.max_connections);
         let mut acceptor = Acceptor {
             io,
             listeners: Slab::default(),
@@ -135,7 +141,6 @@ impl<I: Listen> Acceptor<I> {
             throttle: Throttle::default(),
             pressure: Pressure::new(shared.gauge.take()),
             shared,
-            addresses: Addresses::new(settings.addresses.clone(), settings.max_connections),
             settings,
             refusals: Refusals::default(),
             refusing: 0,
@@ -144,11 +149,11 @@ impl<I: Listen> Acceptor<I> {
             resting_until: None,
         };
         acceptor.reserve = Some(acceptor.io.open_reserve()?);
-        for (listening, trusted) in listening {
+        for (listening, entrance) in listening {
             let key = acceptor.listeners.insert(None);
             let listener = acceptor.io.listen(listening, key)?;
             if let Some(watched) = acceptor.listeners.get_mut(key) {
-                *watched = Some(Watched { listener, trusted });
+                *watched = Some(Watched { listener, entrance });
             }
         }
         Ok(acceptor)
@@ -193,18 +198,18 @@ impl<I: Listen> Acceptor<I> {
 
     /// Addresses that it remembers: those with connections, and some that had one a moment ago.
     pub fn addresses(&self) -> usize {
-        self.addresses.len()
+        self.shared.addresses.remembered()
     }
 
     /// Places that are taken, as of the latest turn: connections that count for their address, and refusals
     /// that are under way.
     pub fn places(&self) -> usize {
-        self.addresses.connections() + self.refusing
+        self.shared.addresses.connections() + self.refusing
     }
 
     /// Connections of the address that has most of them, as of the latest turn.
     pub fn most_of_an_address(&self) -> usize {
-        self.addresses.most_connections()
+        self.shared.addresses.most_connections()
     }
 
     /// The seam for a simulation and for tests that look at what the acceptor asked of it.
@@ -215,7 +220,7 @@ impl<I: Listen> Acceptor<I> {
     /// Goes on with the latest settings that have come.
     fn take_settings(&mut self) {
         while let Some((settings, _untaken)) = self.shared.news.take() {
-            self.addresses.set_limits(settings.addresses.clone(), settings.max_connections);
+            self.shared.addresses.set_limits(settings.addresses.clone(), settings.max_connections);
             if settings.sockets != self.settings.sockets {
                 self.set_socket_options(settings.sockets);
             }
@@ -258,8 +263,8 @@ impl<I: Listen> Acceptor<I> {
             let Some(Some(watched)) = self.listeners.get(key) else { return };
             match self.io.accept(&watched.listener) {
                 Ok((socket, peer)) => {
-                    let trusted = watched.trusted;
-                    self.admit(socket, (peer, trusted), now);
+                    let entrance = watched.entrance;
+                    self.admit(socket, (peer, entrance), now);
                 }
                 Err(AcceptError::NobodyWaits) => return,
                 Err(AcceptError::Aborted) => {}
@@ -279,19 +284,21 @@ impl<I: Listen> Acceptor<I> {
             if !admitted {
                 self.refusing = self.refusing.saturating_sub(1);
             } else {
-                self.addresses.go(peer, now);
+                self.shared.addresses.leave(peer, now);
             }
         }
     }
 
-    fn admit(&mut self, socket: I::Socket, (peer, trusted): (PeerAddress, bool), now: Time) {
-        let admission = self.decide(peer, now);
+    fn admit(&mut self, socket: I::Socket, (peer, entrance): (PeerAddress, Entrance), now: Time) {
+        // Whom a proxy speaks for its shard finds out, and counts.
+        let is_proxy = entrance.proxied || self.settings.proxies.trusts(peer);
+        let admission = self.decide((peer, entrance), is_proxy, now);
         match admission.refusal() {
             None => {
                 self.shared.connections.fetch_add(1, Ordering::Relaxed);
             }
             Some(cause) => {
-                match self.addresses.source(peer) {
+                match self.shared.addresses.source(peer) {
                     Some(source) => self.refusals.note(&cause, source, now),
                     None => self.refusals.note(&cause, peer, now),
                 }
@@ -308,16 +315,21 @@ impl<I: Listen> Acceptor<I> {
         let shard = self.next_shard;
         self.next_shard = (shard + 1) % mesh.shards();
         self.reached[shard] = true;
-        let adopt = Adopt { socket, peer, trusted, accepted: now, admission };
+        let counted = admission == Admission::Welcome && !is_proxy;
+        let adopt = Adopt { socket, peer, entrance, counted, accepted: now, admission };
         mesh.send(ShardId::new(shard), Mail::Adopt(adopt));
     }
 
-    fn decide(&mut self, peer: PeerAddress, now: Time) -> Admission {
+    fn decide(&mut self, (peer, entrance): (PeerAddress, Entrance), is_proxy: bool, now: Time) -> Admission {
         let limit = self.settings.max_connections;
         // Only the acceptor adds to them.
         let connections = self.shared.connections.load(Ordering::Relaxed);
         if connections >= limit {
             return Admission::Full { limit };
+        }
+        // What only this machine can reach only its proxies can.
+        if entrance.proxied && !entrance.local && !self.settings.proxies.trusts(peer) {
+            return Admission::UntrustedProxy;
         }
         if let Some(scarcity) = self.pressure.scarcity(&self.settings, connections + self.refusing) {
             let (percent, retry_after_s) =
@@ -329,7 +341,7 @@ impl<I: Listen> Acceptor<I> {
             let retry_after_s = self.throttle.retry_after_s(limit, &mut self.chance, now);
             return Admission::ServerHandshakeRate { limit, retry_after_s };
         }
-        let admission = self.addresses.come(peer, now);
+        let admission = if is_proxy { Admission::Welcome } else { self.shared.addresses.admit(peer, now) };
         if admission == Admission::Welcome {
             self.throttle.admit(limit, now);
         }

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use super::{PassedSockets, StartError};
 use crate::config::Config;
 use crate::reactor::{ListeningSocket, SocketOptions};
+use crate::shard::Entrance;
 
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +111,8 @@ impl ListenAddress {
 pub struct Listener {
     pub socket: ListeningSocket,
     pub address: BoundAddress,
+    /// Proxies come over it, which say whom they speak for before anything else.
+    pub proxied: bool,
 }
 
 impl Listener {
@@ -140,7 +143,13 @@ impl Listener {
             Some(address) => ListenAddress::Tcp(address),
             None => ListenAddress::Unix(socket.unix_path().unwrap_or_default()),
         };
-        Listener { socket, address }
+        Listener { socket, address, proxied: false }
+    }
+
+    /// The socket, and what its connections depend on.
+    pub fn into_entrance(self) -> (ListeningSocket, Entrance) {
+        let Listener { socket, address, proxied } = self;
+        (socket, Entrance { local: address.is_local(), proxied })
     }
 }
 

@@ -47,7 +47,7 @@ use reload::Reloader;
 use view::ViewParts;
 
 pub use acceptor::{ACCEPT_BURST, ACCEPT_REST, Acceptor, AcceptorSettings, AcceptorShared, REFUSALS_MAX};
-pub use addresses::{ADDRESSES_SPARE, AddressLimits, ExemptNetwork, ExemptNetworkError};
+pub use addresses::{ADDRESSES_SPARE, AddressLimits, AddressTable, ExemptNetwork, ExemptNetworkError};
 pub use admin::ADMIN_CONNECTIONS_MAX;
 pub use capacity::{Capacity, capacity};
 pub use descriptors::raise_limit as raise_descriptor_limit;
@@ -191,7 +191,10 @@ impl ServerBuilder {
         self.config.validate()?;
         let mut passed = std::mem::take(&mut self.passed);
         let admin = Opened::open(&self.config, &mut passed)?;
-        let listeners = listen::open_all("--listen", &self.config.listen, &self.config, &mut passed)?;
+        let Config { listen, listen_proxy, .. } = &self.config;
+        let mut listeners = listen::open_all("--listen", listen, &self.config, &mut passed)?;
+        let proxied = listen::open_all("--listen-proxy", listen_proxy, &self.config, &mut passed)?;
+        listeners.extend(proxied.into_iter().map(|listener| Listener { proxied: true, ..listener }));
         passed.warn_of_those_left();
         self.start_on(listeners, admin, MAIN)
     }
@@ -218,14 +221,10 @@ impl ServerBuilder {
         let max_connections = descriptors::max_connections(asked, descriptors, placement.workers(), others)?;
         let addresses: Vec<BoundAddress> =
             listeners.iter().map(|listener| listener.address.clone()).collect();
-        let connections = Arc::new(AtomicUsize::new(0));
-        let shared = Shared {
-            registry: Arc::new(Registry::new(self.config.room_settings())),
-            plan: Arc::new(self.plan),
-            settings: Arc::new(self.config.settings()),
-            connections: Arc::clone(&connections),
-            departures: Departures::default(),
-        };
+        let straight = listeners.iter().filter(|listener| !listener.proxied).count();
+        let settings = self.config.acceptor_settings(max_connections);
+        let counted = Arc::new(AddressTable::new(settings.addresses.clone(), max_connections));
+        let shared = share(&self.config, self.plan, Arc::clone(&counted));
         // All that can fail for want of descriptors comes before the first thread.
         let clock = MonotonicClock::start();
         let (ios, mesh, mailboxes) = open_shards(&placement, self.config.mailbox_bytes, clock)?;
@@ -239,10 +238,11 @@ impl ServerBuilder {
             mesh: Arc::clone(&mesh),
             stop: stop.clone(),
             news: settings_to_come,
-            connections,
+            connections: Arc::clone(&shared.connections),
             departures: shared.departures.clone(),
+            addresses: counted,
         };
-        let acceptor = open_acceptor(io, listeners, parts, self.config.acceptor_settings(max_connections))?;
+        let acceptor = open_acceptor(io, listeners, parts, settings)?;
         let view = View::new(ViewParts {
             shards: mailboxes.iter().map(|_| ShardStats::default()).collect(),
             acceptor: acceptor.stats(),
@@ -263,7 +263,7 @@ impl ServerBuilder {
         let (threads, admin) = threads::start(shards, acceptor, &shared, view, admin, (&placement, name))?;
         handle.reloader.add(admin.as_ref().map(Admin::handle));
         if name == MAIN {
-            let all = (&addresses[..], admin.as_ref().map_or(&[][..], Admin::addresses));
+            let all = (&addresses[..], straight, admin.as_ref().map_or(&[][..], Admin::addresses));
             log_start(&self.config, &placement, all, descriptors, max_connections);
         }
         Ok(Server { addresses, admin, handle, threads })
@@ -281,6 +281,18 @@ pub fn read_api_keys(path: &Path) -> Result<ApiKeys, StartError> {
     text.parse().map_err(|error: ApiKeysError| bad(error.to_string()))
 }
 
+/// What the threads share, at the start.
+fn share(config: &Config, plan: RouterPlan, addresses: Arc<AddressTable>) -> Shared {
+    Shared {
+        registry: Arc::new(Registry::new(config.room_settings())),
+        plan: Arc::new(plan),
+        settings: Arc::new(config.settings()),
+        connections: Arc::default(),
+        departures: Departures::default(),
+        addresses,
+    }
+}
+
 fn resources(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |error| StartError::Resources { what, error }
 }
@@ -296,7 +308,7 @@ fn open_acceptor(
     shared: AcceptorShared<OwnedFd>,
     settings: AcceptorSettings,
 ) -> Result<Acceptor<PollIo>, StartError> {
-    let listening = listeners.into_iter().map(|listener| (listener.socket, listener.address.is_local()));
+    let listening = listeners.into_iter().map(Listener::into_entrance);
     Acceptor::new(io, listening.collect(), shared, settings).map_err(resources("the acceptor"))
 }
 
@@ -321,13 +333,17 @@ fn open_shards(
 fn log_start(
     config: &Config,
     placement: &Placement,
-    (addresses, admin): (&[BoundAddress], &[BoundAddress]),
+    (addresses, straight, admin): (&[BoundAddress], usize, &[BoundAddress]),
     descriptors: u64,
     max_connections: usize,
 ) {
     tracing::info!("fanfare {}", env!("CARGO_PKG_VERSION"));
-    for address in addresses {
+    let (all, proxied) = addresses.split_at(straight);
+    for address in all {
         tracing::info!("listening on {address}");
+    }
+    for address in proxied {
+        tracing::info!("listening on {address} for proxies, which say first whom they speak for");
     }
     for address in admin {
         tracing::info!("admin on {address}");

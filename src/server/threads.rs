@@ -134,7 +134,7 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 
-    use super::super::{Pin, open_shards};
+    use super::super::{AddressTable, Pin, open_shards};
     use super::*;
     use crate::config::Config;
     use crate::reactor::MonotonicClock;
@@ -172,6 +172,7 @@ mod tests {
             settings: Arc::new(Config::default().settings()),
             connections: Arc::default(),
             departures: Departures::default(),
+            addresses: Arc::new(AddressTable::new(Config::default().acceptor_settings(1).addresses, 1)),
         };
         let plan = Arc::downgrade(&shared.plan);
         let mut threads = Threads::new(mesh);

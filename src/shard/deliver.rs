@@ -8,9 +8,10 @@ use crate::protocol::Connection;
 use crate::reactor::{Io, PeerAddress};
 
 use super::batch_pool::frame_bytes;
-use super::mailbox::{Adopt, Mail, Publication};
+use super::departed::Counted;
+use super::mailbox::{Adopt, Entrance, Mail, Publication};
 use super::membership::Arrived;
-use super::session::{Session, Slot};
+use super::session::{Flag, Session, Slot};
 use super::stats::Counter;
 use super::{Core, DELIVERED_BYTES_PER_TURN, DELIVERIES_PER_TURN, Shard};
 
@@ -59,7 +60,7 @@ impl<I: Io> Shard<I> {
         core.tally.add(Counter::Accepted, 1);
         let key = connections.next_key();
         let refusal = adopt.admission.refusal();
-        let from = (adopt.peer, refusal.is_none());
+        let from = (adopt.peer, Counted { admitted: refusal.is_none(), at_accept: adopt.counted });
         let stream = match io.register(adopt.socket, key) {
             Ok(stream) => stream,
             Err(error) => return core.give_up(from, error.kind()),
@@ -70,8 +71,14 @@ impl<I: Io> Shard<I> {
             return core.give_up(from, ErrorKind::OutOfMemory);
         };
         let deadline = adopt.accepted + core.settings.handshake_timeout;
-        let session = Session::new((peer, adopt.trusted), refusal.is_none(), deadline);
-        let slot = Slot { stream, lingered: 0, protocol: Connection::accepting(), session };
+        let Entrance { local, proxied } = adopt.entrance;
+        let mut session = Session::new(peer, deadline);
+        session.set(Flag::Trusted, local);
+        session.set(Flag::Admitted, refusal.is_none());
+        session.set(Flag::CountedAtAccept, adopt.counted);
+        session.set(Flag::TrustedProxy, core.settings.proxies.trusts(adopt.peer));
+        let protocol = if proxied { Connection::accepting_proxied() } else { Connection::accepting() };
+        let slot = Slot { stream, lingered: 0, protocol, session };
         let inserted = connections.insert(slot);
         debug_assert_eq!(inserted, key);
         let Some(slot) = connections.get_mut(key) else { return };
@@ -88,8 +95,8 @@ impl<I: Io> Shard<I> {
 impl<S> Core<S> {
     /// Counts and logs the end of a socket that could not become a connection. It is closed already: what
     /// would have to be said to it needs the memory that is missing.
-    fn give_up(&mut self, (peer, admitted): (PeerAddress, bool), error: ErrorKind) {
-        self.departed(peer, admitted);
+    fn give_up(&mut self, (peer, counted): (PeerAddress, Counted), error: ErrorKind) {
+        self.departed(peer, counted);
         let cause = CloseCause::NoResources(error);
         self.tally.count_close(&cause);
         self.remember_given_up(peer, &cause);

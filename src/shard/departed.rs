@@ -1,9 +1,14 @@
 //! The way back from the shards to the acceptor: who has gone. The acceptor alone counts by address, so no
 //! lock is needed.
 
+use std::sync::atomic::Ordering;
+
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::reactor::PeerAddress;
+
+use super::Core;
+use super::session::{Flag, Session};
 
 /// A socket that a shard was given and has closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +35,7 @@ impl Default for Departures {
 }
 
 impl Departures {
-    /// Reports one, unless nobody counts it: connections of unix sockets have no address.
+    /// Reports one that the acceptor has counted. Connections of unix sockets have no address.
     pub fn report(&self, departed: Departed) {
         if departed.admitted && departed.peer == PeerAddress::Unix {
             return;
@@ -42,5 +47,34 @@ impl Departures {
     /// Takes the oldest report.
     pub fn take(&self) -> Option<Departed> {
         self.receiver.try_recv().ok()
+    }
+}
+
+/// What the acceptor has counted a socket as.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted {
+    /// A connection, else one to refuse.
+    pub admitted: bool,
+    /// One of its address.
+    pub at_accept: bool,
+}
+
+impl Counted {
+    /// As the session keeps it.
+    pub fn of(session: &Session) -> Counted {
+        Counted { admitted: session.is(Flag::Admitted), at_accept: session.is(Flag::CountedAtAccept) }
+    }
+}
+
+impl<S> Core<S> {
+    /// Gives the place of a socket back that is closed.
+    pub(super) fn departed(&self, peer: PeerAddress, counted: Counted) {
+        let Counted { admitted, at_accept } = counted;
+        if admitted {
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+        if at_accept || !admitted {
+            self.departures.report(Departed { peer, admitted });
+        }
     }
 }

@@ -112,7 +112,7 @@ impl<S> Core<S> {
         match (slot.protocol.state(), cause) {
             (_, CloseCause::PeerGone | CloseCause::TransportFailed(_)) => slot.protocol.transport_lost(),
             (State::Handshaking, _) => {
-                let some_bytes_came = slot.protocol.heap_bytes() > 0;
+                let some_bytes_came = slot.protocol.was_asked();
                 // Between two requests nothing is asked, and so nothing answered.
                 let asked = some_bytes_came || !session.is(Flag::Served);
                 // Who has sent nothing at all is not told that it took too long.

@@ -18,7 +18,7 @@ use crate::slab::Key;
 
 use super::membership::{JoinError, Wish};
 use super::open::position_headers;
-use super::session::{Flag, Session};
+use super::session::Session;
 use super::stats::Counter;
 use super::{Core, RECEIVE_BYTES, Step};
 
@@ -58,6 +58,9 @@ impl<S> Core<S> {
     ) -> Step {
         if body.is_none() {
             self.tally.add(Counter::HttpRequests, 1);
+            if let Some(cause) = self.identify(session, request) {
+                return Step::Finish(cause);
+            }
         }
         let plan = self.router.plan();
         let exchange = Exchange { request, body };
@@ -117,7 +120,7 @@ impl<S> Core<S> {
             return Ok(());
         }
         let plan = self.router.plan();
-        let decided = authorize(plan.api_keys.as_deref(), session.is(Flag::Trusted), &plan.origins, request);
+        let decided = authorize(plan.api_keys.as_deref(), self.is_local(session), &plan.origins, request);
         decided.map_err(|refusal| with_headers(refusal, headers.clone()))
     }
 

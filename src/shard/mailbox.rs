@@ -66,13 +66,28 @@ pub struct Adopt<S> {
     pub socket: S,
     /// Who is at its other end.
     pub peer: PeerAddress,
-    /// Whether it came over a listener that only this machine can reach: a loopback address or a unix
-    /// socket.
-    pub trusted: bool,
+    /// What it came over.
+    pub entrance: Entrance,
+    /// Whether it was counted for its address.
+    pub counted: bool,
     /// When it was accepted; the handshake's deadline runs from here.
     pub accepted: Time,
     /// What to do with it.
     pub admission: Admission,
+}
+
+/// A listener, as far as its connections depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entrance {
+    /// Only this machine can reach it: a loopback address or a unix socket.
+    pub local: bool,
+    /// Proxies come over it, which say whom they speak for before anything else.
+    pub proxied: bool,
+}
+
+impl Entrance {
+    /// For this machine alone, without proxies that say anything first.
+    pub const LOCAL: Entrance = Entrance { local: true, proxied: false };
 }
 
 /// Whether a socket becomes a connection.
@@ -111,6 +126,8 @@ pub enum Admission {
         /// When it may come again, in seconds.
         retry_after_s: u32,
     },
+    /// It came where only trusted proxies may: it gets a 403 and is closed.
+    UntrustedProxy,
 }
 
 impl Admission {
@@ -127,6 +144,7 @@ impl Admission {
             Admission::Overloaded { scarcity, percent, retry_after_s } => {
                 Some(CloseCause::Overloaded { scarcity, percent, retry_after_s })
             }
+            Admission::UntrustedProxy => Some(CloseCause::UntrustedProxy),
         }
     }
 }

@@ -33,6 +33,7 @@ mod draining;
 mod encode;
 mod ending;
 mod fan_out;
+mod forwarded;
 mod held;
 mod http;
 mod in_flight;
@@ -62,14 +63,14 @@ mod write;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use crate::endpoint::{CloseCause, Effects, Router, RouterPlan};
 use crate::flood::Flood;
 use crate::id::{ConnectionId, ShardId};
 use crate::mutant::{Mutant, strikes};
-use crate::reactor::{Io, PeerAddress, Ready, Tick, TimerWheel};
+use crate::reactor::{Io, Ready, Tick, TimerWheel};
 use crate::rooms::Registry;
 use crate::slab::{Key, Slab};
 use crate::time::Time;
@@ -78,13 +79,15 @@ pub use closes::{CLOSES_KEPT, Closed};
 pub use departed::{Departed, Departures};
 pub use distribution::{Distribution, Observed};
 pub use draining::DrainOrder;
+pub use forwarded::{AddressGate, ProxySettings, TrustedProxy, TrustedProxyError};
 pub use held::Held;
 pub use inspect::{
     ClosesWanted, ConnectionSeen, ConnectionSort, ConnectionState, Findings, Found, INSPECTED_PER_TURN,
     INSPECTIONS_MAX, Inspection, LISTED_MAX, Pause, Query, ROOMS_SHOWN, RoomSeen, RoomSort,
 };
 pub use mailbox::{
-    Admission, Adopt, Mail, Mailbox, Mesh, PresenceChange, Publication, RemovalOrder, RemovedFrom, Reply,
+    Admission, Adopt, Entrance, Mail, Mailbox, Mesh, PresenceChange, Publication, RemovalOrder, RemovedFrom,
+    Reply,
 };
 pub use rates::RateLimits;
 pub use reload::{Reload, Taken, Untaken};
@@ -93,6 +96,7 @@ pub use shedding::ShedOrder;
 pub use stats::{Counter, ShardStats};
 
 use closes::Closes;
+use departed::Counted;
 use draining::Draining;
 use fan_out::FanOut;
 use inspect::Inspections;
@@ -148,6 +152,8 @@ pub struct Shared {
     pub connections: Arc<AtomicUsize>,
     /// Where shards report to the acceptor who has gone.
     pub departures: Departures,
+    /// Where they count whom proxies speak for.
+    pub addresses: Arc<dyn AddressGate>,
 }
 
 /// One shard. `I` is the operating system, or a simulation of it.
@@ -173,6 +179,7 @@ struct Core<S> {
     settings: Arc<Settings>,
     connections: Arc<AtomicUsize>,
     departures: Departures,
+    addresses: Arc<dyn AddressGate>,
     router: Router,
     /// Emptied lists, one for each call of an endpoint within another's effects.
     spare_effects: Vec<Effects<'static>>,
@@ -195,6 +202,8 @@ struct Core<S> {
     tally: Tally,
     /// Connections that were closed because they sent too fast.
     rate_flood: Flood,
+    /// Clients behind proxies that were refused.
+    refused_flood: Flood,
     /// Slots to flush at the end of the turn, those with [`Flag::Dirty`], each once.
     dirty: Vec<u32>,
     /// Slots to free at the end of the turn.
@@ -237,6 +246,7 @@ impl<I: Io> Shard<I> {
             settings: shared.settings,
             connections: shared.connections,
             departures: shared.departures,
+            addresses: shared.addresses,
             spare_effects: Vec::new(),
             asks_depth: 0,
             lingering: Lingerers::default(),
@@ -254,6 +264,7 @@ impl<I: Io> Shard<I> {
             timers: TimerWheel::new(now),
             tally: Tally::new(stats),
             rate_flood: Flood::default(),
+            refused_flood: Flood::default(),
             dirty: Vec::new(),
             dead: Vec::new(),
             http_bytes: 0,
@@ -295,7 +306,7 @@ impl<I: Io> Shard<I> {
         self.flush_dirty();
         self.core.rooms.clear_arrived();
         self.core.rooms.registry().maintain(self.core.now);
-        self.core.end_rate_flood();
+        self.core.end_floods();
         self.reap();
         self.inspect();
         // Who leaves in the mail or in a flush is announced behind the publish phase.
@@ -323,8 +334,10 @@ impl<I: Io> Shard<I> {
         }
         let history = Some(self.core.rooms.registry().due()).filter(|due| *due != Time::NEVER);
         let timer = self.core.timers.next_deadline();
-        let (drain, flood) = (self.core.draining.as_ref().map(Draining::due), self.core.rate_flood.over_at());
-        [timer, drain, history, flood, self.core.next_expiry()].into_iter().flatten().min()
+        let Core { draining, rate_flood, refused_flood, .. } = &self.core;
+        let floods = rate_flood.over_at().into_iter().chain(refused_flood.over_at()).min();
+        let drain = draining.as_ref().map(Draining::due);
+        [timer, drain, history, floods, self.core.next_expiry()].into_iter().flatten().min()
     }
 
     /// Frees what ended in this turn.
@@ -340,8 +353,9 @@ impl<I: Io> Shard<I> {
             core.timers.cancel(index);
             io.close(slot.stream);
             core.personas.remove(&mut slot.session);
+            core.uncount(&mut slot.session);
             let peer = core.peers.remove(slot.session.peer);
-            core.departed(peer, slot.session.is(Flag::Admitted));
+            core.departed(peer, Counted::of(&slot.session));
         }
         core.dead = dead;
     }
@@ -368,14 +382,6 @@ impl<S> Core<S> {
 
     fn connection_id(&self, key: Key) -> ConnectionId {
         ConnectionId { shard: self.id, key }
-    }
-
-    /// Gives the place of a socket back that is closed.
-    fn departed(&self, peer: PeerAddress, admitted: bool) {
-        if admitted {
-            self.connections.fetch_sub(1, Ordering::Relaxed);
-        }
-        self.departures.report(Departed { peer, admitted });
     }
 
     /// Wakes the other shards that have got mail from this one. It finds its own before it waits.

@@ -123,8 +123,12 @@ impl<S> Core<S> {
         }
     }
 
-    /// Says how many were closed when it is over.
-    pub(super) fn end_rate_flood(&mut self) {
+    /// Says of the floods that are over how many were closed.
+    pub(super) fn end_floods(&mut self) {
+        if let Some(over) = self.refused_flood.take_over(self.now) {
+            let (count, seconds) = (over.count, over.lasted.as_secs());
+            tracing::info!("refused {count} clients behind proxies in {seconds} s");
+        }
         if let Some(over) = self.rate_flood.take_over(self.now) {
             let (count, seconds) = (over.count, over.lasted.as_secs());
             tracing::info!("closed {count} connections in {seconds} s that sent too fast");

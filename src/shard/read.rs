@@ -221,6 +221,14 @@ impl<S> Core<S> {
             Event::Request(request) => self.on_request(key, session, &request, None),
             Event::Body { request, body } => self.on_request(key, session, &request, Some(body)),
             Event::BadRequest(refusal) => self.refuse(session, &refusal),
+            Event::Proxied(source) => self.proxied(session, source),
+            Event::BadProxyHeader(error) => {
+                let cause = CloseCause::ProxyHeader(error);
+                if let Some(refusal) = cause.refusal() {
+                    self.refuse(session, &refusal);
+                }
+                Step::Finish(cause)
+            }
         }
     }
 

@@ -71,10 +71,17 @@ pub enum Flag {
     OwnHeartbeat,
     /// It was told a shorter interval of them than others are told now.
     KeepsInterval,
-    /// It came over a listener that only this machine can reach.
+    /// It came over a listener that only this machine can reach, and not from elsewhere through a proxy that has said
+    /// so first.
     Trusted,
     /// It counts as a connection; else it is only refused in order.
     Admitted,
+    /// The acceptor has counted it for its address.
+    CountedAtAccept,
+    /// The shard has, for the address of whom a proxy has named.
+    CountedHere,
+    /// Its peer is believed when it says for whom it makes a request.
+    TrustedProxy,
     /// It has been answered an HTTP request.
     Served,
     /// It is sent server-sent events.
@@ -146,8 +153,8 @@ pub enum Due {
 
 impl Session {
     /// A session at its accept.
-    pub fn new((peer, trusted): (Peer, bool), admitted: bool, handshake_deadline: Time) -> Session {
-        let mut session = Session {
+    pub fn new(peer: Peer, handshake_deadline: Time) -> Session {
+        Session {
             outbound: Outbound::default(),
             peer,
             persona: NONE,
@@ -161,10 +168,7 @@ impl Session {
             flags: 0,
             endpoint: 0,
             interest: Interest { readable: true, writable: false },
-        };
-        session.set(Flag::Trusted, trusted);
-        session.set(Flag::Admitted, admitted);
-        session
+        }
     }
 
     /// Whether it is so.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::forwarded::ProxySettings;
 use super::rates::RateLimits;
 use crate::protocol::Limits;
 
@@ -13,6 +14,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How fast it may.
     pub rates: RateLimits,
+    /// Which proxies say who is there.
+    pub proxies: ProxySettings,
     /// From accept to the end of the request head.
     pub handshake_timeout: Duration,
     /// Between an HTTP response and the next request.

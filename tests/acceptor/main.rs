@@ -8,6 +8,7 @@ mod accepting;
 mod addresses;
 mod full;
 mod pressure;
+mod proxies;
 mod reload;
 mod shortage;
 mod throttle;

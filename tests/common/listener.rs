@@ -12,7 +12,7 @@ use fanfare::reactor::{AcceptError, Interest, Io, Listen, PeerAddress, Ready, So
 use fanfare::server::{
     Acceptor, AcceptorSettings, AcceptorShared, Gauge, Level, LiveSettings, LiveSettingsSender, MemoryLimit,
 };
-use fanfare::shard::{Progress, Untaken};
+use fanfare::shard::{Entrance, Progress, Untaken};
 use fanfare::slab::Key;
 use fanfare::time::Time;
 
@@ -282,7 +282,7 @@ pub struct Gate {
 impl Gate {
     /// So many listeners, all of them for this machine alone, and descriptors without end.
     pub fn new(server: &Server, listeners: usize, settings: AcceptorSettings) -> Gate {
-        Gate::watched(server, listeners, settings, None)
+        Gate::with_entrances(server, &vec![Entrance::LOCAL; listeners], settings)
     }
 
     /// The same with something that looks at memory and descriptors.
@@ -292,8 +292,23 @@ impl Gate {
         settings: AcceptorSettings,
         gauge: Option<SimGauge>,
     ) -> Gate {
+        Gate::open(server, &vec![Entrance::LOCAL; listeners], settings, gauge)
+    }
+
+    /// The same with listeners of these kinds.
+    pub fn with_entrances(server: &Server, entrances: &[Entrance], settings: AcceptorSettings) -> Gate {
+        Gate::open(server, entrances, settings, None)
+    }
+
+    /// The same with both.
+    pub fn open(
+        server: &Server,
+        entrances: &[Entrance],
+        settings: AcceptorSettings,
+        gauge: Option<SimGauge>,
+    ) -> Gate {
         let (net, waker) = (Rc::clone(&server.net), SimWaker::default());
-        let io = SimListen::new(Rc::clone(&net), waker.clone(), listeners);
+        let io = SimListen::new(Rc::clone(&net), waker.clone(), entrances.len());
         let kernel = io.kernel();
         let stop = Stop::default();
         let (news, settings_to_come) = LiveSettings::channel();
@@ -306,8 +321,9 @@ impl Gate {
             news: settings_to_come,
             connections: Arc::clone(&server.connections),
             departures: server.departures.clone(),
+            addresses: Arc::clone(&server.addresses),
         };
-        let listening = (0..listeners).map(|number| (number, true)).collect();
+        let listening = entrances.iter().copied().enumerate().collect();
         let acceptor = Acceptor::new(io, listening, shared, settings).expect("a descriptor for the reserve");
         Gate { acceptor, kernel, net, stop, waker, news }
     }

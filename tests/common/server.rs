@@ -12,12 +12,14 @@ use fanfare::endpoint::{CloseKind, Echo, Endpoint, Relay, RouterPlan};
 use fanfare::id::ShardId;
 use fanfare::reactor::{PeerAddress, Wake};
 use fanfare::rooms::{Registry, RoomSettings};
+use fanfare::server::{AcceptorSettings, AddressTable};
 use fanfare::shard::{
-    Admission, Adopt, Counter, Departures, DrainOrder, Mail, Mesh, Progress, Reload, RemovalOrder, Settings,
-    Shard, ShardStats, Shared, ShedOrder, Untaken,
+    AddressGate, Admission, Adopt, Counter, Departures, DrainOrder, Entrance, Mail, Mesh, Progress, Reload,
+    RemovalOrder, Settings, Shard, ShardStats, Shared, ShedOrder, Untaken,
 };
 use fanfare::time::Time;
 
+use super::acceptor_settings;
 use super::frames::{Frame, frames, request, split_response};
 use super::sim::{Net, SimIo, SimWaker, Socket, SocketId};
 
@@ -44,6 +46,7 @@ pub struct Server {
     pub stats: Vec<ShardStats>,
     pub connections: Arc<AtomicUsize>,
     pub departures: Departures,
+    pub addresses: Arc<AddressTable>,
     pub registry: Arc<Registry>,
     pub plan: Arc<RouterPlan>,
     pub wakers: Vec<SimWaker>,
@@ -100,12 +103,16 @@ impl Server {
         let (mesh, mailboxes) = Mesh::new(boxed, mailbox_bytes);
         let connections = Arc::new(AtomicUsize::new(0));
         let registry = Arc::new(Registry::new(rooms));
+        // An acceptor in front says what an address may have.
+        let AcceptorSettings { addresses, max_connections, .. } = acceptor_settings(1 << 20);
+        let addresses = Arc::new(AddressTable::new(addresses, max_connections));
         let shared = Shared {
             registry: Arc::clone(&registry),
             plan: Arc::new(plan),
             settings: Arc::new(settings),
             connections: Arc::clone(&connections),
             departures: Departures::default(),
+            addresses: Arc::clone(&addresses) as Arc<dyn AddressGate>,
         };
         let (departures, plan) = (shared.departures.clone(), Arc::clone(&shared.plan));
         let stats: Vec<ShardStats> = (0..shards).map(|_| ShardStats::default()).collect();
@@ -121,6 +128,7 @@ impl Server {
             stats,
             connections,
             departures,
+            addresses,
             registry,
             plan,
             wakers,
@@ -138,7 +146,21 @@ impl Server {
         let admitted = admission == Admission::Welcome;
         self.connections.fetch_add(usize::from(admitted), Ordering::Relaxed);
         let accepted = self.net.borrow().now;
-        let adopt = Adopt { socket, peer: PeerAddress::Unix, trusted: true, accepted, admission };
+        let (peer, entrance, counted) = (PeerAddress::Unix, Entrance::LOCAL, admitted);
+        self.adopt_as(shard, Adopt { socket, peer, entrance, counted, accepted, admission })
+    }
+
+    /// A connection from a proxy that says first whom it speaks for.
+    pub fn adopt_proxied(&mut self, shard: usize) -> Client {
+        let socket = self.net.borrow_mut().open();
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        let (accepted, entrance) = (self.now(), Entrance { proxied: true, ..Entrance::LOCAL });
+        let (peer, counted, admission) = (PeerAddress::Unix, false, Admission::Welcome);
+        self.adopt_as(shard, Adopt { socket, peer, entrance, counted, accepted, admission })
+    }
+
+    fn adopt_as(&mut self, shard: usize, adopt: Adopt<SocketId>) -> Client {
+        let socket = adopt.socket;
         self.mesh.send(ShardId::new(shard), Mail::Adopt(adopt));
         self.mesh.wake(ShardId::new(shard));
         Client { socket, shard }

@@ -12,9 +12,10 @@ use fanfare::config::Config;
 use fanfare::endpoint::{Relay, RouterPlan};
 use fanfare::reactor::{AcceptError, Interest, Io, Listen, PeerAddress, Ready, SocketOptions, Stop};
 use fanfare::rooms::Registry;
-use fanfare::server::{Acceptor, AcceptorShared, LiveSettings};
+use fanfare::server::{Acceptor, AcceptorShared, AddressTable, LiveSettings};
 use fanfare::shard::{
-    Admission, Adopt, Departures, DrainOrder, Mail, Mesh, Progress, Shard, ShardStats, Shared,
+    AddressGate, Admission, Adopt, Departures, DrainOrder, Entrance, Mail, Mesh, Progress, Shard, ShardStats,
+    Shared,
 };
 use fanfare::slab::Key;
 use fanfare::time::Time;
@@ -131,6 +132,7 @@ pub struct World {
     pub mesh: Arc<Mesh<SocketId>>,
     connections: Arc<AtomicUsize>,
     departures: Departures,
+    addresses: Arc<AddressTable>,
 }
 
 /// A shard that stands still.
@@ -142,6 +144,7 @@ impl World {
         let pollers: Vec<Poller> = (0..shards).map(|_| Poller::new()).collect();
         let (mesh, mailboxes) = Mesh::new(pollers.iter().map(Poller::waker).collect(), mailbox_bytes);
         let (net, connections, departures) = (Rc::default(), Arc::default(), Departures::default());
+        let addresses = Arc::new(AddressTable::new(acceptor_settings(1).addresses, 1));
         let mut plan = RouterPlan::default();
         plan.add_endpoint("/rooms/{room}", Arc::new(|_| Box::new(Relay { member_publish: true })));
         plan.add_endpoint("/mourner", Arc::new(|_| Box::new(Mourner)));
@@ -151,6 +154,7 @@ impl World {
             settings: Arc::new(settings()),
             connections: Arc::clone(&connections),
             departures: departures.clone(),
+            addresses: Arc::clone(&addresses) as Arc<dyn AddressGate>,
         };
         let make = |(mailbox, poller)| {
             let sockets = SimIo::new(Rc::clone(&net), SimWaker::default());
@@ -158,7 +162,7 @@ impl World {
             Shard::new(io, mailbox, shared.clone(), ShardStats::default())
         };
         let shards = mailboxes.into_iter().zip(pollers).map(make).collect();
-        (World { net, mesh, connections, departures }, shards)
+        (World { net, mesh, connections, departures, addresses }, shards)
     }
 
     pub fn socket(&self, id: SocketId) -> RefMut<'_, Socket> {
@@ -179,9 +183,10 @@ impl World {
             news: LiveSettings::default(),
             connections: Arc::clone(&self.connections),
             departures: self.departures.clone(),
+            addresses: Arc::clone(&self.addresses),
         };
         let io = Waiting { net: Rc::clone(&self.net), sockets, poller: poller.clone() };
-        let acceptor = Acceptor::new(io, vec![(0, true)], shared, acceptor_settings(usize::MAX))
+        let acceptor = Acceptor::new(io, vec![(0, Entrance::LOCAL)], shared, acceptor_settings(usize::MAX))
             .expect("there are descriptors");
         (Door { stop, poller, kernel }, acceptor)
     }
@@ -204,8 +209,9 @@ impl World {
     pub fn open(&self, to: usize, path: &str) -> SocketId {
         let socket = self.peer(path);
         self.connections.fetch_add(1, Ordering::Relaxed);
-        let (peer, admission) = (PeerAddress::Unix, Admission::Welcome);
-        let adopt = Adopt { socket, peer, trusted: true, accepted: Time::ZERO, admission };
+        let (peer, entrance, counted) = (PeerAddress::Unix, Entrance::LOCAL, true);
+        let (accepted, admission) = (Time::ZERO, Admission::Welcome);
+        let adopt = Adopt { socket, peer, entrance, counted, accepted, admission };
         self.mesh.send(shard(to), Mail::Adopt(adopt));
         self.mesh.wake(shard(to));
         socket

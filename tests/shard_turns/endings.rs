@@ -181,6 +181,9 @@ fn every_kind_of_end_of_an_open_connection_is_in_the_table() {
         CloseKind::ServerHandshakeRate,
         CloseKind::Overloaded,
         CloseKind::OutOfDescriptors,
+        CloseKind::UntrustedProxy,
+        // Where proxies come, see those tests.
+        CloseKind::ProxyHeader,
     ];
     for kind in CloseKind::ALL {
         let listed = ENDS.iter().any(|(_, listed, _)| listed == kind);

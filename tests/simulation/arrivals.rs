@@ -1,23 +1,12 @@
 //! Who comes: connections that wait, and the acceptor that lets them in or cannot.
 
-use fanfare::reactor::{AcceptError, PeerAddress};
+use fanfare::reactor::AcceptError;
 
-use crate::chance::Chance;
 use crate::client::{Actor, Deed, EchoClient, EventsClient, Hand, Hostile, HttpClient, Member, Sdk};
 use crate::common::server::Client;
+use crate::proxy;
 use crate::trace::NOBODY;
-use crate::world::{LISTENERS, Line, World};
-
-/// A peer of one of a few addresses, or of this machine.
-fn from_somewhere(chance: &mut Chance) -> PeerAddress {
-    let (host, port) = (chance.below(3) as u8 + 1, chance.below(60_000) as u16);
-    match chance.below(3) {
-        0 => PeerAddress::Unix,
-        1 => PeerAddress::V4([192, 0, 2, host].into(), port),
-        // The same /64 whatever the rest is.
-        _ => PeerAddress::V6([0x2001, 0xdb8, 0, host.into(), 0, 0, 0, port].into(), port),
-    }
-}
+use crate::world::{Line, World};
 
 impl World {
     /// A turn of the acceptor, to whom the kernel may have said no.
@@ -102,15 +91,22 @@ impl World {
 
     /// Somebody connects, and waits to be accepted.
     fn connect(&mut self, actor: Box<dyn Actor>) {
-        let listener = self.chance.below(LISTENERS);
+        let kind = match actor.name() {
+            "http" => proxy::Client::Local,
+            "hostile" => proxy::Client::Hostile,
+            _ => proxy::Client::Anywhere,
+        };
+        let (listener, from, header) = proxy::arrival(kind, &mut self.chance);
         let gate = self.gate.as_mut().expect("nobody comes behind the end");
-        let socket = gate.dial_from(listener, from_somewhere(&mut self.chance));
+        let socket = gate.dial_from(listener, from);
         self.server.net.borrow_mut().sockets[socket.0].room = self.plan.send_room;
         let at = Client { socket, shard: usize::MAX };
         let number = self.lines.len();
         assert_eq!(number, socket.0, "every line has its socket");
         self.trace.borrow_mut().tell(number, "connect", listener as u64, || actor.name().to_owned());
-        self.lines.push(Line::new(at, actor));
+        let mut line = Line::new(at, actor);
+        line.outgoing = header;
+        self.lines.push(line);
         self.with_actor(number, |actor, hand| {
             actor.greet(hand);
             Deed::GoOn

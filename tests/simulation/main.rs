@@ -26,6 +26,7 @@ mod ledger;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod plan;
+mod proxy;
 mod record;
 mod reloads;
 mod run;

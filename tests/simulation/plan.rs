@@ -7,6 +7,7 @@ use fanfare::rooms::{LagPolicy, RoomName};
 
 use crate::chance::{Chance, Odds};
 use crate::faults::FaultOdds;
+use crate::proxy::TRUSTED;
 
 /// One run.
 #[derive(Clone, Debug)]
@@ -172,6 +173,7 @@ pub fn draw_config(chance: &mut Chance) -> Config {
         presence: vec![rules("*1=count"), rules("l*=off")],
         presence_members: *chance.pick(&[1, 3, 1000]),
         command_rate: *chance.pick(&[5, 100, 1000]),
+        trusted_proxy: vec![TRUSTED.parse().expect("a network")],
         connections_per_address: *chance.pick(&[2, 5, 1000]),
         handshakes_per_address: *chance.pick(&[1, 5, 100]),
         handshakes_per_second: *chance.pick(&[5, 50, 10_000]),

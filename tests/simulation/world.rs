@@ -18,6 +18,7 @@ use crate::common::server::{Client, Server};
 use crate::faults;
 use crate::ledger::Ledger;
 use crate::plan::{Drain, Plan};
+use crate::proxy::ENTRANCES;
 use crate::trace::{NOBODY, Trace};
 use crate::truth::Truth;
 
@@ -25,7 +26,7 @@ use crate::truth::Truth;
 pub const UNREAD_MAX: usize = 64 << 10;
 
 /// Where the acceptor listens.
-pub const LISTENERS: usize = 2;
+pub const LISTENERS: usize = ENTRANCES.len();
 
 /// A connection, seen from the client.
 pub struct Line {
@@ -105,7 +106,7 @@ impl World {
         let most = config.max_connections.unwrap_or(usize::MAX);
         let gauge = SimGauge::default();
         let settings = config.acceptor_settings(most);
-        let gate = Gate::watched(&server, LISTENERS, settings, Some(gauge.clone()));
+        let gate = Gate::open(&server, &ENTRANCES, settings, Some(gauge.clone()));
         let os = faults::World::new(chance.fork(), plan.faults.clone(), Rc::clone(&trace));
         let calm = Rc::clone(&os.calm);
         server.net.borrow_mut().faults = Some(Box::new(os));

@@ -161,7 +161,12 @@ impl Desk<'_> {
                     return Some((format!("closed by the server {code}"), reason.escape_debug().to_string()));
                 }
                 Event::Failed(failure) => return Some((BROKE_PROTOCOL.to_owned(), failure.to_string())),
-                Event::Pong(_) | Event::Request(_) | Event::Body { .. } | Event::BadRequest(_) => {}
+                Event::Pong(_)
+                | Event::Request(_)
+                | Event::Body { .. }
+                | Event::BadRequest(_)
+                | Event::Proxied(_)
+                | Event::BadProxyHeader(_) => {}
             }
         }
         None

@@ -4,12 +4,15 @@
 
 use super::super::handshake::{BodyLength, ChunkedDecoder, HeadScanner, Refusal, body_too_large};
 use super::super::limits::Limits;
+use super::super::proxy_header::ProxyHeader;
 use super::pending::append;
 use crate::time::Time;
 
 /// Everything that is kept between two inputs during the handshake, one thing at a time.
 #[derive(Debug)]
 pub(super) enum PendingRequest {
+    /// What a proxy has to say before the first of them.
+    Proxy(ProxyHeader),
     /// A head that is incomplete, or whole and undecided.
     Head(PendingHead),
     /// A body that is incomplete, or whole and undecided.
@@ -24,20 +27,26 @@ impl PendingRequest {
         match self {
             PendingRequest::Head(head) => Some(head.started),
             PendingRequest::Body(body) => Some(body.started),
-            PendingRequest::Held(_) => None,
+            PendingRequest::Proxy(_) | PendingRequest::Held(_) => None,
         }
+    }
+
+    /// Whether nothing of it has come yet.
+    pub(super) fn is_untouched(&self) -> bool {
+        matches!(self, PendingRequest::Proxy(header) if header.is_untouched())
     }
 
     pub(super) fn restart_clock(&mut self, now: Time) {
         match self {
             PendingRequest::Head(head) => head.started = now,
             PendingRequest::Body(body) => body.started = now,
-            PendingRequest::Held(_) => {}
+            PendingRequest::Proxy(_) | PendingRequest::Held(_) => {}
         }
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
         let buffers = match self {
+            PendingRequest::Proxy(header) => header.heap_bytes(),
             PendingRequest::Head(head) => head.bytes.capacity(),
             PendingRequest::Body(body) => body.head.capacity() + body.bytes.capacity(),
             PendingRequest::Held(bytes) => bytes.capacity(),

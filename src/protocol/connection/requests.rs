@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::super::closing::{Cause, State, transition};
 use super::super::handshake::{BodyLength, HeadScanner, Refusal, Request};
 use super::super::limits::Limits;
+use super::super::proxy_header::ProxyHeader;
 use super::pending_request::{PendingBody, PendingHead, PendingRequest};
 use super::{Connection, Event, Input, Step};
 use crate::time::Time;
@@ -97,7 +98,7 @@ impl Connection {
         match self.request.as_deref() {
             Some(PendingRequest::Head(head)) => head.body_length != BodyLength::None,
             Some(PendingRequest::Body(_)) => true,
-            Some(PendingRequest::Held(_)) | None => false,
+            Some(PendingRequest::Proxy(_) | PendingRequest::Held(_)) | None => false,
         }
     }
 
@@ -113,6 +114,13 @@ impl Connection {
         }
         match self.request.as_deref_mut() {
             None => self.first_bytes_step(now, input, limits),
+            Some(PendingRequest::Proxy(header)) => {
+                let step = proxy_step(header, input, limits);
+                if matches!(step, Step::Proxied(_)) {
+                    self.request = None;
+                }
+                step
+            }
             Some(PendingRequest::Head(head)) => head_step(head, now, input, limits),
             Some(PendingRequest::Body(body)) => body_step(body, input, limits),
             Some(PendingRequest::Held(_)) => {
@@ -180,7 +188,7 @@ impl Connection {
             PendingRequest::Body(PendingBody { head, header_lines, bytes, .. }) => {
                 Request::parse(head, *header_lines).map(|request| Event::Body { request, body: bytes })
             }
-            PendingRequest::Held(_) => return None,
+            PendingRequest::Proxy(_) | PendingRequest::Held(_) => return None,
         };
         match parsed {
             Ok(event) => {
@@ -192,6 +200,20 @@ impl Connection {
                 input.discard_rest();
                 Some(Event::BadRequest(refusal))
             }
+        }
+    }
+}
+
+fn proxy_step(header: &mut ProxyHeader, input: &mut Input<'_>, limits: &Limits) -> Step {
+    match header.receive(input.rest(), limits.head_bytes_max) {
+        Err(error) => Step::BadProxyHeader(error),
+        Ok(Some((size, source))) => {
+            input.take(size);
+            Step::Proxied(source)
+        }
+        Ok(None) => {
+            input.discard_rest();
+            Step::UsedUp
         }
     }
 }

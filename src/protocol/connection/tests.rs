@@ -6,6 +6,7 @@ use super::*;
 use crate::protocol::handshake::SCANNED;
 
 mod bounds;
+mod proxied;
 mod requests;
 
 const KEY: [u8; 4] = [1, 2, 3, 0xF4];
@@ -23,6 +24,8 @@ enum Owned {
     Pong(Vec<u8>),
     Close(Option<u16>, String, bool),
     Failed(Failure),
+    Proxied(ProxySource),
+    BadProxyHeader(ProxyHeaderError),
 }
 
 impl Owned {
@@ -41,6 +44,8 @@ impl Owned {
                 Owned::Close(code.map(CloseCode::as_u16), reason.to_owned(), reply)
             }
             Event::Failed(failure) => Owned::Failed(failure),
+            Event::Proxied(source) => Owned::Proxied(source),
+            Event::BadProxyHeader(error) => Owned::BadProxyHeader(error),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod chunked;
 mod client;
+mod forwarded;
 mod framing;
 mod request;
 mod response;
@@ -13,6 +14,7 @@ mod upgrade;
 
 pub(super) use chunked::ChunkedDecoder;
 pub use client::{Accepted, ClientHandshake, HandshakeError};
+pub use forwarded::{ForwardedHeader, ForwardedHeaderError};
 pub use framing::{BodyLength, body_too_large};
 pub use request::Request;
 pub use response::{

@@ -143,9 +143,7 @@ impl WebSocket {
                     is_over = true;
                     came(Came::Wrong(failure.to_string()), turn.books);
                 }
-                Event::Request(_) | Event::Body { .. } | Event::BadRequest(_) => {
-                    unreachable!("the handshake is done")
-                }
+                _ => unreachable!("the handshake is done"),
             }
         }
         if is_over {

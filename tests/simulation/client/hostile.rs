@@ -3,6 +3,7 @@
 
 use super::{Actor, Deed, End, Hand, percent};
 use crate::chance::Chance;
+use crate::proxy;
 use crate::wire::{Ear, Mode, close_payload, push_frame, upgrade_request};
 
 #[derive(Debug, Default)]
@@ -41,6 +42,15 @@ fn mutate(chance: &mut Chance, bytes: &mut Vec<u8>) {
 
 impl Hostile {
     fn request(hand: &mut Hand<'_>) -> Vec<u8> {
+        let mut request = Hostile::plain_request(hand);
+        if hand.chance.one_in(2) {
+            let behind_first_line = request.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            request.splice(behind_first_line..behind_first_line, proxy::forwarded(hand.chance));
+        }
+        request
+    }
+
+    fn plain_request(hand: &mut Hand<'_>) -> Vec<u8> {
         let room = percent(hand.chance.pick(&hand.plan.rooms).as_str());
         match hand.chance.below(9) {
             0 => upgrade_request("/echo"),
