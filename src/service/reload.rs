@@ -48,7 +48,7 @@ impl Reloading {
         let lines =
             |complaints: crate::cli::Complaints| complaints.lines().map(str::to_owned).collect::<Vec<_>>();
         let Loaded { config, log, settings, .. } = self.loader.load().map_err(lines)?;
-        let drain_max = config.drain + config.close_timeout;
+        let drain_max = config.shutdown_max();
         let report = server.reload(config).map_err(|error| vec![error.to_string()])?;
         let mut changed: Vec<String> = report.changed.iter().map(ToString::to_string).collect();
         changed.extend(changes_of_log(&self.settings, &settings));

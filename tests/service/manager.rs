@@ -5,6 +5,8 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use fanfare::reactor::MonotonicClock;
+
 use crate::support::PATIENCE;
 use crate::support::running::{self, Running};
 
@@ -62,12 +64,15 @@ impl Manager {
 
     /// Waits for one of these that is as wanted.
     pub fn until_one(&mut self, start: &str, mut is_wanted: impl FnMut(&str) -> bool) -> String {
+        let clock = MonotonicClock::start();
+        let patience_ends = clock.now() + PATIENCE;
         loop {
             let told = self.next();
             let mut values = told.iter().filter_map(|line| line.strip_prefix(start));
             if let Some(value) = values.find(|value| is_wanted(value)) {
                 return value.to_owned();
             }
+            assert!(clock.now() < patience_ends, "no {start} as wanted: {:?}", self.told);
         }
     }
 
