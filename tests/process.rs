@@ -176,6 +176,16 @@ fn a_signal_closes_everyone_with_1001_and_ends_with_status_0() {
 }
 
 #[test]
+fn the_admin_listener_goes_behind_the_others_without_a_word_and_is_named_at_the_start() {
+    let running = Running::spawn(command(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]));
+    assert!(running.start.iter().any(|line| line.contains("admin on 127.0.0.1:")), "{:?}", running.start);
+    running.signal(Signal::TERM);
+    let (status, log) = running.end();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(log.matches("shutting down: ").count(), 1, "{log}");
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once_with_status_1() {
     let mut running =
         Running::start(env!("CARGO_BIN_EXE_fanfare"), &["--drain", "60s", "--close-timeout", "60s"]);

@@ -212,6 +212,11 @@ impl<I: Listen> Acceptor<I> {
         self.shared.addresses.most_connections()
     }
 
+    /// From the stop to the Close of the last connection, as it is set now.
+    pub fn drain_time(&self) -> Duration {
+        self.settings.drain
+    }
+
     /// The seam for a simulation and for tests that look at what the acceptor asked of it.
     pub fn io_mut(&mut self) -> &mut I {
         &mut self.io
@@ -242,10 +247,7 @@ impl<I: Listen> Acceptor<I> {
 
     fn drain(&mut self) {
         let AcceptorSettings { drain, write_timeout, .. } = self.settings;
-        let (begin, seconds) = (self.io.now(), drain.as_secs_f32());
-        tracing::info!(
-            "shutting down: nobody is accepted any more, those connected are told within {seconds} s"
-        );
+        let begin = self.io.now();
         let mesh = &self.shared.mesh;
         for shard in (0..mesh.shards()).map(ShardId::new) {
             let farewell = write_timeout.min(self.shared.farewell_max);

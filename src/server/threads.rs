@@ -4,10 +4,11 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::admin::{Admin, Opened};
 use super::placement::Placement;
-use super::{Acceptor, ServerThread, StartError, View, resources};
+use super::{Acceptor, MAIN, ServerThread, StartError, View, resources};
 use crate::id::ShardId;
 use crate::reactor::PollIo;
 use crate::shard::{DrainOrder, Mail, Mailbox, Mesh, Progress, Shard, ShardStats, Shared};
@@ -37,9 +38,16 @@ pub fn start(
         })?;
     }
     let admin = admin.map(|admin| admin.start(view.clone())).transpose()?;
-    let ended = view.clone();
+    // Of the end of the admin listener, which comes behind that of its server, nobody has to hear.
+    let (ended, is_main) = (view.clone(), name == MAIN);
     let accepting = threads.spawn(format!("{name}-accept"), move || {
-        run_acceptor(acceptor);
+        let drain = run_acceptor(acceptor);
+        if is_main {
+            let seconds = drain.as_secs_f32();
+            tracing::info!(
+                "shutting down: nobody is accepted any more, those connected are told within {seconds} s"
+            );
+        }
         ended.end(ServerThread::Acceptor);
     });
     match accepting {
@@ -118,12 +126,12 @@ fn run_shard(
     }
 }
 
-/// The acceptor's thread.
-fn run_acceptor(mut acceptor: Acceptor<PollIo>) {
+/// The acceptor's thread. Returns over which time the others are told of the end.
+fn run_acceptor(mut acceptor: Acceptor<PollIo>) -> Duration {
     loop {
         match acceptor.turn() {
             Ok(Progress::Running) => {}
-            Ok(Progress::Finished) => return,
+            Ok(Progress::Finished) => return acceptor.drain_time(),
             Err(error) => panic!("the acceptor cannot wait for connections: {error}"),
         }
     }

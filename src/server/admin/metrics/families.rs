@@ -11,6 +11,7 @@ use super::page::{Family, Kind, Labelled, Page};
 use super::process::Process;
 use crate::endpoint::CloseKind;
 use crate::id::ShardId;
+use crate::server::Level;
 use crate::shard::{Counter, Distribution};
 
 const NANOSECONDS: f64 = 1e9;
@@ -190,6 +191,14 @@ fn memory(page: &mut Page<'_, '_>, process: &Process) -> fmt::Result {
     ] {
         page.counters(&family, &[counted])?;
     }
+    // Until the acceptor's first look it is not known.
+    let level = page.view().parts().usage.memory();
+    let value = |of: fn(Level) -> u64| level.map_or(f64::NAN, |level| of(level) as f64);
+    let used =
+        gauge("memory_used", bytes(), "Memory in use, as it is held against its limit (--memory-limit)");
+    page.family(&used, |encoder| encoder.encode_gauge(&value(|level| level.used)))?;
+    let limit = gauge("memory_limit", bytes(), "Memory that there may be in use (--memory-limit)");
+    page.family(&limit, |encoder| encoder.encode_gauge(&value(|level| level.limit)))?;
     match process.bytes_per_connection() {
         Some(bytes) => page.total(
             &gauge(
