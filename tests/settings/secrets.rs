@@ -27,8 +27,10 @@ fn publish(running: &Running, key: Option<&str>) -> u16 {
 fn a_credential_of_systemd_holds_the_keys() {
     let scratch = Scratch::new("credential");
     private(&scratch.file("api-keys", format!("{KEY}\n")));
-    let config =
-        scratch.file("fanfare.toml", "api-key-file = 'credential:api-keys'\nlisten = '127.0.0.1:0'\n");
+    let config = scratch.file(
+        "fanfare.toml",
+        "api-key-file = 'credential:api-keys'\nlisten = '127.0.0.1:0'\nadmin = 'none'\n",
+    );
     let mut serve = command(&["--config", &config, "--workers", "1"]);
     serve.env("CREDENTIALS_DIRECTORY", &scratch.0);
     let mut running = Running::spawn(serve);

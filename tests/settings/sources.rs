@@ -118,7 +118,7 @@ fn a_server_does_what_its_file_says() {
     let scratch = Scratch::new("serves");
     let file = scratch.file(
         "fanfare.toml",
-        "listen = '127.0.0.1:0'\nworkers = 1\npin = 'off'\nmax-message = 100\nmax-connections = 77\n",
+        "listen = '127.0.0.1:0'\nadmin = 'none'\nworkers = 1\npin = 'off'\nmax-message = 100\nmax-connections = 77\n",
     );
     let running = Running::spawn(command(&["--config", &file, "--max-connections", "78"]));
     let start = running.start.concat();
