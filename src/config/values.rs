@@ -206,6 +206,7 @@ mod tests {
         let running = Config::default();
         let mut config = Config {
             listen: vec!["127.0.0.1:1".parse().unwrap()],
+            listen_proxy: vec!["127.0.0.1:3".parse().unwrap()],
             admin: vec!["127.0.0.1:2".parse().unwrap()],
             workers: Some(7),
             pin: Pin::Off,
@@ -221,7 +222,7 @@ mod tests {
         let restarts = SETTINGS.iter().filter(|setting| setting.needs_restart());
         assert_eq!(
             restarts.map(|setting| setting.flag).collect::<Vec<_>>(),
-            ["--listen", "--admin", "--workers", "--pin"]
+            ["--listen", "--listen-proxy", "--admin", "--workers", "--pin"]
         );
     }
 

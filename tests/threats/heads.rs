@@ -5,13 +5,16 @@ use std::path::Path;
 
 use fanfare::Config;
 use fanfare::endpoint::CloseKind;
+use fanfare::protocol::ForwardedHeader;
+use fanfare::shard::TrustedProxy;
 
 use crate::common::{Client, Server, request, split_response};
 use crate::counting::asked;
 use crate::peers::{SDK, assert_served, crowd, everything};
 
 /// Every header whose value is looked at, on whatever path.
-const READ: [&str; 18] = [
+const READ: [&str; 21] = [
+    "Accept",
     "Access-Control-Request-Method",
     "Authorization",
     "Connection",
@@ -19,6 +22,7 @@ const READ: [&str; 18] = [
     "Content-Length",
     "Content-Type",
     "Expect",
+    "Forwarded",
     "Host",
     "Idempotency-Key",
     "Last-Event-ID",
@@ -30,6 +34,7 @@ const READ: [&str; 18] = [
     "Transfer-Encoding",
     "Upgrade",
     "X-API-Key",
+    "X-Forwarded-For",
 ];
 
 /// The names in string literals behind the calls that read a header, in shipped code.
@@ -49,7 +54,9 @@ fn names_in(file: &Path, found: &mut BTreeSet<String>) {
 #[test]
 fn every_header_that_is_read_is_tried() {
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
-    let mut found = BTreeSet::new();
+    // These two are read by what is set.
+    let forwarded = [ForwardedHeader::XForwardedFor, ForwardedHeader::Forwarded];
+    let mut found = BTreeSet::from(forwarded.map(|header| header.name().to_owned()));
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -147,11 +154,21 @@ fn status(server: &mut Server, bytes: &[u8]) -> u16 {
 
 #[test]
 fn no_value_of_a_header_that_is_read_panics_or_gets_through_by_accident() {
-    let mut server = everything(1, &Config::default());
+    for forwarded_header in [ForwardedHeader::XForwardedFor, ForwardedHeader::Forwarded] {
+        let trusted_proxy = vec![TrustedProxy::Unix];
+        try_values(&Config { trusted_proxy, forwarded_header, ..Config::default() });
+    }
+}
+
+fn try_values(config: &Config) {
+    let mut server = everything(1, config);
     let neighbour = server.connect(0, "/echo");
     let (heads, values) = (heads(), strange_values());
+    // All of them once, and the other of the two that are set.
+    let first = config.forwarded_header == ForwardedHeader::default();
+    let names = READ.into_iter().filter(|name| first || *name == config.forwarded_header.name());
     for head in &heads {
-        for name in READ {
+        for name in names.clone() {
             for value in &values {
                 let bytes = with(head, name, value);
                 let status = status(&mut server, &bytes);
