@@ -101,7 +101,12 @@ fn the_services_start_with_settings_that_the_binary_takes_and_reload_the_same() 
         let text = read(unit);
         let of = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).expect("the line is there");
         let start = of("ExecStart=/usr/bin/fanfare ");
-        assert_eq!(of("ExecReload=/usr/bin/fanfare check --quiet "), start, "{unit}");
+        // What is checked before a reload has no credentials.
+        let reload = format!(
+            "{} --api-key-file credential:api-keys",
+            of("ExecReload=/usr/bin/fanfare check --quiet ")
+        );
+        assert_eq!(reload, start, "{unit}");
         let config = deploy("fanfare.toml");
         let start = start.replace("/etc/fanfare/fanfare.toml", config.to_str().expect("UTF-8"));
         fs::create_dir(&credentials).expect("a folder");
