@@ -2,16 +2,35 @@
 
 use fanfare::Config;
 use fanfare::endpoint::CloseKind;
+use fanfare::reactor::MonotonicClock;
+use fanfare::time::Time;
 
 use crate::support::door::request;
 use crate::support::running::Running;
-use crate::support::{Raw, TestServer, config, frame};
+use crate::support::{PATIENCE, Raw, TestServer, config, frame};
 
-/// Threads of a process.
+/// The names of a process's threads.
 #[cfg(target_os = "linux")]
-fn threads(running: &Running) -> usize {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", running.child.id()));
-    tasks.expect("it runs").count()
+fn threads(running: &Running) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", running.child.id())).expect("it runs");
+    let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).expect("it lives");
+    let mut names: Vec<String> = tasks.map(|task| name(task.expect("a thread"))).collect();
+    names.sort_unstable();
+    names
+}
+
+/// The same, once the thread that is started last is there.
+#[cfg(target_os = "linux")]
+fn threads_of_the_start(running: &Running) -> Vec<String> {
+    let clock = MonotonicClock::start();
+    loop {
+        let names = threads(running);
+        if names.iter().any(|name| name.starts_with("fanfare-service")) {
+            return names;
+        }
+        assert!(clock.now() < Time::ZERO + PATIENCE, "{names:?}");
+        std::thread::yield_now();
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -19,7 +38,7 @@ fn threads(running: &Running) -> usize {
 fn as_many_threads_serve_hundreds_as_served_nobody() {
     const CONNECTIONS: usize = 200;
     let running = Running::start(env!("CARGO_BIN_EXE_fanfare"), &[]);
-    let before = threads(&running);
+    let before = threads_of_the_start(&running);
     let mut clients: Vec<Raw> = (0..CONNECTIONS).map(|_| Raw::open(running.address, "/echo")).collect();
     for client in &mut clients {
         client.send(&frame(0x82, b"work").repeat(50));
