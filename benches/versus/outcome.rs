@@ -38,7 +38,7 @@ struct Errors {
 struct ServerLoad {
     cpu_us_per_message: Option<f64>,
     user_us_per_message: Option<f64>,
-    rss_bytes_per_connection: f64,
+    rss_bytes_per_connection: Option<f64>,
 }
 
 /// What the generator printed, if nothing went wrong in it.
@@ -60,12 +60,15 @@ pub fn measured(text: &str, cell: &Cell) -> Result<Measured, String> {
     if rate <= 0.0 {
         return Err(format!("no {} came", cell.units()));
     }
+    if cell.work == Work::Idle && server.rss_bytes_per_connection.is_none() {
+        return Err("the server's memory did not grow".to_owned());
+    }
     Ok(Measured {
         rate,
         cpu_us: server.cpu_us_per_message.unwrap_or_default(),
         user_us: server.user_us_per_message.unwrap_or_default(),
         p99_us: output.latency_us.map_or(0.0, |latency| latency.p99),
-        rss_bytes: server.rss_bytes_per_connection,
+        rss_bytes: server.rss_bytes_per_connection.unwrap_or_default(),
         saturated: output.saturated,
     })
 }

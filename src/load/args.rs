@@ -60,7 +60,8 @@ pub enum Scenario {
     #[command(
         after_help = "It is measured twice, for --duration each: while all members read, and after some have stopped. \
         Those may be cut by the server, or miss messages: that is counted and is no error. All others have to get \
-        everything. What the stalled ones still find in their sockets at the end is checked too."
+        everything. What the stalled ones still find in their sockets at the end is checked too. Latency and deliveries \
+        are those of the others alone, before too."
     )]
     Stalled(StalledArgs),
 }
@@ -214,7 +215,8 @@ pub struct CommonArgs {
     /// missing at the end
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, allow_negative_numbers = true, help_heading = "Connections")]
     pub timeout: Duration,
-    /// The server's process, if it runs on this machine: its processor time and memory are shown
+    /// The server's process, if it runs on this machine: its processor time and memory are shown. Memory that a
+    /// server got for an earlier run it uses again: for bytes a connection start a fresh one
     #[arg(long, value_name = "PID", value_parser = count(1..=4_194_304), allow_negative_numbers = true, help_heading = "Measuring")]
     pub pid: Option<u32>,
     /// Write the results there as one JSON object; - for standard output, in place of the table

@@ -77,6 +77,7 @@ pub fn measure(plan: &Plan) -> Result<Measured, LoadError> {
             let ended = thread.join().map_err(|_| LoadError::Failed("a thread panicked".to_owned()))?;
             tally.add(ended.map_err(LoadError::Failed)?);
         }
+        tally.settle_ended();
         conducted.map_err(|error| with_causes(error, &tally))?;
         let Conductor { is_interrupted, back_s, .. } = conductor;
         Ok(Measured { tally, rss_before, is_interrupted, back_s })

@@ -84,9 +84,9 @@ pub struct StalledReport {
     /// Those that stopped.
     #[serde(flatten)]
     pub counts: Stalled,
-    /// Deliveries a second before.
+    /// Deliveries a second before, to those that did not stop.
     pub before_deliveries_per_s: f64,
-    /// How long messages took before.
+    /// How long messages took before, to the same.
     pub before_latency_us: Option<LatencyUs>,
     /// The p99 of the others over the p99 before.
     pub p99_ratio: Option<f64>,
@@ -122,8 +122,9 @@ pub struct Server {
     pub busy: f64,
     /// Resident memory at the end.
     pub rss_bytes: u64,
-    /// What it grew by since before the connections, for each.
-    pub rss_bytes_per_connection: f64,
+    /// What it grew by since before the connections, for each; nothing if it did not grow, as they then had
+    /// memory that it had before.
+    pub rss_bytes_per_connection: Option<f64>,
 }
 
 /// What this process used.
@@ -158,8 +159,7 @@ impl Report {
         let messages = if plan.kind.has_rooms() { tally.window.sent } else { deliveries };
         let connections = f64::from(plan.connections + plan.publishers());
         let server = tally.server.as_ref().filter(|_| seconds > 0.0).map(|(before, after)| {
-            let grown = after.rss_bytes as f64 - rss_before.unwrap_or_default() as f64;
-            Server::new(before, after, seconds, deliveries, grown / connections)
+            Server::new(before, after, seconds, deliveries, growth(rss_before, after.rss_bytes, connections))
         });
         let generator = Generator::new(&tally, plan.threads());
         let latency_us = LatencyUs::new(&tally.window.latency);
@@ -206,6 +206,12 @@ impl Report {
     }
 }
 
+/// What memory grew by for each connection; nothing if it did not.
+fn growth(before: Option<u64>, after: u64, connections: f64) -> Option<f64> {
+    let grown = after.checked_sub(before?).filter(|grown| *grown > 0)?;
+    Some(grown as f64 / connections)
+}
+
 /// How much there is of something in a second; none where there was no time.
 fn per_second(amount: f64, seconds: f64) -> f64 {
     if seconds > 0.0 { amount / seconds } else { 0.0 }
@@ -247,7 +253,7 @@ impl Server {
         after: &Usage,
         seconds: f64,
         messages: u64,
-        rss_bytes_per_connection: f64,
+        rss_bytes_per_connection: Option<f64>,
     ) -> Server {
         let spent = after.since(before, seconds);
         let per_message = |cpu_s: f64| (messages > 0).then(|| cpu_s * 1e6 / messages as f64);
@@ -290,6 +296,18 @@ mod tests {
             (None, 0.10, Saturated::Neither),
         ] {
             assert_eq!(saturated(server, generator), expected, "{server:?} {generator}");
+        }
+    }
+
+    #[test]
+    fn memory_that_a_server_had_before_says_nothing_of_its_connections() {
+        for (before, after, expected) in [
+            (Some(1000), 1800, Some(8.0)),
+            (Some(1000), 1000, None),
+            (Some(1000), 999, None),
+            (None, 1000, None),
+        ] {
+            assert_eq!(growth(before, after, 100.0), expected, "{before:?} {after}");
         }
     }
 

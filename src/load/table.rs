@@ -138,6 +138,7 @@ impl Table<'_> {
             (errors.reordered, "out of order"),
             (errors.wrong, "wrong"),
             (errors.closed, if errors.closed == 1 { "connection ended" } else { "connections ended" }),
+            (errors.unanswered, "unanswered on ended connections"),
             (self.0.unsent, "due and not sent"),
         ];
         let found: Vec<String> = kinds
@@ -176,13 +177,30 @@ fn of_server(server: &Server, unit: &str) -> String {
     }
     parts.push(cores(server.cores));
     parts.push(format!("{} resident", bytes(server.rss_bytes as f64)));
-    parts.push(format!("{} a connection", bytes(server.rss_bytes_per_connection)));
+    let each = server.rss_bytes_per_connection.map_or_else(|| "-".to_owned(), bytes);
+    parts.push(format!("{each} a connection"));
     parts.join(", ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_that_did_not_grow_is_no_figure_of_a_connection() {
+        let mut server = Server {
+            cpu_us_per_message: None,
+            user_us_per_message: None,
+            system_us_per_message: None,
+            cores: 0.0,
+            busy: 0.0,
+            rss_bytes: 2048,
+            rss_bytes_per_connection: None,
+        };
+        assert_eq!(of_server(&server, "message"), "0.0000 cores, 2048 bytes resident, - a connection");
+        server.rss_bytes_per_connection = Some(180.0);
+        assert!(of_server(&server, "message").ends_with(", 180 bytes a connection"));
+    }
 
     #[test]
     fn numbers_are_grouped_and_have_their_units() {

@@ -1,6 +1,6 @@
 //! What a thread has counted, and the sum of all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
@@ -22,14 +22,16 @@ pub struct Errors {
     pub reordered: u64,
     /// Messages that nobody sent so.
     pub wrong: u64,
-    /// Connections that the server ended, what they still waited for aside.
+    /// Connections that the server ended.
     pub closed: u64,
+    /// Messages that were sent and did not come because such a connection had ended, at each receiver.
+    pub unanswered: u64,
 }
 
 impl Errors {
     /// All of them.
     pub fn sum(&self) -> u64 {
-        self.lost + self.duplicated + self.reordered + self.wrong + self.closed
+        self.lost + self.duplicated + self.reordered + self.wrong + self.closed + self.unanswered
     }
 
     fn add(&mut self, other: &Errors) {
@@ -38,6 +40,7 @@ impl Errors {
         self.reordered += other.reordered;
         self.wrong += other.wrong;
         self.closed += other.closed;
+        self.unanswered += other.unanswered;
     }
 }
 
@@ -126,6 +129,10 @@ pub struct Tally {
     pub begun: u64,
     /// Messages that were due and never sent.
     pub unsent: u64,
+    /// The flow that each receiver got whose connection ended, and how far it came.
+    pub ended: Vec<(u32, u64)>,
+    /// Each flow, and the sequence up to which its messages are known to have been on their way to everybody.
+    pub reached: Vec<(u32, u64)>,
     /// Opening handshakes that were accepted.
     pub handshakes: u64,
     /// Pings of the server that were answered.
@@ -153,6 +160,14 @@ impl Tally {
         ended.add(&Ended { count: 1, detail: detail.to_owned(), differ: false });
     }
 
+    /// Counts what receivers whose connections ended still waited for, once all threads are in.
+    pub fn settle_ended(&mut self) {
+        let reached: HashMap<u32, u64> = self.reached.drain(..).collect();
+        for (flow, got) in self.ended.drain(..) {
+            self.errors.unanswered += reached.get(&flow).map_or(0, |reached| reached.saturating_sub(got));
+        }
+    }
+
     /// Takes another thread's in.
     pub fn add(&mut self, other: Tally) {
         self.window.add(&other.window);
@@ -170,6 +185,8 @@ impl Tally {
         self.received += other.received;
         self.begun += other.begun;
         self.unsent += other.unsent;
+        self.ended.extend(other.ended);
+        self.reached.extend(other.reached);
         self.handshakes += other.handshakes;
         self.pings += other.pings;
         self.threads.extend(other.threads);
@@ -180,6 +197,14 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_ended_receivers_waited_for_is_known_once_all_threads_are_in() {
+        let mut tally = Tally { ended: vec![(0, 7), (1, 20)], ..Tally::default() };
+        tally.add(Tally { ended: vec![(0, 2)], reached: vec![(0, 10), (1, 19)], ..Tally::default() });
+        tally.settle_ended();
+        assert_eq!((tally.errors.unanswered, tally.errors.sum()), (11, 11));
+    }
 
     #[test]
     fn causes_of_a_kind_are_one_with_an_example() {

@@ -72,6 +72,8 @@ pub struct Receiver {
     pub joins: bool,
     /// Whether nothing is missed if nothing ever comes.
     pub is_optional: bool,
+    /// Whether it is to stop reading: what is measured is about the others, before too.
+    pub stalls: bool,
 }
 
 impl Receiver {
@@ -244,11 +246,19 @@ impl Traffic {
         self.messages_max < u64::MAX && self.stage == Stage::Running && self.flows.iter().all(is_spent)
     }
 
-    /// Counts what was due and is not sent any more; what was sent is then all that can come.
-    pub fn give_up_unsent(&mut self) {
-        for flow in self.flows.iter_mut().filter(|flow| flow.sender.is_some()) {
+    /// Counts what was due and is not sent any more, and what was under way from senders that have ended; what
+    /// was sent is then all that can come.
+    pub fn give_up(&mut self) {
+        for flow in &mut self.flows {
             self.tally.unsent += flow.allowed.saturating_sub(flow.sent);
             flow.allowed = flow.sent;
+            let reached = match flow.sender {
+                Some(_) => flow.sent,
+                // Nobody knows more of them than the receiver that sets the pace.
+                None => flow.passed.min(flow.sent),
+            };
+            self.tally.errors.unanswered += flow.sent - reached;
+            self.tally.reached.push((flow.id, reached));
         }
     }
 
@@ -350,16 +360,25 @@ impl Traffic {
             let time = self.pass(at, receiver.account.next() - 1, sequence);
             intended = intended.or(time);
         }
+        if receiver.stalls {
+            return;
+        }
         if let Some(window) = self.tally.window_of(self.measuring) {
             window.received += 1;
         }
         let Some(intended) = intended else { return };
-        let span = match self.pace {
-            Pace::InFlight(_) => self.measuring,
-            Pace::Rate(_) => self.span_at(intended),
-        };
-        if let Some(window) = self.tally.window_of(span) {
+        // By when it was sent or due, not by when it came: a stall at the end would hide.
+        if let Some(window) = self.tally.window_of(self.span_at(intended)) {
             window.latency.record(arrived.saturating_sub(intended));
+        }
+    }
+
+    /// Counts what a receiver has missed whose connection has ended. What it still waited for is counted when
+    /// all threads have ended.
+    pub fn settle_ended(&mut self, receiver: &Receiver, is_stalled: bool) {
+        self.settle(receiver, None, is_stalled);
+        if !is_stalled && receiver.misses() {
+            self.tally.ended.push((receiver.flow, receiver.account.next() - 1));
         }
     }
 

@@ -270,7 +270,7 @@ impl<'p> Worker<'p> {
 
     /// Takes leave of the server, and says what was counted.
     fn finish(mut self) -> Result<Tally, String> {
-        self.traffic.give_up_unsent();
+        self.traffic.give_up();
         for (flow, last) in self.traffic.lasts().into_iter().flatten() {
             self.course.set_last(flow, last);
         }

@@ -95,7 +95,7 @@ fn help_names_scenarios_flags_and_status() {
         (&["--help"][..], &["echo", "fanout", "idle", "storm", "stalled", "Exit status"][..]),
         (
             &["echo", "--help"],
-            &["--in-flight", "--rate", "--pid", "--json", "--source", "[default: 100]", "8 bytes"],
+            &["--in-flight", "--rate", "--pid", "fresh", "--json", "--source", "[default: 100]", "8 bytes"],
         ),
         (
             &["fanout", "--help"],

@@ -2,9 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Barrier, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fanfare::protocol::{
     Connection, Event, Input, Limits, Opcode, Role, accept_key, push_client_frame, push_server_frame,
@@ -13,6 +13,9 @@ use fanfare::time::Time;
 
 /// How long a test waits for what has to come.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes of a Pong to "alive?": a header, a mask and that.
+const PONG_BYTES: usize = 2 + 4 + 6;
 
 /// What is done to the messages of a connection, by their number in it, from 0 on.
 pub type Lie = fn(number: u64, message: &[u8]) -> Deed;
@@ -127,6 +130,35 @@ impl Liar {
             echo(stream, &answer, |_, _| Deed::Pass, &counted);
         });
         Liar { address, got }
+    }
+
+    /// An echo of two connections: the first one's first message comes back when the other has ended. For how
+    /// long it was kept comes from the channel.
+    pub fn late() -> (Liar, mpsc::Receiver<Duration>) {
+        let (kept, told) = mpsc::channel();
+        let other_has_ended = Barrier::new(2);
+        let address = listen(move |id, stream| {
+            let Some((stream, answer)) = read_handshake(stream) else { return };
+            let own = stream.try_clone().expect("a descriptor");
+            let keep = |number, _: &[u8]| {
+                if (id, number) == (0, 0) {
+                    let from = Instant::now();
+                    other_has_ended.wait();
+                    // Who answers has seen the end of the measured time, too.
+                    let mut ping = Vec::new();
+                    push_server_frame(&mut ping, Opcode::Ping, b"alive?");
+                    (&own).write_all(&ping).expect("the load waits");
+                    (&own).read_exact(&mut [0; PONG_BYTES]).expect("a Pong");
+                    kept.send(from.elapsed()).expect("the test waits for it");
+                }
+                Deed::Pass
+            };
+            echo(stream, &answer, keep, &Got::default());
+            if id == 1 {
+                other_has_ended.wait();
+            }
+        });
+        (Liar { address, got: Arc::default() }, told)
     }
 
     /// A server that accepts and closes at once.
@@ -273,7 +305,7 @@ fn push(out: &mut Vec<u8>, kept: &mut Kept, deed: Deed, message: &[u8]) -> bool 
     true
 }
 
-fn echo(stream: TcpStream, answer: &str, lie: Lie, got: &Got) {
+fn echo(stream: TcpStream, answer: &str, lie: impl Fn(u64, &[u8]) -> Deed, got: &Got) {
     let _ = (&stream).write_all(answer.as_bytes());
     let mut kept = Kept::default();
     let mut number = 0;

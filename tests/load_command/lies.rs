@@ -189,9 +189,37 @@ fn a_connection_that_ends_is_found_with_its_cause() {
         let json = load("echo", &Liar::start(To::Sender, lie), "64", &[]);
         assert_eq!(errors(&json), [0, 0, 0, 0, CONNECTIONS], "{json:#}");
         assert_eq!(json["ended"], serde_json::json!({ cause: CONNECTIONS }));
+        let [unanswered, sent, received] = counts(&json);
+        assert!(unanswered >= CONNECTIONS && unanswered == sent - received, "{json:#}");
         let json = load("fanout", &Liar::start(To::Others(0), lie), "64", &[]);
         assert_eq!(errors(&json), [0, 0, 0, 0, 1], "{json:#}");
         assert_eq!(json["ended"], serde_json::json!({ cause: 1 }));
+        // The others have got everything, so that this is the one's alone.
+        let [unanswered, sent, received] = counts(&json);
+        assert!(unanswered > 0 && unanswered == CONNECTIONS * sent - received, "{json:#}");
+    }
+}
+
+/// Messages that nobody got as a connection had ended, that were sent, and that came.
+fn counts(json: &Value) -> [u64; 3] {
+    ["/errors/unanswered", "/total/sent", "/total/received"].map(|pointer| number(json, pointer))
+}
+
+#[test]
+fn what_a_publisher_that_is_ended_had_under_way_or_due_is_counted() {
+    for threads in ["1", "2"] {
+        // It joins last.
+        let lie: Lie = |number, _| if number == 10 { Deed::Hangup } else { Deed::Pass };
+        let liar = Liar::start(To::Others(3), lie);
+        let url = liar.url();
+        let fixed = ["fanout", &url, "--connections", "3", "--rate", "50", "--warm-up", "0s"];
+        let more = ["--duration", "2s", "--threads", threads, "--json", "-"];
+        let json = run(&[&fixed[..], &more].concat()).unclean();
+        assert_eq!(errors(&json), [0, 0, 0, 0, 1], "{json:#}");
+        let [unanswered, sent, received] = counts(&json);
+        assert_eq!((unanswered, received), (sent - liar.got(), 3 * liar.got()), "{json:#}");
+        // First messages and the hundred that were due.
+        assert!(sent + number(&json, "/unsent") > 100, "{json:#}");
     }
 }
 

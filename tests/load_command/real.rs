@@ -128,6 +128,16 @@ fn in_an_open_loop_a_stall_cannot_hide() {
 }
 
 #[test]
+fn in_a_closed_loop_a_stall_beyond_the_end_cannot_hide() {
+    let (liar, kept) = Liar::late();
+    let url = liar.url();
+    let fixed = ["echo", &url, "--connections", "2", "--threads", "2", "--warm-up", "0s", "--duration", "1s"];
+    let json = run(&[&fixed[..], &["--timeout", "60s", "--json", "-"]].concat()).clean();
+    let kept_us = kept.try_recv().expect("it was kept").as_micros() as f64;
+    assert!(real_number(&json, "/latency_us/max") >= 0.999 * kept_us, "{kept_us} {json:#}");
+}
+
+#[test]
 fn in_a_closed_loop_no_more_is_under_way_than_was_asked_for() {
     let liar = Liar::start(To::Sender, |_, _| Deed::Delay);
     let url = liar.url();

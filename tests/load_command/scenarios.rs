@@ -109,6 +109,23 @@ fn those_that_read_get_everything_beside_those_that_have_stopped() {
     let counts = ["members", "cut", "missed"].map(|name| number(&json, &format!("/stalled/{name}")));
     assert_eq!((&json["scenario"], counts), (&Value::from("stalled"), [4, 0, 0]), "{json:#}");
     assert!(number(&json, "/total/sent") > 320, "first messages and 320: {json:#}");
+    assert!(real_number(&json, "/stalled/p99_ratio") > 0.0, "{json:#}");
+}
+
+#[test]
+fn latency_is_that_of_those_that_read_alone() {
+    // The one that reads gets a first message and nothing more, the stalled one everything.
+    let lie: Lie = |number, _| if number > 0 { Deed::Instead(vec![]) } else { Deed::Pass };
+    let liar = Liar::start(To::Others(1), lie);
+    let more = ["--connections", "2", "--rate", "160", "--timeout", "1s"];
+    let json = stalled(&liar.url(), &more).unclean();
+    let sent = number(&json, "/total/sent");
+    assert_eq!((number(&json, "/total/received"), errors(&json)), (sent + 1, [sent - 1, 0, 0, 0, 0]));
+    for pointer in ["/latency_us", "/stalled/before_latency_us", "/stalled/p99_ratio"] {
+        assert_eq!(json.pointer(pointer), Some(&Value::Null), "{pointer}: {json:#}");
+    }
+    let rates = ["/stalled/before_deliveries_per_s", "/deliveries_per_s"];
+    assert_eq!(rates.map(|rate| real_number(&json, rate)), [0.0; 2], "{json:#}");
 }
 
 #[test]
@@ -119,6 +136,7 @@ fn those_that_the_server_cuts_for_having_stopped_are_no_error() {
     // Unless the run was too slow to come so far.
     let expected = if liar.got() > 251 { 1 } else { cut };
     assert_eq!((errors(&json), cut), ([0; 5], expected), "{json:#}");
+    assert_eq!(number(&json, "/errors/unanswered"), 0, "{json:#}");
 }
 
 #[test]

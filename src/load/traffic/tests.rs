@@ -27,15 +27,20 @@ fn echo(traffic: &mut Traffic) -> (u32, Receiver) {
     let at = traffic.add_flow(0);
     traffic.flow_mut(at).sender = Some(fanfare::slab::Slab::<()>::default().next_key());
     let account = Account::default();
-    (at, Receiver { flow: 0, paces: Some(at), account, joins: false, is_optional: false })
+    (at, Receiver { flow: 0, paces: Some(at), account, joins: false, is_optional: false, stalls: false })
 }
 
 /// Sends what is due at `now` and lets it come back at `arrived`; gives how many messages that were.
 fn exchange(traffic: &mut Traffic, at: u32, receiver: &mut Receiver, now: Time, arrived: Time) -> u64 {
     let mut out = Vec::new();
     traffic.push_due(at, now, &mut out);
+    take_all(traffic, receiver, &mut out, arrived)
+}
+
+/// Lets what was sent come back at `arrived`; gives how many messages that were.
+fn take_all(traffic: &mut Traffic, receiver: &mut Receiver, out: &mut [u8], arrived: Time) -> u64 {
     let mut connection = Connection::open(Role::Server);
-    let mut input = Input::new(&mut out);
+    let mut input = Input::new(out);
     let mut messages = 0;
     while let Some(event) = connection.next_event(arrived, &mut input, &Limits::default()) {
         let Event::Message(message) = event else { panic!("{event:?}") };
@@ -124,6 +129,50 @@ fn what_is_due_and_not_sent_is_counted_when_it_is_given_up() {
     traffic.follow_schedule(after(SECOND, 2000));
     traffic.end();
     assert_eq!(traffic.last_of(at), None);
-    traffic.give_up_unsent();
+    traffic.give_up();
     assert_eq!((traffic.tally.unsent, traffic.last_of(at)), (100, Some(0)));
+}
+
+#[test]
+fn in_a_closed_loop_latency_counts_where_the_message_was_sent() {
+    for size in [7, 16] {
+        let mut traffic = traffic(&format!("echo ws://127.0.0.1:1/ --connections 1 --size {size}"));
+        let (at, mut receiver) = echo(&mut traffic);
+        traffic.begin(SECOND, 1);
+        let (from, until) = (after(SECOND, 1000), after(SECOND, 2000));
+        traffic.measure([from, from, until]);
+        // One is sent before it is measured and comes in it; the next is sent in it and comes behind it.
+        traffic.measuring = Some(Span::Main);
+        exchange(&mut traffic, at, &mut receiver, after(SECOND, 900), after(SECOND, 1100));
+        assert_eq!(traffic.tally.window.latency.count(), 0, "{size}");
+        let mut stalled = Vec::new();
+        traffic.push_due(at, after(SECOND, 1900), &mut stalled);
+        traffic.measuring = None;
+        traffic.end();
+        take_all(&mut traffic, &mut receiver, &mut stalled, after(SECOND, 5900));
+        let latency = &traffic.tally.window.latency;
+        assert!(latency.count() == 1 && latency.max_us() >= 4e6, "{size}: {latency:?}");
+        assert_eq!(traffic.tally.window.received, 1, "the rate is of what came in it");
+    }
+}
+
+#[test]
+fn what_a_sender_that_ended_had_under_way_or_due_is_counted() {
+    let mut traffic = traffic("echo ws://127.0.0.1:1/ --connections 1 --rate 100 --size 16");
+    let (at, mut receiver) = echo(&mut traffic);
+    traffic.begin(SECOND, 1);
+    traffic.measure([SECOND, SECOND, after(SECOND, 1000)]);
+    traffic.follow_schedule(after(SECOND, 99));
+    assert_eq!(exchange(&mut traffic, at, &mut receiver, after(SECOND, 99), after(SECOND, 99)), 10);
+    traffic.follow_schedule(after(SECOND, 149));
+    traffic.push_due(at, after(SECOND, 149), &mut Vec::new());
+    traffic.flow_mut(at).sender = None;
+    traffic.settle_ended(&receiver, false);
+    traffic.follow_schedule(after(SECOND, 2000));
+    traffic.end();
+    traffic.give_up();
+    let mut tally = traffic.tally;
+    tally.settle_ended();
+    assert_eq!((tally.sent, tally.received, tally.unsent), (15, 10, 85));
+    assert_eq!((tally.errors.lost, tally.errors.unanswered), (0, 5));
 }

@@ -55,7 +55,8 @@ impl Worker<'_> {
     /// What a connection sends and gets.
     fn part_of(&mut self, spec: Spec) -> (Option<u32>, Option<Receiver>) {
         let receiver = |flow, paces, joins, is_optional| {
-            Some(Receiver { flow, paces, account: Account::default(), joins, is_optional })
+            let stalls = matches!(spec.part, Part::Stalling(_));
+            Some(Receiver { flow, paces, account: Account::default(), joins, is_optional, stalls })
         };
         let joins = self.traffic.can_join_anywhere();
         match spec.part {
@@ -164,7 +165,7 @@ impl Worker<'_> {
         self.io.close(peer.stream);
         self.course.live.open.fetch_sub(1, Ordering::Relaxed);
         if let Some(receiver) = &peer.receives {
-            self.traffic.settle(receiver, None, is_paused);
+            self.traffic.settle_ended(receiver, is_paused);
         }
         let tally = &mut self.traffic.tally;
         tally.note_cause(kind, detail);
