@@ -16,13 +16,16 @@ impl Drop for Owned {
     }
 }
 
-/// A server on a free port with these flags beside, its address, and the rest of its log, which somebody
+/// A server on a free port with these flags beside, without an admin listener unless they name one, its address, and the rest of its log, which somebody
 /// has to read.
 pub fn start_server<'a>(
     flags: impl IntoIterator<Item = &'a str>,
 ) -> (Owned, String, Lines<BufReader<ChildStderr>>) {
+    let flags: Vec<&str> = flags.into_iter().collect();
+    let no_admin: &[&str] = if flags.contains(&"--admin") { &[] } else { &["--admin", "none"] };
     let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
-        .args(["--listen", "127.0.0.1:0", "--admin", "none"])
+        .args(["--listen", "127.0.0.1:0"])
+        .args(no_admin)
         // Publishers that send as fast as they can are what is measured.
         .args(["--message-rate", "1000000", "--byte-rate", "1TiB", "--handshakes-per-second", "1000000"])
         .args(flags)

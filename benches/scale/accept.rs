@@ -36,11 +36,12 @@ pub fn measure(size: &Size) -> Finding {
     }
     let (rate, cost, busy) = (median(rates), median(costs), median(busy));
     finding.figure(
-        "accepted",
+        "measured",
         format!("{} handshakes/s, for which the server used {} of its core", round(rate), round(busy)),
     );
     finding.figure("CPU of a handshake", format!("{} µs, kernel and close and all", round(cost)));
-    // The knocker's core is full first: what a full core of the server would do is what it costs.
-    finding.at_least("handshakes/s of one core", rate.max(1e6 / cost), bars::HANDSHAKES, "/s");
+    // The knocker's core is full first, so that the measured rate is the knocker's.
+    let allowed = "handshakes/s that a full core could do, by the CPU of one (not a measured rate)";
+    finding.at_least(allowed, 1e6 / cost, bars::HANDSHAKES, "/s");
     finding
 }

@@ -8,14 +8,16 @@ pub const IDLE_BYTES: f64 = 200.0;
 pub const IDLE_CORE_PERCENT: f64 = 0.1;
 /// CPU per delivery with two shards over that with one: what crosses is one reference per batch, not per member.
 pub const TWO_SHARDS_CPU: f64 = 1.10;
-/// How far each of two shards may be from half of the deliveries: they have the same number of members.
+/// How far each of two workers may be from half of the deliveries: connections are dealt out evenly, and every member gets
+/// the same.
 pub const HALF_TOLERANCE: f64 = 0.02;
 /// Throughput of two shards over that of one: two cores share caches and memory.
 pub const TWO_SHARDS_THROUGHPUT: f64 = 1.7;
 /// p99 of the healthy with a tenth of stalled readers over that without: a stalled reader is not tried again
 /// before it has room.
 pub const TAIL: f64 = 1.2;
-/// Handshakes a second of one core: the fastest peers take 34 µs of it each, which is nearly all the kernel's.
+/// Handshakes a second that a full core could do, by the CPU that one takes: whoever opens them takes more than the server,
+/// so that its core is never full. The fastest peers take 34 µs each, which is nearly all the kernel's.
 pub const HANDSHAKES: f64 = 15_000.0;
 /// CPU per delivery between rooms of 100 and of 10,000 members: caches differ, work does not.
 pub const MEMBERS_SPREAD: f64 = 1.15;

@@ -58,8 +58,6 @@ pub struct Took {
     pub cpu_per_delivery: f64,
     /// Deliveries a second.
     pub rate: f64,
-    /// The share of each shard.
-    pub shares: Vec<f64>,
     pub sends_per_delivery: f64,
     /// How long a shard slept or was off its core, on the average.
     pub asleep: Duration,
@@ -102,15 +100,13 @@ pub fn run(scene: Scene) -> Took {
             mailboxes.into_iter().zip(wakers.iter().zip(&stats)).enumerate().map(start).collect();
         threads.into_iter().map(|thread| thread.join().expect("a shard works")).collect()
     });
-    let each: Vec<u64> = stats.iter().map(|stats| stats.get(Counter::Deliveries)).collect();
-    let deliveries: u64 = each.iter().sum();
+    let deliveries: u64 = stats.iter().map(|stats| stats.get(Counter::Deliveries)).sum();
     let lasted = results.iter().map(|worked| worked.lasted).max().unwrap_or_default();
     let cpu: Duration = results.iter().map(|worked| worked.cpu).sum();
     let idle: Duration = results.iter().map(|worked| lasted.saturating_sub(worked.cpu)).sum();
     Took {
         cpu_per_delivery: cpu.as_nanos() as f64 / deliveries as f64,
         rate: deliveries as f64 / lasted.as_secs_f64(),
-        shares: each.iter().map(|each| *each as f64 / deliveries as f64).collect(),
         sends_per_delivery: results.iter().map(|worked| worked.sends).sum::<u64>() as f64 / deliveries as f64,
         asleep: idle / scene.shards as u32,
     }

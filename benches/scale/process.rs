@@ -1,11 +1,12 @@
 //! The processes of the bench: where they run, and what the kernel says of them.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use core_affinity::CoreId;
@@ -18,6 +19,8 @@ pub const SERVER_CORE: usize = 0;
 pub const CLIENT_CORE: usize = 1;
 /// Connections that may wait to be accepted, as many as the kernel allows by default.
 const FLOOR_BACKLOG: i32 = 4096;
+/// A server answers long before, or never.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Starts processes on one core: they inherit it from the thread that starts them.
 pub fn on_core<R: Send>(core: usize, start: impl FnOnce() -> R + Send) -> R {
@@ -38,6 +41,8 @@ pub struct Server {
     process: Owned,
     pub address: String,
     cut: Arc<AtomicUsize>,
+    /// The address of its admin listener, once its log says it.
+    admin: Receiver<String>,
 }
 
 impl Server {
@@ -50,13 +55,29 @@ impl Server {
         let (process, address, log) = start_server(flags.iter().copied());
         let cut = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&cut);
-        std::thread::spawn(move || read_to_end(log, &count));
-        Server { process, address, cut }
+        let (sender, admin) = channel();
+        std::thread::spawn(move || read_to_end(log, &count, &sender));
+        Server { process, address, cut, admin }
     }
 
     /// Slow consumers that its log says it has cut.
     pub fn cut(&self) -> usize {
         self.cut.load(Ordering::Relaxed)
+    }
+
+    /// Messages that each shard has given to members, by its admin listener, which is asked once.
+    pub fn deliveries_by_shard(&self) -> Vec<f64> {
+        let address = self.admin.recv_timeout(PATIENCE).expect("the log says where it is");
+        let mut stream = TcpStream::connect(&address).expect("the admin listener accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
+            .expect("the admin listener reads");
+        let mut page = String::new();
+        stream.read_to_string(&mut page).expect("the admin listener answers");
+        let shards = page.lines().filter_map(|line| line.strip_prefix(DELIVERIES)?.split_once("} "));
+        let deliveries: Vec<f64> = shards.map(|(_, count)| count.parse().expect("a number")).collect();
+        assert!(!deliveries.is_empty(), "no {DELIVERIES} in {page}");
+        deliveries
     }
 
     pub fn id(&self) -> u32 {
@@ -72,6 +93,9 @@ impl Server {
     }
 }
 
+/// How the lines of /metrics begin that count deliveries by shard.
+const DELIVERIES: &str = "fanfare_shard_deliveries_total{shard=";
+
 /// The first argument of a process that is the floor.
 pub const FLOOR: &str = "floor";
 
@@ -86,7 +110,7 @@ impl Server {
         let process = Owned(child);
         let said = BufReader::new(output).lines().next();
         let address = said.and_then(Result::ok).expect("the floor says its address");
-        Server { process, address, cut: Arc::default() }
+        Server { process, address, cut: Arc::default(), admin: channel().1 }
     }
 }
 
@@ -99,8 +123,12 @@ pub fn serve_floor(arguments: &[String]) {
 }
 
 /// Somebody has to read it.
-fn read_to_end(log: Lines<BufReader<ChildStderr>>, cut: &AtomicUsize) {
+fn read_to_end(log: Lines<BufReader<ChildStderr>>, cut: &AtomicUsize, admin: &Sender<String>) {
     for line in log.map_while(Result::ok) {
+        if let Some((_, address)) = line.split_once("admin on ") {
+            // Not everybody wants to know.
+            let _ = admin.send(address.trim().to_owned());
+        }
         if line.contains(" closed: ") && line.contains("cause=") {
             cut.fetch_add(1, Ordering::Relaxed);
         }

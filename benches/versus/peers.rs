@@ -8,7 +8,7 @@ use crate::cells::{Cell, Work};
 use crate::machine::{locked, output};
 use crate::processes::Ready;
 use crate::report::{Absent, Listed};
-use crate::results::{FANFARE, FANFARE_PLAIN, FLOOR, FLOOR_PLAIN, FLOOR_RING};
+use crate::results::{FANFARE, FLOOR, FLOOR_PLAIN, FLOOR_RING};
 use crate::servers::floor::Mode;
 use crate::servers::ring::Ring;
 use crate::servers::{self, ECHO_PATH};
@@ -28,9 +28,7 @@ pub struct Server {
 }
 
 enum How {
-    Fanfare {
-        plain: bool,
-    },
+    Fanfare,
     /// In a mode, or in the one that is the floor of a load.
     Floor(Option<Mode>),
     /// A role of this program.
@@ -64,9 +62,8 @@ impl Server {
         match self.how {
             How::Floor(Some(Mode::Plain)) => cell.work == Work::Fanout && cell.in_flight > 1,
             How::Floor(Some(_)) => cell.work == Work::Fanout,
-            How::Fanfare { plain: true } => cell.work == Work::Fanout,
             How::Nchan => cell.work == Work::Fanout,
-            How::Fanfare { plain: false } | How::Floor(None) | How::Role(_) | How::Program { .. } => true,
+            How::Fanfare | How::Floor(None) | How::Role(_) | How::Program { .. } => true,
         }
     }
 
@@ -92,7 +89,7 @@ impl Server {
     pub fn launch(&self, cell: &Cell, core: usize, scratch: &Path) -> Result<Launch, String> {
         let command = match &self.how {
             How::Nchan => return nchan(scratch),
-            How::Fanfare { plain } => fanfare(*plain, core),
+            How::Fanfare => fanfare(core),
             How::Floor(mode) => {
                 let fitting = match cell.work {
                     Work::Echo | Work::Storm | Work::Idle => Mode::Echo,
@@ -102,7 +99,7 @@ impl Server {
                 let mode = mode.unwrap_or(fitting);
                 role(&[servers::FLOOR, mode.name(), &cell.size_bytes.to_string()])
             }
-            How::Role(name) => role(&[name]),
+            How::Role(name) => role(&[name, &cell.size_bytes.to_string(), &cell.in_flight.to_string()]),
             How::Program { program, arguments, packages } => {
                 let mut command = Command::new(program);
                 command.args(arguments);
@@ -125,8 +122,7 @@ pub fn find(settings: &Settings) -> (Vec<Server>, Vec<Absent>) {
         floor(FLOOR, "floor", None),
         floor(FLOOR_PLAIN, "floor, a send each", Some(Mode::Plain)),
         floor_ring(),
-        own(FANFARE, "fanfare", How::Fanfare { plain: false }),
-        fanfare_plain(),
+        own(FANFARE, "fanfare", How::Fanfare),
         Ok(Server::new(
             "fastwebsockets",
             "fastwebsockets",
@@ -171,29 +167,14 @@ fn floor_ring() -> Result<Server, Absent> {
 
 /// The path of the binary.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_fanfare");
-const BATCH_FLAG: &str = "--batch-sends";
 
-fn fanfare(plain: bool, core: usize) -> Command {
+fn fanfare(core: usize) -> Command {
     let mut command = Command::new(BINARY);
     command.args(["--listen", "127.0.0.1:0", "--admin", "none", "--log", "info"]);
     command.args(["--workers", "1", "--pin", &core.to_string()]);
     // Whoever sends as fast as it can is what is measured.
     command.args(["--message-rate", "1000000", "--byte-rate", "1TiB", "--handshakes-per-second", "1000000"]);
-    if plain {
-        command.args([BATCH_FLAG, "off"]);
-    }
     command
-}
-
-fn fanfare_plain() -> Result<Server, Absent> {
-    const NAME: &str = "fanfare, a send each";
-    let help = Command::new(BINARY).arg("--help").output();
-    let has_flag = help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains(BATCH_FLAG));
-    if has_flag {
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        return Ok(Server::new(FANFARE_PLAIN, NAME, version, How::Fanfare { plain: true }));
-    }
-    Err(Absent { name: NAME, why: format!("left out: this build has no {BATCH_FLAG}") })
 }
 
 fn script(name: &str) -> String {
