@@ -38,8 +38,13 @@ impl Flood {
     /// The flood that is over by now, once.
     pub fn take_over(&mut self, now: Time) -> Option<Over> {
         self.over_at().filter(|over| *over <= now)?;
+        self.cut()
+    }
+
+    /// The flood up to now, over or not, once: nothing more will be noted.
+    pub fn cut(&mut self) -> Option<Over> {
         let Flood { count, began, latest } = std::mem::take(self);
-        Some(Over { count, lasted: latest.since(began) })
+        (count > 0).then(|| Over { count, lasted: latest.since(began) })
     }
 
     /// When the flood will be over if nothing more comes.
@@ -65,5 +70,7 @@ mod tests {
         assert_eq!(flood.take_over(at(128)), Some(Over { count: 3, lasted: Duration::from_secs(18) }));
         assert_eq!(flood.take_over(at(999)), None);
         assert!(flood.note(at(999)), "the next one");
+        assert_eq!(flood.cut(), Some(Over { count: 1, lasted: Duration::ZERO }), "which is cut short");
+        assert_eq!((flood.cut(), flood.over_at()), (None, None));
     }
 }

@@ -30,9 +30,11 @@ pub struct Checked {
 ///
 /// What would keep it from starting, as far as it can be seen without a start.
 pub fn check(loader: &Loader) -> Result<Checked, Complaints> {
-    let loaded = loader.load()?;
+    let loaded = loader.load_for_check()?;
     let mut notes = unknown_variables();
-    if let Some(path) = &loaded.config.api_key_file {
+    if let Some(unset) = loaded.unset_credential() {
+        notes.push(format!("{unset}; a server without it does not start"));
+    } else if let Some(path) = &loaded.config.api_key_file {
         server::read_api_keys(path).map_err(|error| Complaints::one(error.to_string()))?;
         let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
         if mode & 0o007 != 0 {

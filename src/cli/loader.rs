@@ -11,7 +11,7 @@ use fanfare::{Config, ConfigError};
 
 use super::complaints::{Complaints, variable};
 use super::file::{self, Entry};
-use super::{Cli, LogSettings};
+use super::{Cli, LogSettings, values};
 
 /// Makes settings of the flags, the environment and the file that they name, as often as it is asked.
 #[derive(Clone, Debug)]
@@ -79,6 +79,12 @@ impl Loader {
     ///
     /// What is wrong, each in a line with what was seen, what is allowed and where it comes from.
     pub fn load(&self) -> Result<Loaded, Complaints> {
+        let loaded = self.load_for_check()?;
+        loaded.unset_credential().map_or(Ok(loaded), |line| Err(Complaints::one(line)))
+    }
+
+    /// The same for a process that is no service: its credentials need not be there.
+    pub fn load_for_check(&self) -> Result<Loaded, Complaints> {
         let all = (self.flags)();
         let mut flags = without_variables(all.clone(), is_empty);
         let path = self.parse(&flags)?.get_one::<PathBuf>("config").cloned();
@@ -106,6 +112,19 @@ impl Loader {
     fn parse(&self, flags: &Command) -> Result<ArgMatches, Complaints> {
         let parsed = flags.clone().try_get_matches_from(&self.arguments);
         parsed.map_err(|error| Complaints::of_parser(&error, &self.arguments))
+    }
+}
+
+impl Loaded {
+    /// What is wrong if this process has not been handed the credentials that a service is.
+    pub fn unset_credential(&self) -> Option<String> {
+        let name = values::unset_credential(self.config.api_key_file.as_deref()?)?;
+        let line = format!(
+            "--api-key-file credential:{}: $CREDENTIALS_DIRECTORY is not set: systemd sets it for services with \
+             LoadCredential= or SetCredentialEncrypted=",
+            name.escape_debug()
+        );
+        Some(with_place(line, "api-key-file", &self.settings))
     }
 }
 
@@ -149,13 +168,16 @@ fn default_in_words(flag: &Arg) -> Option<String> {
 
 /// An error of the configuration, with the place if it is not the command line.
 fn located(error: &ConfigError, settings: &[Setting]) -> String {
-    let name = error.flag.trim_start_matches('-');
+    with_place(error.to_string(), error.flag.trim_start_matches('-'), settings)
+}
+
+fn with_place(error: String, name: &str, settings: &[Setting]) -> String {
     match settings.iter().find(|setting| setting.name == name).map(|setting| &setting.source) {
         Some(Source::Environment(variable)) => format!("{error} (from {variable})"),
         Some(Source::File { path, line }) => {
             format!("{error} (from {} line {line})", path.display().to_string().escape_debug())
         }
-        _ => error.to_string(),
+        _ => error,
     }
 }
 

@@ -53,14 +53,23 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// The longest name that systemd gives a credential, in bytes.
 const CREDENTIAL_NAME_BYTES_MAX: usize = 255;
 
-/// A file with a secret: its path, or `credential:NAME` for one that systemd has handed over.
+/// What a secret stands behind that systemd hands over.
+const CREDENTIAL: &str = "credential:";
+
+/// The name of a credential for which this process has no folder, in what [`secret_file`] has made.
+pub fn unset_credential(path: &Path) -> Option<&str> {
+    path.to_str()?.strip_prefix(CREDENTIAL)
+}
+
+/// A file with a secret: its path, or `credential:NAME` for one that systemd has handed over. It stays as it is
+/// where systemd has not said in what folder; see [`unset_credential`].
 pub fn secret_file(text: &str) -> Result<PathBuf, String> {
     let folder = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
     secret_file_in(folder.as_deref().map(Path::new), text)
 }
 
 fn secret_file_in(credentials: Option<&Path>, text: &str) -> Result<PathBuf, String> {
-    let Some(name) = text.strip_prefix("credential:") else {
+    let Some(name) = text.strip_prefix(CREDENTIAL) else {
         return if text.is_empty() {
             Err("expected a path or credential:NAME".to_owned())
         } else {
@@ -71,10 +80,7 @@ fn secret_file_in(credentials: Option<&Path>, text: &str) -> Result<PathBuf, Str
     if !is_name || name.len() > CREDENTIAL_NAME_BYTES_MAX {
         return Err("expected credential: and a name of 1 to 255 bytes without a slash".to_owned());
     }
-    let folder = credentials.ok_or(
-        "$CREDENTIALS_DIRECTORY is not set: systemd sets it for services with LoadCredential= or SetCredentialEncrypted=",
-    )?;
-    Ok(folder.join(name))
+    Ok(credentials.map_or_else(|| text.into(), |folder| folder.join(name)))
 }
 
 #[cfg(test)]
@@ -96,8 +102,9 @@ mod tests {
         {
             assert!(read(wrong).is_err(), "{wrong}");
         }
-        let unset = secret_file_in(None, "credential:keys").unwrap_err();
-        assert!(unset.starts_with("$CREDENTIALS_DIRECTORY is not set"), "{unset}");
+        let unset = secret_file_in(None, "credential:keys").unwrap();
+        assert_eq!(unset_credential(&unset), Some("keys"));
         assert_eq!(secret_file_in(None, "keys"), Ok("keys".into()));
+        assert_eq!(unset_credential(Path::new("keys")), None);
     }
 }

@@ -246,6 +246,7 @@ impl<I: Listen> Acceptor<I> {
     }
 
     fn drain(&mut self) {
+        self.refusals.end_all();
         let AcceptorSettings { drain, write_timeout, .. } = self.settings;
         let begin = self.io.now();
         let mesh = &self.shared.mesh;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::endpoint::{CloseCause, CloseKind};
-use crate::flood::Flood;
+use crate::flood::{Flood, Over};
 use crate::time::Time;
 
 /// What the acceptor has counted, readable from any thread.
@@ -135,14 +135,23 @@ impl Refusals {
 
     /// Logs the floods that are over.
     pub fn end(&mut self, now: Time) {
+        self.say_ended(|flood| flood.take_over(now));
+    }
+
+    /// Logs all floods: nobody is accepted any more.
+    pub fn end_all(&mut self) {
+        self.say_ended(Flood::cut);
+    }
+
+    fn say_ended(&mut self, ended: impl Fn(&mut Flood) -> Option<Over>) {
         for (flood, kind) in self.floods.iter_mut().zip(CloseKind::ALL) {
-            if let Some(over) = flood.take_over(now) {
+            if let Some(over) = ended(flood) {
                 let (count, seconds, cause) = (over.count, over.lasted.as_secs(), kind.name());
                 tracing::info!(cause, "refused {count} connections in {seconds} s");
             }
         }
         for (flood, shortage) in self.shortages.iter_mut().zip(Shortage::ALL) {
-            if let Some(over) = flood.take_over(now) {
+            if let Some(over) = ended(flood) {
                 let (count, seconds) = (over.count, over.lasted.as_secs());
                 tracing::info!("{}: over after {count} failures in {seconds} s", shortage.text());
             }

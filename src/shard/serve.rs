@@ -188,7 +188,7 @@ impl Plan {
         if local.policy == LagPolicy::Latest {
             let before_newest = before_newest(local, membership, id, serving.now);
             if membership.cursor < before_newest {
-                skip(serving, index, before_newest, Counter::SkippedLatest);
+                skip(serving, (index, id), before_newest, Counter::SkippedLatest);
             }
         }
         if self.plan_arrived(serving.rooms, id, index) {
@@ -220,7 +220,7 @@ impl Plan {
     fn plan_window(&mut self, serving: &mut Serving<'_>, id: ConnectionId, index: u32) -> Result<(), Behind> {
         let from = self.window.len();
         let mut pieces = std::mem::take(&mut self.window);
-        let read = read_window(serving, index, &mut pieces);
+        let read = read_window(serving, (index, id), &mut pieces);
         let (Some(membership), Ok(Some(room))) = (serving.rooms.membership(index), &read) else {
             self.window = pieces;
             return read.map(|_| ());
@@ -311,7 +311,7 @@ fn is_spared(membership: &Membership, id: ConnectionId, entry: &Entry) -> bool {
 /// decides.
 fn read_window(
     serving: &mut Serving<'_>,
-    index: u32,
+    (index, id): (u32, ConnectionId),
     pieces: &mut Vec<Piece>,
 ) -> Result<Option<Arc<Room>>, Behind> {
     loop {
@@ -330,19 +330,45 @@ fn read_window(
             return Err(Behind { room: room.name().clone(), position });
         }
         let newest = extent.last.saturating_sub(1).max(extent.start);
-        skip(serving, index, newest, Counter::SkippedOutOfWindow);
+        skip(serving, (index, id), newest, Counter::SkippedOutOfWindow);
     }
 }
 
 /// Moves a member's cursor over messages that it will not get, and says so where the door can.
-fn skip(serving: &mut Serving<'_>, index: u32, to: u64, counter: Counter) {
-    let Some(membership) = serving.rooms.membership_mut(index) else { return };
-    let from = std::mem::replace(&mut membership.cursor, to);
-    serving.tally.add(counter, 1);
-    serving.tally.add(Counter::SkippedMessages, to - from);
-    if membership.encoding == Encoding::Events {
+fn skip(serving: &mut Serving<'_>, (index, id): (u32, ConnectionId), to: u64, counter: Counter) {
+    let Some(membership) = serving.rooms.membership(index) else { return };
+    let from = membership.cursor;
+    let local = serving.rooms.of(membership);
+    let spared = local.map_or(0, |local| spared_between(local, membership, id, to, serving.now));
+    let encoding = membership.encoding;
+    set_cursor(serving.rooms, index, to);
+    let missed = (to - from).saturating_sub(spared);
+    serving.tally.add(counter, u64::from(missed > 0));
+    serving.tally.add(Counter::SkippedMessages, missed);
+    if encoding == Encoding::Events {
         serving.outbound.push_reply(serving.arena, 0, |out| push_gap(out, from + 1, to));
     }
+}
+
+/// How many of the messages from a member's cursor up to an offset it would not have got in any case, as far as
+/// the room holds them. Only a member that has published there itself has a look to pay for.
+fn spared_between(local: &LocalRoom, membership: &Membership, id: ConnectionId, to: u64, now: Time) -> u64 {
+    let cursor = membership.cursor;
+    if membership.own != OwnMessages::Skip || !membership.may_own_behind(cursor) {
+        return 0;
+    }
+    let spared = |offset_before: u64, entries: &[Entry]| {
+        let offsets = offset_before + 1..;
+        let between = offsets.zip(entries).filter(|(offset, _)| (cursor + 1..=to).contains(offset));
+        between.filter(|(_, entry)| is_spared(membership, id, entry)).count() as u64
+    };
+    if local.arrived.first().is_some_and(|first| cursor >= first.offset_before) {
+        let arrived = local.arrived.iter();
+        return arrived.map(|arrived| spared(arrived.offset_before, arrived.batch.entries())).sum();
+    }
+    let held = held_behind(&local.room, cursor, now);
+    let entries = |piece: &Piece| piece.first as usize..piece.end as usize;
+    held.iter().map(|piece| spared(piece.offset_before, &piece.batch.entries()[entries(piece)])).sum()
 }
 
 /// Moves a member's cursor.

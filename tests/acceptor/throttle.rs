@@ -164,21 +164,29 @@ fn everybody_comes_in_at_the_rate_and_never_more_than_it() {
 #[test]
 fn a_storm_is_two_lines_of_the_log() {
     capture::install();
-    let mut server = Server::new(1, settings());
-    let mut gate = Gate::new(&server, 1, rate(10));
-    let lines = lines_of(|| {
-        come(&mut gate, 300);
-        server.advance(fanfare::flood::QUIET);
-        gate.turn();
-    });
-    let loud = lines.iter().filter(|line| line["level"] != "DEBUG");
-    let said: Vec<String> = loud.map(|line| format!("{} {}", line["level"], line["message"])).collect();
-    assert_eq!(
-        said,
-        [
-            "WARN the server admits 10 new connections a second (--handshakes-per-second): more are refused",
-            "INFO refused 299 connections in 0 s",
-        ]
-    );
-    finish(gate, server);
+    for is_stopped in [false, true] {
+        let mut server = Server::new(1, settings());
+        let mut gate = Gate::new(&server, 1, rate(10));
+        let lines = lines_of(|| {
+            come(&mut gate, 300);
+            if is_stopped {
+                // In the midst of it.
+                gate.stop();
+            } else {
+                server.advance(fanfare::flood::QUIET);
+            }
+            gate.turn();
+        });
+        let loud = lines.iter().filter(|line| line["level"] != "DEBUG");
+        let said: Vec<String> = loud.map(|line| format!("{} {}", line["level"], line["message"])).collect();
+        assert_eq!(
+            said,
+            [
+                "WARN the server admits 10 new connections a second (--handshakes-per-second): more are refused",
+                "INFO refused 299 connections in 0 s",
+            ],
+            "{is_stopped}"
+        );
+        finish(gate, server);
+    }
 }

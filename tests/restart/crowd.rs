@@ -220,7 +220,8 @@ impl Crowd {
     }
 }
 
-/// The clocks of clients do not tick together.
+/// Up to a second of a client's own: `Retry-After` is in whole seconds, so all who were refused at once and obey it
+/// to the same fraction of a second would be at the door together again.
 fn own_delay(number: usize) -> Duration {
     Duration::from_millis(number as u64 * 7919 % 1000)
 }

@@ -59,18 +59,37 @@ fn a_credential_of_systemd_holds_the_keys() {
 #[test]
 fn a_credential_that_is_not_there_is_told() {
     let scratch = Scratch::new("no-credential");
-    for (variable, parts) in [
-        (None, &["credential:api-keys", "--api-key-file", "CREDENTIALS_DIRECTORY", "LoadCredential="][..]),
-        (Some(&scratch.0), &["--api-key-file", "api-keys", "No such file"]),
-    ] {
-        let mut check = command(&["check", "--api-key-file", "credential:api-keys"]);
-        check.envs(variable.map(|folder| ("CREDENTIALS_DIRECTORY", folder)));
-        let ended = run(check);
-        assert_eq!((ended.status, ended.stdout.as_str()), (Some(2), ""));
-        for part in parts {
-            assert!(ended.stderr.contains(part), "{} lacks {part}", ended.stderr);
-        }
+    let mut check = command(&["check", "--api-key-file", "credential:api-keys"]);
+    check.env("CREDENTIALS_DIRECTORY", &scratch.0);
+    let ended = run(check);
+    assert_eq!((ended.status, ended.stdout.as_str()), (Some(2), ""));
+    for part in ["--api-key-file", "api-keys", "No such file"] {
+        assert!(ended.stderr.contains(part), "{} lacks {part}", ended.stderr);
     }
+}
+
+#[test]
+fn where_no_credentials_are_handed_over_a_check_notes_it_and_a_server_does_not_start() {
+    let scratch = Scratch::new("unset-credential");
+    let config =
+        scratch.file("fanfare.toml", "api-key-file = 'credential:api-keys'\nlisten = '127.0.0.1:0'\n");
+    let told = |ended: &str, begin: &str| {
+        assert!(ended.starts_with(begin), "{ended}");
+        for part in ["credential:api-keys", "CREDENTIALS_DIRECTORY", "LoadCredential=", "fanfare.toml line 1"]
+        {
+            assert!(ended.contains(part), "{ended} lacks {part}");
+        }
+    };
+    let ended = run(command(&["check", "--config", &config]));
+    assert_eq!(ended.status, Some(0));
+    told(&ended.stderr, "note: --api-key-file ");
+    assert_eq!(listed(&ended.stdout, "api-key-file").0, "\"credential:api-keys\"");
+    // As in ExecReload=.
+    let ended = run(command(&["check", "--quiet", "--config", &config]));
+    assert_eq!((ended.status, ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), "", ""));
+    let ended = run(command(&["--config", &config]));
+    assert_eq!((ended.status, ended.stdout.as_str()), (Some(2), ""));
+    told(&ended.stderr, "error: --api-key-file ");
 }
 
 #[test]

@@ -19,25 +19,25 @@ fn server(shards: usize, config: &Config) -> Server {
     Server::with_rooms(shards, settings(), config.mailbox_bytes, plan, config.room_settings())
 }
 
-fn with_policy(policy: &str, history_messages: u64) -> Server {
+pub fn with_policy(policy: &str, history_messages: u64) -> Server {
     let lag_policy = vec![policy.parse().unwrap()];
     server(1, &Config { lag_policy, history_messages, ..Config::default() })
 }
 
 /// Publishes these numbers, each in a turn of its own.
-fn burst(server: &mut Server, sender: Client, numbers: std::ops::Range<usize>) {
+pub fn burst(server: &mut Server, sender: Client, numbers: std::ops::Range<usize>) {
     for number in numbers {
         server.feed(sender, &text(&format!("m{number}")));
         server.turn(sender.shard);
     }
 }
 
-fn resume(server: &mut Server, client: Client) {
+pub fn resume(server: &mut Server, client: Client) {
     server.socket(client).room = usize::MAX;
     server.settle();
 }
 
-fn skips(server: &Server) -> [u64; 4] {
+pub fn skips(server: &Server) -> [u64; 4] {
     [Counter::SkippedOutOfWindow, Counter::SkippedLatest, Counter::SkippedMessages, Counter::CutOutOfWindow]
         .map(|counter| server.counter(counter))
 }

@@ -12,6 +12,7 @@ mod fan_out;
 mod heartbeat;
 mod inspect;
 mod lag;
+mod lag_own;
 mod limits;
 mod mailbox;
 mod numbers;

@@ -161,7 +161,7 @@ fn slow_consumers(page: &mut Page<'_, '_>) -> fmt::Result {
     page.labelled(&slow, BY_POLICY)?;
     for (family, counted) in [
         (
-            counter("skipped_messages", None, "Messages that slow members were not given"),
+            counter("skipped_messages", None, "Messages that slow members were not given, but for their own"),
             Counter::SkippedMessages,
         ),
         (
