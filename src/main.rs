@@ -7,7 +7,7 @@ mod load;
 mod logs;
 mod service;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
@@ -15,7 +15,7 @@ use clap::FromArgMatches;
 use cli::{Complaints, Loaded, Loader, Task};
 use fanfare::{Config, ServerBuilder, StartError};
 use load::{LoadArgs, LoadError};
-use service::{Environment, Reloading, Signals, Supervisor};
+use service::{Environment, HeldReload, Reloading, Signals, Supervisor};
 
 /// Could not start, or was told twice to stop; a load that failed or found something wrong.
 const EXIT_FAILED: u8 = 1;
@@ -23,17 +23,18 @@ const EXIT_FAILED: u8 = 1;
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    // A server may be told to reload before it has begun. Commands end with their terminal.
+    let is_command =
+        std::env::args_os().nth(1).is_some_and(|first| !first.as_encoded_bytes().starts_with(b"-"));
+    let held = if is_command { None } else { HeldReload::hold().ok() };
     let task = cli::parse([load::command()], std::env::args_os().collect());
     match task {
         Ok(Task::Serve(loader)) => match loader.load() {
-            Ok(loaded) => serve(loader, loaded),
+            Ok(loaded) => serve(loader, loaded, held),
             Err(complaints) => refuse(&complaints),
         },
         Ok(Task::Check { loader, is_quiet }) => check(&loader, is_quiet),
-        Ok(Task::Print(text)) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
+        Ok(Task::Print(text)) => print(&text),
         Ok(Task::Other(matches)) => match LoadArgs::from_arg_matches(&matches) {
             Ok(args) => make_load(args),
             Err(error) => complain(&cli::one_line(&error), EXIT_USAGE),
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
 }
 
 /// Serves with these settings, which the loader has made and will make again.
-fn serve(loader: Loader, Loaded { config, log, settings, .. }: Loaded) -> ExitCode {
+fn serve(loader: Loader, Loaded { config, log, settings, .. }: Loaded, held: Option<HeldReload>) -> ExitCode {
     // No thread is there yet.
     let environment = match Environment::take() {
         Ok(environment) => environment,
@@ -61,7 +62,7 @@ fn serve(loader: Loader, Loaded { config, log, settings, .. }: Loaded) -> ExitCo
         say(&format!("panic at {place}: {message}"));
     }));
     let reloading = Reloading::new(loader, logs.handle(), log, settings);
-    match run(config, environment, reloading) {
+    match run(config, environment, reloading, held) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let usage = matches!(error, StartError::Config(_) | StartError::Descriptors { .. });
@@ -78,8 +79,7 @@ fn check(loader: &Loader, is_quiet: bool) -> ExitCode {
             for note in checked.notes {
                 say(&format!("note: {note}"));
             }
-            print(checked.text.as_bytes());
-            ExitCode::SUCCESS
+            print(checked.text.as_bytes())
         }
         Err(complaints) => refuse(&complaints),
     }
@@ -106,10 +106,15 @@ fn make_load(args: LoadArgs) -> ExitCode {
 }
 
 /// Serves until it is told to stop.
-fn run(config: Config, mut environment: Environment, reloading: Reloading) -> Result<(), StartError> {
+fn run(
+    config: Config,
+    mut environment: Environment,
+    reloading: Reloading,
+    held: Option<HeldReload>,
+) -> Result<(), StartError> {
     let resources = |what| move |error| StartError::Resources { what, error };
     // Before anything is served: no signal can find us unprepared.
-    let signals = Signals::catch().map_err(resources("the signals"))?;
+    let signals = Signals::catch(held.as_ref()).map_err(resources("the signals"))?;
     let drain_max = config.shutdown_max();
     let sockets = std::mem::take(&mut environment.sockets);
     let server = ServerBuilder::standard(config).passed_sockets(sockets).start()?;
@@ -130,9 +135,14 @@ fn complain(line: &str, status: u8) -> ExitCode {
 }
 
 /// To standard output. A closed pipe is no reason to fail.
-fn print(text: &[u8]) {
+fn print(text: &[u8]) -> ExitCode {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text).and_then(|()| out.flush());
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            complain(&format!("error: standard output: {error}"), EXIT_FAILED)
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 /// A line past the log. Nobody may be left to read it.

@@ -67,7 +67,7 @@ fn it_listens_on_a_unix_socket_too() {
     let config = Config { admin: vec![AdminAddress::At(ListenAddress::Unix(path.clone()))], ..config() };
     let server = TestServer::start(config);
     let mut socket = UnixStream::connect(&path).unwrap();
-    socket.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    socket.write_all(b"GET /readyz HTTP/1.1\r\nHost: any.example\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\nready\n"), "{answer}");

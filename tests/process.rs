@@ -50,10 +50,21 @@ fn bad_flags_are_one_line_and_status_2() {
         (&["--forwarded-header", "Via"], &["--forwarded-header", "Via", "X-Forwarded-For"]),
         (&["--allow-origin", "example.com"], &["--allow-origin", "example.com"]),
         (&["--pin", "x"], &["--pin", "x"]),
+        (&["--admin", "127.0.0.1:9001"], &["--admin", "127.0.0.1:9001", "--listen"]),
+        (&["--listen", "fd:a", "--admin", "fd:a"], &["--admin", "fd:a", "--listen"]),
         (&["--log", "loud"], &["--log", "loud"]),
         (&["stray"], &["stray"]),
     ] {
         check_complaint(command(arguments), 2, parts);
+    }
+}
+
+#[test]
+fn what_cannot_be_printed_is_a_failure() {
+    for arguments in [&["check"][..], &["man"], &["example"], &["completions", "bash"], &["--help"]] {
+        let mut command = command(arguments);
+        command.stdout(File::options().write(true).open("/dev/full").expect("it opens"));
+        check_complaint(command, 1, &["standard output"]);
     }
 }
 
@@ -194,7 +205,8 @@ fn a_second_signal_ends_it_at_once_with_status_1() {
     // It has been told and does not leave.
     assert_eq!(stubborn.expect_close().0, 1001);
     running.signal(Signal::INT);
-    running.wait_for("stopping at once");
+    let line = running.wait_for("stopping at once");
+    assert!(line.contains("WARN"), "through the log: {line}");
     let (status, _) = running.end();
     assert_eq!(status.code(), Some(1));
     drop(stubborn);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Config;
 use crate::id::SHARDS_MAX;
-use crate::server::{AdminAddress, ExemptNetwork, MemoryLimit};
+use crate::server::{AdminAddress, ExemptNetwork, ListenAddress, MemoryLimit};
 
 /// A value that is out of its range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -114,6 +114,18 @@ impl Config {
 
     fn validate_admin(&self) -> Result<(), ConfigError> {
         let addresses = &self.admin;
+        let taken = addresses.iter().find(|address| match address {
+            AdminAddress::At(ListenAddress::Tcp(tcp)) if tcp.port() == 0 => false,
+            AdminAddress::At(at) => self.listen.contains(at) || self.listen_proxy.contains(at),
+            AdminAddress::None => false,
+        });
+        if let Some(address) = taken {
+            return Err(ConfigError {
+                flag: "--admin",
+                seen: address.to_string(),
+                allowed: "an address that is none of --listen or --listen-proxy".to_owned(),
+            });
+        }
         if addresses.len() < 2 || !addresses.contains(&AdminAddress::None) {
             return Ok(());
         }

@@ -435,7 +435,10 @@ impl CloseCause {
     fn fmt_no_place(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CloseCause::ServerFull { limit } => {
-                write!(f, "the server has all of its {limit} connections (--max-connections)")
+                write!(
+                    f,
+                    "the server has all of its {limit} connections (--max-connections; fixed for --admin)"
+                )
             }
             CloseCause::AddressFull { limit } => {
                 write!(f, "one address may have {limit} connections (--connections-per-address)")

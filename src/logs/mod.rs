@@ -118,13 +118,18 @@ impl LogHandle {
         let _ = self.entries.send_timeout(Entry::Become(sink(settings.format)), END_PATIENCE);
         self.level.set(settings.level);
     }
+
+    /// Waits until what is logged is written, for a second or two at most.
+    pub fn flush(&self) {
+        let (written, until_written) = bounded(1);
+        if self.entries.send_timeout(Entry::Flush(written), END_PATIENCE).is_ok() {
+            let _ = until_written.recv_timeout(END_PATIENCE);
+        }
+    }
 }
 
 impl Drop for Logs {
     fn drop(&mut self) {
-        let (written, until_written) = bounded(1);
-        if self.0.entries.send_timeout(Entry::Flush(written), END_PATIENCE).is_ok() {
-            let _ = until_written.recv_timeout(END_PATIENCE);
-        }
+        self.0.flush();
     }
 }

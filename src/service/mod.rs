@@ -13,5 +13,5 @@ mod supervisor;
 
 pub use environment::Environment;
 pub use reload::Reloading;
-pub use signals::Signals;
+pub use signals::{HeldReload, Signals};
 pub use supervisor::Supervisor;

@@ -32,6 +32,11 @@ impl Reloading {
         Reloading { loader, logs, log, settings }
     }
 
+    /// Waits until what is logged is written: the process is about to end.
+    pub fn flush_log(&self) {
+        self.logs.flush();
+    }
+
     /// Reads the file and the environment again, and logs what is different. What is wrong in one place changes
     /// nothing in any.
     pub fn reload(&mut self, server: &ServerHandle) -> Outcome {

@@ -189,7 +189,8 @@ impl Supervisor {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Stop(name) if matches!(self.phase, Phase::Stopping(_)) => {
-                crate::say(&format!("{name} again: stopping at once"));
+                tracing::warn!("{name} again: stopping at once");
+                self.reloading.flush_log();
                 std::process::exit(i32::from(crate::EXIT_FAILED));
             }
             Order::Stop(name) => {

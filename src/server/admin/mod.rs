@@ -69,9 +69,11 @@ impl Opened {
     pub fn start(self, view: View) -> Result<Admin, StartError> {
         let Opened { listeners, config } = self;
         let only_local = listeners.iter().all(|listener| listener.address.is_local());
+        // No web page reaches a unix socket.
+        let only_unix = listeners.iter().all(|listener| matches!(listener.address, ListenAddress::Unix(_)));
         let mut builder = ServerBuilder::new(config);
         builder.plan = plan(&view);
-        builder.plan.local_hosts_only = only_local;
+        builder.plan.local_hosts_only = only_local && !only_unix;
         let server = builder.start_on(listeners, None, "fanfare-admin")?;
         Ok(Admin(Box::new(server)))
     }
