@@ -188,7 +188,7 @@ fn unauthorized(seen: &str) -> Refusal {
 }
 
 /// Decides about a call that needs a key ([`super::http::RoomsCall::needs_key`]). `trusted_listener`:
-/// it came over loopback or a unix socket.
+/// it came over loopback or a unix socket, and from this machine as far as a proxy says.
 ///
 /// # Errors
 ///
@@ -221,8 +221,9 @@ pub fn authorize(
         },
         None => Err(Refusal::new(
             403,
-            "publishing, listing and the server API were asked for over HTTP on a public listener of a server \
-             without keys; they are allowed on loopback and unix listeners, and elsewhere with --api-key-file FILE",
+            "publishing, listing and the server API were asked for over HTTP on a public listener or through a \
+             proxy of a server without keys; they are allowed on loopback and unix listeners, there through a \
+             --trusted-proxy only to whom it names by a loopback address, and elsewhere with --api-key-file FILE",
         )),
     }
 }

@@ -83,12 +83,13 @@ impl ProxySettings {
 
     /// For whom a trusted proxy makes a request: the nearest that is no trusted proxy itself. Behind one that is
     /// no address nobody is looked for: whoever wrote it knows no more.
-    fn client(&self, request: &Request<'_>, proxy: PeerAddress) -> PeerAddress {
-        let mut client = proxy;
+    fn client(&self, request: &Request<'_>, proxy: PeerAddress) -> Client {
+        let mut client = Client { address: proxy, is_named: false };
         for named in self.header.addresses(request) {
+            client.is_named = named.is_some();
             let Some(address) = named else { break };
-            client = address.into();
-            if !self.trusts(client) {
+            client.address = address.into();
+            if !self.trusts(client.address) {
                 break;
             }
         }
@@ -96,15 +97,25 @@ impl ProxySettings {
     }
 }
 
+/// For whom a request is made, as far as a trusted proxy says it.
+#[derive(Clone, Copy, Debug)]
+struct Client {
+    /// Its address, else that of the farthest proxy that is known.
+    address: PeerAddress,
+    /// Whether it is its own.
+    is_named: bool,
+}
+
 impl<S> Core<S> {
     /// Takes in what the header before a connection says of it.
     pub(super) fn proxied(&mut self, session: &mut Session, source: ProxySource) -> Step {
+        let mut is_local = false;
         if let ProxySource::Client(address) = source {
             let Ok(peer) = self.peers.try_insert(address.into()) else { return Step::Finish(NO_MEMORY) };
             self.peers.remove(std::mem::replace(&mut session.peer, peer));
-            let local = session.is(Flag::Trusted) && PeerAddress::from(address).is_local();
-            session.set(Flag::Trusted, local);
+            is_local = session.is(Flag::Trusted) && PeerAddress::from(address).is_local();
         }
+        session.set(Flag::Trusted, is_local);
         let trusted = self.settings.proxies.trusts(self.peers.address(session.peer));
         session.set(Flag::TrustedProxy, trusted);
         if trusted || source == ProxySource::Proxy {
@@ -119,7 +130,8 @@ impl<S> Core<S> {
             return None;
         }
         let (before, proxy) = (self.peers.address(session.peer), self.peers.proxy(session.peer));
-        let client = self.settings.proxies.client(request, proxy);
+        let Client { address: client, is_named } = self.settings.proxies.client(request, proxy);
+        session.set(Flag::LocalClient, is_named && client.is_local());
         let named = client != proxy;
         if client.ip() == before.ip() && named == session.is(Flag::CountedHere) {
             return None;
@@ -131,10 +143,10 @@ impl<S> Core<S> {
         if named { self.count(session) } else { None }
     }
 
-    /// Whether whoever makes a request is of this machine: not by coming through a proxy that is.
-    pub(super) fn is_local(&self, session: &Session) -> bool {
-        let is_named = session.is(Flag::CountedHere);
-        session.is(Flag::Trusted) && (!is_named || self.peers.address(session.peer).is_local())
+    /// Whether whoever makes a request is of this machine: not by coming through a proxy that is, which may not know
+    /// or not say who it is. Of a trusted proxy's requests those are that name a client by an address of this machine.
+    pub(super) fn is_local(session: &Session) -> bool {
+        session.is(Flag::Trusted) && (!session.is(Flag::TrustedProxy) || session.is(Flag::LocalClient))
     }
 
     /// Counts a connection no longer that was counted here.

@@ -120,7 +120,7 @@ impl<S> Core<S> {
             return Ok(());
         }
         let plan = self.router.plan();
-        let decided = authorize(plan.api_keys.as_deref(), self.is_local(session), &plan.origins, request);
+        let decided = authorize(plan.api_keys.as_deref(), Self::is_local(session), &plan.origins, request);
         decided.map_err(|refusal| with_headers(refusal, headers.clone()))
     }
 

@@ -71,8 +71,8 @@ pub enum Flag {
     OwnHeartbeat,
     /// It was told a shorter interval of them than others are told now.
     KeepsInterval,
-    /// It came over a listener that only this machine can reach, and not from elsewhere through a proxy that has said
-    /// so first.
+    /// It came over a listener that only this machine can reach, and without a header before the connection, or
+    /// with one that names an address of this machine.
     Trusted,
     /// It counts as a connection; else it is only refused in order.
     Admitted,
@@ -82,6 +82,8 @@ pub enum Flag {
     CountedHere,
     /// Its peer is believed when it says for whom it makes a request.
     TrustedProxy,
+    /// That one has named who makes the request it is at, by an address of this machine.
+    LocalClient,
     /// It has been answered an HTTP request.
     Served,
     /// It is sent server-sent events.

@@ -61,7 +61,7 @@ pub fn arrival(client: Client, chance: &mut Chance) -> (usize, PeerAddress, Vec<
         return (listener, from, Vec::new());
     }
     let named = match client {
-        Client::Local => PeerAddress::Unix,
+        Client::Local => PeerAddress::V4([127, 0, 0, 1].into(), 4711),
         _ if chance.one_in(4) => a_proxy(chance),
         _ => from_somewhere(chance),
     };

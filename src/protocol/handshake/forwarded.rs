@@ -4,7 +4,7 @@
 //! when that came to it, be it of another proxy or of a client that lies. So nothing on the left can change how
 //! something right of it is read, quotes and commas neither. Whether a proxy is believed is for the caller.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::fmt;
 use std::str::FromStr;
 
@@ -112,16 +112,17 @@ fn for_value(element: &[u8]) -> Option<&[u8]> {
         .map(|value| value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
 }
 
-/// An address, which may have a port; one of IPv6 that has one stands in brackets (RFC 7239 §6).
+/// An address, which may have a port; one of IPv6 that has one stands in brackets (RFC 7239 §6). The zone of one
+/// of IPv6 (RFC 4007 §11) says something on the proxy's machine alone, and is left out.
 fn address(node: &[u8]) -> Option<SocketAddr> {
     let node = std::str::from_utf8(node).ok()?;
-    if let Ok(ip) = node.parse::<IpAddr>() {
+    if let Some(ip) = node.parse().ok().or_else(|| ip_v6(node).map(IpAddr::V6)) {
         return Some(SocketAddr::new(ip, 0));
     }
     let (ip, port) = match node.strip_prefix('[') {
         Some(rest) => {
             let (six, port) = rest.split_once(']')?;
-            (IpAddr::V6(six.parse().ok()?), port)
+            (IpAddr::V6(ip_v6(six)?), port)
         }
         None => {
             let (four, port) = node.split_at(node.find(':')?);
@@ -136,4 +137,11 @@ fn address(node: &[u8]) -> Option<SocketAddr> {
         Some(digits) => digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??,
     };
     Some(SocketAddr::new(ip, port))
+}
+
+fn ip_v6(text: &str) -> Option<Ipv6Addr> {
+    let Some((ip, zone)) = text.split_once('%') else { return text.parse().ok() };
+    // The characters of RFC 6874 §2.
+    let is_zone = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    (!zone.is_empty() && zone.bytes().all(is_zone)).then(|| ip.parse().ok())?
 }

@@ -12,6 +12,7 @@ use fanfare::shard::{AddressGate, Departed, Entrance};
 
 mod forwarded;
 mod header;
+mod local;
 
 use super::{finish, is_closed};
 use crate::common::capture::{self, Line, lines_of};
@@ -192,34 +193,6 @@ fn a_proxy_of_its_own_counts_for_nobody() {
         assert_eq!(world.open(peer("10.0.0.1"), &forwarded_for("unknown")), 101);
     }
     assert_eq!(world.gate.acceptor.addresses(), 0);
-    world.finish();
-}
-
-#[test]
-fn whom_a_local_proxy_speaks_for_is_not_of_this_machine() {
-    let listing = |headers: &str| with_headers(b"GET /rooms HTTP/1.1\r\nHost: localhost\r\n\r\n", headers);
-    let mut world = World::new(&Config { connections_per_address: 100, ..config() });
-    for (headers, wanted) in [
-        (String::new(), 200),
-        (forwarded_for("127.0.0.1"), 200),
-        (forwarded_for("192.0.2.7"), 403),
-        (forwarded_for("127.0.0.1, 192.0.2.7"), 403),
-        (forwarded_for("127.0.0.1, 192.0.2.7, 10.0.0.1"), 403),
-    ] {
-        let socket = world.knock(OPEN, PeerAddress::Unix, &listing(&headers));
-        assert_eq!(world.status(socket), wanted, "{headers}");
-    }
-    for (header, wanted) in
-        [(line("192.0.2.7"), 403), (line("127.0.0.1"), 200), (b"PROXY UNKNOWN\r\n".to_vec(), 200)]
-    {
-        let socket = world.knock(PROXIED, PeerAddress::Unix, &[header, listing("")].concat());
-        assert_eq!(world.status(socket), wanted);
-    }
-    // A trusted proxy that the header names is not of this machine either, whether it names somebody or not.
-    for headers in [String::new(), forwarded_for("192.0.2.7"), forwarded_for("127.0.0.1")] {
-        let socket = world.knock(PROXIED, PeerAddress::Unix, &[line("10.0.0.9"), listing(&headers)].concat());
-        assert_eq!(world.status(socket), 403, "{headers}");
-    }
     world.finish();
 }
 

@@ -77,6 +77,11 @@ fn what_is_no_address_is_nobody_and_stands_in_its_place() {
         "::1]",
         "[::1]80",
         "[192.0.2.7]:80",
+        "192.0.2.7%eth0",
+        "192.0.2.7%eth0:80",
+        "fe80::1%",
+        "%eth0",
+        "fe80::1%eth0]:80",
         "unix:",
         "\"192.0.2.7\"",
         "192.0.2.7 192.0.2.8",
@@ -89,6 +94,19 @@ fn what_is_no_address_is_nobody_and_stands_in_its_place() {
     }
     // A place that is left empty is not passed over: a proxy that did not know wrote it.
     assert_eq!(x_forwarded_for(&["1.1.1.1,"]), [None, Some("1.1.1.1".to_owned())]);
+}
+
+#[test]
+fn the_zone_of_an_address_of_ipv6_is_left_out() {
+    for (text, shown) in [
+        ("fe80::1%eth0", "fe80::1"),
+        ("fe80::1%25eth0", "fe80::1"),
+        ("[fe80::1%eth0]", "fe80::1"),
+        ("[fe80::1%2]:443", "[fe80::1]:443"),
+    ] {
+        assert_eq!(x_forwarded_for(&[text]), some(&[shown]), "{text}");
+        assert_eq!(forwarded(&[&format!("for=\"{text}\"")]), some(&[shown]), "{text}");
+    }
 }
 
 #[test]
