@@ -294,7 +294,8 @@ impl<I: Listen> Acceptor<I> {
 
     fn admit(&mut self, socket: I::Socket, (peer, entrance): (PeerAddress, Entrance), now: Time) {
         // Whom a proxy speaks for its shard finds out, and counts.
-        let is_proxy = entrance.proxied || self.settings.proxies.trusts(peer);
+        let trusted_proxy = self.settings.proxies.trusts(peer);
+        let is_proxy = entrance.proxied || trusted_proxy;
         let admission = self.decide((peer, entrance), is_proxy, now);
         match admission.refusal() {
             None => {
@@ -319,7 +320,7 @@ impl<I: Listen> Acceptor<I> {
         self.next_shard = (shard + 1) % mesh.shards();
         self.reached[shard] = true;
         let counted = admission == Admission::Welcome && !is_proxy;
-        let adopt = Adopt { socket, peer, entrance, counted, accepted: now, admission };
+        let adopt = Adopt { socket, peer, entrance, counted, trusted_proxy, accepted: now, admission };
         mesh.send(ShardId::new(shard), Mail::Adopt(adopt));
     }
 

@@ -76,7 +76,7 @@ impl<I: Io> Shard<I> {
         session.set(Flag::Trusted, local);
         session.set(Flag::Admitted, refusal.is_none());
         session.set(Flag::CountedAtAccept, adopt.counted);
-        session.set(Flag::TrustedProxy, core.settings.proxies.trusts(adopt.peer));
+        session.set(Flag::TrustedProxy, adopt.trusted_proxy);
         let protocol = if proxied { Connection::accepting_proxied() } else { Connection::accepting() };
         let slot = Slot { stream, lingered: 0, protocol, session };
         let inserted = connections.insert(slot);

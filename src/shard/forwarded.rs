@@ -129,6 +129,8 @@ impl<S> Core<S> {
         if !session.is(Flag::TrustedProxy) {
             return None;
         }
+        // Who has another name at the end would stay counted for the first one.
+        debug_assert!(!session.is(Flag::CountedAtAccept));
         let (before, proxy) = (self.peers.address(session.peer), self.peers.proxy(session.peer));
         let Client { address: client, is_named } = self.settings.proxies.client(request, proxy);
         session.set(Flag::LocalClient, is_named && client.is_local());

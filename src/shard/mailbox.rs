@@ -70,6 +70,9 @@ pub struct Adopt<S> {
     pub entrance: Entrance,
     /// Whether it was counted for its address.
     pub counted: bool,
+    /// Whether it is believed when it says for whom it makes a request; it is not counted then. The shard goes by
+    /// this: its own settings may be of before or after those that the acceptor went by.
+    pub trusted_proxy: bool,
     /// When it was accepted; the handshake's deadline runs from here.
     pub accepted: Time,
     /// What to do with it.

@@ -147,7 +147,10 @@ impl Server {
         self.connections.fetch_add(usize::from(admitted), Ordering::Relaxed);
         let accepted = self.net.borrow().now;
         let (peer, entrance, counted) = (PeerAddress::Unix, Entrance::LOCAL, admitted);
-        self.adopt_as(shard, Adopt { socket, peer, entrance, counted, accepted, admission })
+        self.adopt_as(
+            shard,
+            Adopt { socket, peer, entrance, counted, trusted_proxy: false, accepted, admission },
+        )
     }
 
     /// A connection from a proxy that says first whom it speaks for.
@@ -156,7 +159,10 @@ impl Server {
         self.connections.fetch_add(1, Ordering::Relaxed);
         let (accepted, entrance) = (self.now(), Entrance { proxied: true, ..Entrance::LOCAL });
         let (peer, counted, admission) = (PeerAddress::Unix, false, Admission::Welcome);
-        self.adopt_as(shard, Adopt { socket, peer, entrance, counted, accepted, admission })
+        self.adopt_as(
+            shard,
+            Adopt { socket, peer, entrance, counted, trusted_proxy: false, accepted, admission },
+        )
     }
 
     fn adopt_as(&mut self, shard: usize, adopt: Adopt<SocketId>) -> Client {

@@ -211,7 +211,7 @@ impl World {
         self.connections.fetch_add(1, Ordering::Relaxed);
         let (peer, entrance, counted) = (PeerAddress::Unix, Entrance::LOCAL, true);
         let (accepted, admission) = (Time::ZERO, Admission::Welcome);
-        let adopt = Adopt { socket, peer, entrance, counted, accepted, admission };
+        let adopt = Adopt { socket, peer, entrance, counted, trusted_proxy: false, accepted, admission };
         self.mesh.send(shard(to), Mail::Adopt(adopt));
         self.mesh.wake(shard(to));
         socket

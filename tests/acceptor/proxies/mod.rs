@@ -6,13 +6,13 @@ use std::time::Duration;
 use fanfare::config::Config;
 use fanfare::endpoint::CloseKind;
 use fanfare::flood::QUIET;
-use fanfare::protocol::ForwardedHeader;
 use fanfare::reactor::PeerAddress;
 use fanfare::shard::{AddressGate, Departed, Entrance};
 
 mod forwarded;
 mod header;
 mod local;
+mod reload;
 
 use super::{finish, is_closed};
 use crate::common::capture::{self, Line, lines_of};
@@ -193,37 +193,6 @@ fn a_proxy_of_its_own_counts_for_nobody() {
         assert_eq!(world.open(peer("10.0.0.1"), &forwarded_for("unknown")), 101);
     }
     assert_eq!(world.gate.acceptor.addresses(), 0);
-    world.finish();
-}
-
-#[test]
-fn who_is_trusted_is_that_of_the_reload_for_who_connects_next() {
-    let trusting = config();
-    let other =
-        Config { trusted_proxy: Vec::new(), forwarded_header: ForwardedHeader::Forwarded, ..config() };
-    let mut world = World::new(&trusting);
-    let ask = |world: &mut World, kept: SocketId, client: &str| {
-        let named = format!("{}Forwarded: for=198.51.100.9\r\n", forwarded_for(client));
-        world.say(kept, &get(&named));
-        assert_eq!(world.status(kept), 404);
-    };
-    let kept = world.knock(OPEN, peer("10.0.0.1"), &get(&forwarded_for("192.0.2.7")));
-    assert_eq!(world.status(kept), 404);
-    world.gate.reload(other.acceptor_settings(100_000));
-    world.server.reload(&other);
-    for wanted in [101, 101, 101, 429] {
-        assert_eq!(world.open(peer("10.0.0.1"), &forwarded_for("192.0.2.7")), wanted, "it is anybody now");
-    }
-    // The one that was believed is, and of the header that counts now.
-    ask(&mut world, kept, "192.0.2.7");
-    for wanted in [101, 101, 429] {
-        assert_eq!(world.open(peer("198.51.100.9"), ""), wanted);
-    }
-    world.gate.reload(trusting.acceptor_settings(100_000));
-    world.server.reload(&trusting);
-    assert_eq!(world.open(peer("10.0.0.1"), &forwarded_for("192.0.2.8")), 101);
-    ask(&mut world, kept, "192.0.2.8");
-    assert_eq!(world.gate.acceptor.most_of_an_address(), 3, "what is there stays counted as it was");
     world.finish();
 }
 
