@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Config;
 use crate::id::SHARDS_MAX;
 use crate::server::{AdminAddress, ExemptNetwork, ListenAddress, MemoryLimit};
+use crate::shard::TrustedProxy;
 
 /// A value that is out of its range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -137,17 +138,22 @@ impl Config {
         })
     }
 
-    /// Whoever reaches a listener for proxies may name any address.
+    /// Whoever reaches a listener for proxies may name any address; and where nobody may, nobody can come in.
     fn validate_proxies(&self) -> Result<(), ConfigError> {
-        let open = self.listen_proxy.iter().find(|address| !address.is_local());
-        match open {
-            Some(address) if self.trusted_proxy.is_empty() => Err(ConfigError {
-                flag: "--listen-proxy",
-                seen: address.to_string(),
-                allowed: "without --trusted-proxy only a loopback address or a unix socket".to_owned(),
-            }),
-            _ => Ok(()),
-        }
+        let mut open = self.listen_proxy.iter().filter(|address| !address.is_local());
+        let trusted = &self.trusted_proxy;
+        let only_unix = trusted.iter().all(|trusted| *trusted == TrustedProxy::Unix);
+        // Of what was passed nobody can tell whether it is a unix socket.
+        let is_shut = |address: &&ListenAddress| {
+            trusted.is_empty() || (only_unix && matches!(address, ListenAddress::Tcp(_)))
+        };
+        let Some(address) = open.find(is_shut) else { return Ok(()) };
+        let allowed = if trusted.is_empty() {
+            "without --trusted-proxy only a loopback address or a unix socket"
+        } else {
+            "with --trusted-proxy unix alone, which nobody over TCP is, only a loopback address or a unix socket"
+        };
+        Err(ConfigError { flag: "--listen-proxy", seen: address.to_string(), allowed: allowed.to_owned() })
     }
 }
 

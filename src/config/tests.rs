@@ -129,7 +129,9 @@ fn where_proxies_are_believed_only_they_can_come() {
         ("[::1]:9003", &[]),
         ("unix:/run/proxied.sock", &[]),
         ("0.0.0.0:9003", &["10.0.0.0/8"]),
-        ("192.0.2.1:9003", &["unix"]),
+        ("192.0.2.1:9003", &["unix", "10.0.0.0/8"]),
+        ("127.0.0.1:9003", &["unix"]),
+        ("fd:proxied", &["unix"]),
     ] {
         assert_eq!(config(listen, trusted).validate(), Ok(()), "{listen}");
     }
@@ -137,6 +139,13 @@ fn where_proxies_are_believed_only_they_can_come() {
     assert_eq!(
         error.to_string(),
         "--listen-proxy 0.0.0.0:9003: without --trusted-proxy only a loopback address or a unix socket is allowed"
+    );
+    assert!(config("fd:proxied", &[]).validate().is_err());
+    let error = config("0.0.0.0:9003", &["unix"]).validate().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "--listen-proxy 0.0.0.0:9003: with --trusted-proxy unix alone, which nobody over TCP is, only a loopback \
+         address or a unix socket is allowed"
     );
 }
 
