@@ -1,5 +1,5 @@
-//! The way back from the shards to the acceptor: who has gone. The acceptor alone counts by address, so no
-//! lock is needed.
+//! The way back from the shards to the acceptor: who has gone of those that it has counted. Those that a shard has
+//! counted itself it takes off itself ([`super::forwarded`]).
 
 use std::sync::atomic::Ordering;
 

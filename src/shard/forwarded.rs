@@ -145,6 +145,18 @@ impl<S> Core<S> {
         if named { self.count(session) } else { None }
     }
 
+    /// Of a request whose head is malformed nobody knows whose it is: it is the proxy's, not of whoever it asked for
+    /// before.
+    pub(super) fn unread(&mut self, session: &mut Session) {
+        if !session.is(Flag::TrustedProxy) || session.is(Flag::ReadsBody) {
+            return;
+        }
+        self.uncount(session);
+        let proxy = self.peers.proxy(session.peer);
+        // Without memory for it the old name stays.
+        let _ = self.peers.try_name(&mut session.peer, proxy);
+    }
+
     /// Whether whoever makes a request is of this machine: not by coming through a proxy that is, which may not know
     /// or not say who it is. Of a trusted proxy's requests those are that name a client by an address of this machine.
     pub(super) fn is_local(session: &Session) -> bool {

@@ -220,7 +220,10 @@ impl<S> Core<S> {
             Event::Failed(failure) => Step::Finish(CloseCause::Failed(failure)),
             Event::Request(request) => self.on_request(key, session, &request, None),
             Event::Body { request, body } => self.on_request(key, session, &request, Some(body)),
-            Event::BadRequest(refusal) => self.refuse(session, &refusal),
+            Event::BadRequest(refusal) => {
+                self.unread(session);
+                self.refuse(session, &refusal)
+            }
             Event::Proxied(source) => self.proxied(session, source),
             Event::BadProxyHeader(error) => {
                 let cause = CloseCause::ProxyHeader(error);
@@ -248,6 +251,7 @@ impl<S> Core<S> {
             }
             Step::Answered => {
                 slot.protocol.answered();
+                slot.session.set(Flag::ReadsBody, false);
                 slot.session.set(Flag::Served, true);
                 self.tally.change_state(state, slot.session.state());
                 slot.session.deadline = Tick::after(self.now + self.settings.http_idle_timeout);
@@ -255,6 +259,7 @@ impl<S> Core<S> {
             }
             Step::ReadBody { limit } => {
                 slot.protocol.read_body(limit);
+                slot.session.set(Flag::ReadsBody, true);
                 self.arm(key.index(), slot);
             }
             Step::Stream => {

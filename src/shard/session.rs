@@ -84,6 +84,8 @@ pub enum Flag {
     TrustedProxy,
     /// That one has named who makes the request it is at, by an address of this machine.
     LocalClient,
+    /// The body of the request it is at is awaited, or is there and not yet answered.
+    ReadsBody,
     /// It has been answered an HTTP request.
     Served,
     /// It is sent server-sent events.

@@ -4,7 +4,8 @@ use fanfare::config::Config;
 use fanfare::protocol::ForwardedHeader;
 use fanfare::reactor::PeerAddress;
 
-use super::{OPEN, PROXIED, World, config, forwarded_for, get, line, peer, upgrade};
+use super::{OPEN, PROXIED, World, config, forwarded_for, get, line, peer, upgrade, with_headers};
+use crate::common::capture::{self, lines_of};
 
 #[test]
 fn only_a_trusted_proxy_is_believed() {
@@ -104,6 +105,38 @@ fn a_connection_that_is_kept_for_several_counts_for_whom_it_asked_last() {
     let (status, text) = world.answer(kept);
     assert_eq!(status, 429);
     assert!(text.contains("--connections-per-address") && text.contains("\r\nConnection: close"), "{text}");
+    world.finish();
+}
+
+#[test]
+fn a_malformed_request_is_the_proxys_and_a_bad_body_the_clients() {
+    capture::install();
+    let mut world = World::new(&config());
+    let post = with_headers(
+        b"POST /rooms/r HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+        &forwarded_for("127.0.0.1"),
+    );
+    let named = get(&forwarded_for("192.0.2.7"));
+    let malformed = b"GET / HTTP/1.1\r\nHost : a\r\n\r\n";
+    for (from, first, second, shown) in [
+        (peer("10.0.0.1"), &named, &malformed[..], "10.0.0.1:4711"),
+        (PeerAddress::Unix, &named, &malformed[..], "unix"),
+        (PeerAddress::Unix, &get(""), &malformed[..], "unix"),
+        (PeerAddress::Unix, &post, &b"no size\r\n"[..], "127.0.0.1"),
+        (PeerAddress::Unix, &[&post[..], b"0\r\n\r\n"].concat(), &malformed[..], "unix"),
+    ] {
+        let lines = lines_of(|| {
+            let kept = world.knock(OPEN, from, first);
+            world.status(kept);
+            world.say(kept, second);
+            assert_eq!(world.status(kept), 400);
+            let is_proxys = !shown.starts_with("127");
+            assert_eq!(world.server.addresses.connections(), usize::from(!is_proxys), "{shown}");
+            world.go(kept);
+        });
+        let close = lines.iter().find(|line| line["message"].starts_with("closed")).expect("a close");
+        assert_eq!((&close["peer"][..], &close["cause"][..]), (shown, "refused"));
+    }
     world.finish();
 }
 
