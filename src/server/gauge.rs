@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::trim::Trimmer;
 use crate::config::Config;
 use crate::time::Time;
 
@@ -57,6 +58,10 @@ pub trait Gauge: fmt::Debug + Send {
 
     /// Descriptors; `None` if they cannot be seen now.
     fn descriptors(&mut self, now: Time) -> Option<Level>;
+
+    /// Has memory that nobody holds given back to the kernel, at most once a second. Returns whether what
+    /// [`Gauge::memory`] shows may still become less by it soon.
+    fn give_back(&mut self, now: Time) -> bool;
 }
 
 /// The gauge of the operating system.
@@ -66,6 +71,7 @@ pub struct SystemGauge {
     groups: Option<ControlGroups>,
     /// The latest count, and when it was made.
     counted: Option<(u64, Time)>,
+    trimmer: Trimmer,
 }
 
 impl SystemGauge {
@@ -73,7 +79,7 @@ impl SystemGauge {
     pub fn new(descriptors_max: u64) -> SystemGauge {
         let groups = fs::read_to_string("/proc/self/cgroup").ok();
         let groups = groups.and_then(|list| ControlGroups::new(Path::new("/sys/fs/cgroup"), &list));
-        SystemGauge { descriptors_max, groups, counted: None }
+        SystemGauge { descriptors_max, groups, counted: None, trimmer: Trimmer::default() }
     }
 }
 
@@ -102,6 +108,10 @@ impl Gauge for SystemGauge {
             }
         };
         Some(Level { used, limit: self.descriptors_max })
+    }
+
+    fn give_back(&mut self, now: Time) -> bool {
+        self.trimmer.trim(now)
     }
 }
 

@@ -17,6 +17,7 @@ mod refusals;
 mod reload;
 mod threads;
 mod throttle;
+mod trim;
 mod view;
 
 use std::io;

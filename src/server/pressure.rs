@@ -59,12 +59,18 @@ impl Pressure {
         // What cannot be seen now is as it was.
         let (memory, descriptors) = (gauge.memory(settings.memory_limit), gauge.descriptors(now));
         self.usage.publish(memory, descriptors);
-        self.memory = memory.or(self.memory);
+        let is_over = memory.is_some_and(|level| level.excess(settings.shed_at_percent) > 0);
+        // Some of it may only be kept by the allocator: until that is known nothing changes.
+        let is_settling = is_over && gauge.give_back(now);
+        if !is_settling {
+            self.memory = memory.or(self.memory);
+        }
         if let Some(Level { used, limit }) = descriptors {
             (self.others, self.descriptors_max) = (used.saturating_sub(sockets as u64), limit);
         }
-        let orders = [self.memory_order(settings), self.descriptors_order(settings)];
-        let pressed = orders.iter().any(Option::is_some);
+        let memory_order = if is_settling { None } else { self.memory_order(settings) };
+        let orders = [memory_order, self.descriptors_order(settings)];
+        let pressed = is_settling || orders.iter().any(Option::is_some);
         self.look_at = now + if pressed { CLOSE_LOOK_INTERVAL } else { LOOK_INTERVAL };
         orders
     }

@@ -90,6 +90,32 @@ fn memory_is_used_to_95_percent_and_then_nobody_is_let_in_until_some_is_free() {
 }
 
 #[test]
+fn memory_counts_once_what_nobody_holds_was_given_back() {
+    let mut server = Server::new(1, settings());
+    let (mut gate, gauge) = watched(&server);
+    gauge.set_memory(960, 1000);
+    gauge.set_gives_back(true);
+    come(&mut gate, &mut server, 1);
+    assert_eq!(server.closes(CloseKind::Overloaded), 0, "it may be free in truth");
+    gate.turn();
+    assert_eq!(gate.deadline(), Some(server.now() + CLOSE_LOOK));
+    gauge.set_gives_back(false);
+    server.advance(CLOSE_LOOK);
+    come(&mut gate, &mut server, 1);
+    assert_eq!(server.closes(CloseKind::Overloaded), 1, "it is not");
+    // While the next try is made it stays so.
+    gauge.set_gives_back(true);
+    server.advance(CLOSE_LOOK);
+    come(&mut gate, &mut server, 1);
+    assert_eq!(server.closes(CloseKind::Overloaded), 2);
+    gauge.set_memory(950, 1000);
+    server.advance(CLOSE_LOOK);
+    come(&mut gate, &mut server, 1);
+    assert_eq!(server.closes(CloseKind::Overloaded), 2, "now there is some");
+    finish(gate, server);
+}
+
+#[test]
 fn another_percentage_is_another_limit() {
     let mut server = Server::new(1, settings());
     let gauge = SimGauge::default();

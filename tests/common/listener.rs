@@ -100,25 +100,46 @@ impl Drop for SimListener {
 
 /// Shows what it is told to; its clones show the same.
 #[derive(Clone, Debug, Default)]
-pub struct SimGauge(Arc<Mutex<(Option<Level>, Option<Level>)>>);
+pub struct SimGauge(Arc<Mutex<Shown>>);
+
+#[derive(Debug, Default)]
+struct Shown {
+    memory: Option<Level>,
+    descriptors: Option<Level>,
+    gives_back: bool,
+}
 
 impl SimGauge {
     pub fn set_memory(&self, used: u64, limit: u64) {
-        self.0.lock().expect("nobody panics with it").0 = Some(Level { used, limit });
+        self.0.lock().expect("nobody panics with it").memory = Some(Level { used, limit });
     }
 
     pub fn set_descriptors(&self, used: u64, limit: u64) {
-        self.0.lock().expect("nobody panics with it").1 = Some(Level { used, limit });
+        self.0.lock().expect("nobody panics with it").descriptors = Some(Level { used, limit });
+    }
+
+    /// From now on they cannot be seen.
+    pub fn hide_descriptors(&self) {
+        self.0.lock().expect("nobody panics with it").descriptors = None;
+    }
+
+    /// Whether memory that nobody holds is just given back.
+    pub fn set_gives_back(&self, gives_back: bool) {
+        self.0.lock().expect("nobody panics with it").gives_back = gives_back;
     }
 }
 
 impl Gauge for SimGauge {
     fn memory(&mut self, _: MemoryLimit) -> Option<Level> {
-        self.0.lock().expect("nobody panics with it").0
+        self.0.lock().expect("nobody panics with it").memory
     }
 
     fn descriptors(&mut self, _: Time) -> Option<Level> {
-        self.0.lock().expect("nobody panics with it").1
+        self.0.lock().expect("nobody panics with it").descriptors
+    }
+
+    fn give_back(&mut self, _: Time) -> bool {
+        self.0.lock().expect("nobody panics with it").gives_back
     }
 }
 
