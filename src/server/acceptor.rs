@@ -335,21 +335,25 @@ impl<I: Listen> Acceptor<I> {
         if entrance.proxied && !entrance.local && !self.settings.proxies.trusts(peer) {
             return Admission::UntrustedProxy;
         }
-        if let Some(scarcity) = self.pressure.scarcity(&self.settings, connections + self.refusing) {
-            let (percent, retry_after_s) =
-                (self.settings.shed_at_percent, self.chance.random_range(RELIEF_S));
-            return Admission::Overloaded { scarcity, percent, retry_after_s };
-        }
         let limit = self.settings.handshakes_per_second;
         if !self.throttle.has_room(limit, now) {
             let retry_after_s = self.throttle.retry_after_s(limit, &mut self.chance, now);
             return Admission::ServerHandshakeRate { limit, retry_after_s };
         }
         let admission = if is_proxy { Admission::Welcome } else { self.shared.addresses.admit(peer, now) };
-        if admission == Admission::Welcome {
-            self.throttle.admit(limit, now);
+        if admission != Admission::Welcome {
+            return admission;
         }
-        admission
+        self.throttle.admit(limit, now);
+        // Slow consumers go for those who come: only for who may come as far as it goes by rates and addresses.
+        let Some(scarcity) = self.pressure.scarcity(&self.settings, connections + self.refusing) else {
+            return Admission::Welcome;
+        };
+        if !is_proxy {
+            self.shared.addresses.leave(peer, now);
+        }
+        let (percent, retry_after_s) = (self.settings.shed_at_percent, self.chance.random_range(RELIEF_S));
+        Admission::Overloaded { scarcity, percent, retry_after_s }
     }
 
     /// Looks at what is in use, and has the shards close slow consumers if it is too much.

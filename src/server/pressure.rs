@@ -15,6 +15,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The same while too much of it is.
 const CLOSE_LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
+/// Connections that have to go after one look for want of descriptors at most: not all who come would stay.
+const SHED_MAX: usize = 64;
+
 /// What the acceptor knows of what is in use.
 #[derive(Debug)]
 pub struct Pressure {
@@ -95,10 +98,10 @@ impl Pressure {
         (bytes > 0).then_some(ShedOrder { scarcity, percent, connections: usize::MAX, bytes })
     }
 
-    /// As many have to go as would have come.
+    /// As many have to go as would have come, up to a bound.
     fn descriptors_order(&mut self, settings: &AcceptorSettings) -> Option<ShedOrder> {
         let (percent, scarcity) = (settings.shed_at_percent, Scarcity::Descriptors);
-        let connections = std::mem::take(&mut self.turned_away);
+        let connections = std::mem::take(&mut self.turned_away).min(SHED_MAX);
         (connections > 0).then_some(ShedOrder { scarcity, percent, connections, bytes: usize::MAX })
     }
 }

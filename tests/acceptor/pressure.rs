@@ -1,8 +1,11 @@
 //! Memory or descriptors are nearly used up: nobody else is let in, and slow consumers go.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use fanfare::config::Config;
 use fanfare::endpoint::CloseKind;
+use fanfare::reactor::PeerAddress;
 use fanfare::server::AcceptorSettings;
 use fanfare::shard::Counter;
 
@@ -188,6 +191,80 @@ fn without_descriptors_as_many_slow_consumers_go_as_others_would_come() {
     gauge.set_descriptors(15, 20);
     come(&mut gate, &mut server, 5);
     assert_eq!(server.closes(CloseKind::Overloaded), 5, "their four places are given");
+    finish(gate, server);
+}
+
+#[test]
+fn who_is_over_the_limit_of_its_address_makes_nobody_go() {
+    let mut server = Server::new(2, settings());
+    let gauge = SimGauge::default();
+    gauge.set_descriptors(0, 20);
+    let config = Config {
+        connections_per_address: 1000,
+        handshakes_per_address: 3,
+        exempt_network: vec!["none".parse().unwrap()],
+        ..Config::default()
+    };
+    let mut gate = Gate::watched(&server, 1, config.acceptor_settings(1000), Some(gauge.clone()));
+    members(&mut server, &mut gate, 19, &[1, 2, 3, 4, 5, 6]);
+    server.advance(LOOK);
+    gauge.set_descriptors(19, 20);
+    let peer = PeerAddress::from(SocketAddr::from(([192, 0, 2, 1], 4711)));
+    for _ in 0..20 {
+        gate.dial_from(0, peer);
+        gate.turn();
+        server.settle();
+    }
+    assert_eq!(server.closes(CloseKind::Overloaded), 3, "as many as may come from there at once");
+    assert_eq!(server.closes(CloseKind::HandshakeRate), 17);
+    server.advance(LOOK);
+    gate.turn();
+    server.settle();
+    assert_eq!(server.closes(CloseKind::Shed), 4, "for the three, two on each shard");
+    let places = gate.acceptor.most_of_an_address();
+    assert_eq!(places, 0, "who was not let in has no share of its address");
+    finish(gate, server);
+}
+
+#[test]
+fn for_want_of_descriptors_64_slow_consumers_go_at_a_time_at_most() {
+    for (come_count, shed) in [(62, 62), (64, 64), (66, 64)] {
+        let mut server = Server::new(2, settings());
+        let (mut gate, gauge) = watched(&server);
+        gauge.set_descriptors(0, 200);
+        let stalled: Vec<usize> = (1..141).collect();
+        members(&mut server, &mut gate, 190, &stalled);
+        server.advance(LOOK);
+        gauge.set_descriptors(190, 200);
+        come(&mut gate, &mut server, come_count);
+        server.advance(LOOK);
+        gate.turn();
+        server.settle();
+        assert_eq!(server.closes(CloseKind::Shed), shed, "{come_count}");
+        finish(gate, server);
+    }
+}
+
+#[test]
+fn descriptors_that_cannot_be_seen_now_are_as_they_were_beside_those_of_connections() {
+    let mut server = Server::new(2, settings());
+    let (mut gate, gauge) = watched(&server);
+    gauge.set_descriptors(10, 40);
+    let sockets = come(&mut gate, &mut server, 28);
+    gauge.set_descriptors(38, 40);
+    server.advance(LOOK);
+    gate.turn();
+    gauge.hide_descriptors();
+    // All go, and all come again.
+    for socket in &sockets {
+        server.net.borrow_mut().sockets[socket.0].eof = true;
+    }
+    server.advance(LOOK);
+    gate.turn();
+    come(&mut gate, &mut server, 28);
+    assert_eq!(server.closes(CloseKind::Overloaded), 0);
+    come(&mut gate, &mut server, 1);
+    assert_eq!(server.closes(CloseKind::Overloaded), 1);
     finish(gate, server);
 }
 
