@@ -12,7 +12,7 @@ use super::trim::Trimmer;
 use crate::config::Config;
 use crate::time::Time;
 
-/// How long a count of descriptors is good for where the kernel does not give it at once (before Linux 6.2).
+/// Between two counts of descriptors where the kernel does not give it at once (before Linux 6.2).
 const COUNT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How much memory there may be in use.
@@ -69,8 +69,8 @@ pub trait Gauge: fmt::Debug + Send {
 pub struct SystemGauge {
     descriptors_max: u64,
     groups: Option<ControlGroups>,
-    /// The latest count, and when it was made.
-    counted: Option<(u64, Time)>,
+    /// When they were counted last, where that has to be done.
+    counted: Option<Time>,
     trimmer: Trimmer,
 }
 
@@ -80,6 +80,17 @@ impl SystemGauge {
         let groups = fs::read_to_string("/proc/self/cgroup").ok();
         let groups = groups.and_then(|list| ControlGroups::new(Path::new("/sys/fs/cgroup"), &list));
         SystemGauge { descriptors_max, groups, counted: None, trimmer: Trimmer::default() }
+    }
+
+    /// Counts descriptors one by one, if it is time. An old count is none: connections have come and gone since.
+    fn count(&mut self, now: Time) -> Option<u64> {
+        if self.counted.is_some_and(|at| now.since(at) < COUNT_INTERVAL) {
+            return None;
+        }
+        // The one that the listing itself takes is in it.
+        let count = (fs::read_dir("/proc/self/fd").ok()?.count() as u64).saturating_sub(1);
+        self.counted = Some(now);
+        Some(count)
     }
 }
 
@@ -97,16 +108,7 @@ impl Gauge for SystemGauge {
 
     fn descriptors(&mut self, now: Time) -> Option<Level> {
         let at_once = fs::metadata("/proc/self/fd").ok()?.len();
-        let used = match self.counted {
-            _ if at_once > 0 => at_once,
-            Some((count, at)) if now.since(at) < COUNT_INTERVAL => count,
-            _ => {
-                // The one that the listing itself takes is in it.
-                let count = (fs::read_dir("/proc/self/fd").ok()?.count() as u64).saturating_sub(1);
-                self.counted = Some((count, now));
-                count
-            }
-        };
+        let used = if at_once > 0 { at_once } else { self.count(now)? };
         Some(Level { used, limit: self.descriptors_max })
     }
 
@@ -257,6 +259,16 @@ mod tests {
         let open: Vec<fs::File> = (0..100).map(|_| fs::File::open("/dev/null").unwrap()).collect();
         // Other tests of this process open and close some, too.
         assert!(count(Time::ZERO) + 50 > before + open.len() as u64);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_old_count_of_descriptors_is_not_passed_off_as_a_new_one() {
+        let mut gauge = SystemGauge::new(1000);
+        let at = |milliseconds| Time::ZERO + Duration::from_millis(milliseconds);
+        assert!(gauge.count(at(0)).is_some_and(|count| count > 0));
+        assert_eq!([gauge.count(at(1000)), gauge.count(at(9999))], [None, None]);
+        assert!(gauge.count(at(10_000)).is_some_and(|count| count > 0));
     }
 
     #[cfg(target_os = "linux")]
