@@ -49,6 +49,8 @@ pub fn check(loader: &Loader) -> Result<Checked, Complaints> {
     if let Err(error @ StartError::Descriptors { .. }) = &capacity {
         notes.push(format!("{error} (the limit of this shell; a service has its own)"));
     }
+    let unreachable = capacity.as_ref().ok().and_then(|capacity| capacity.note(&loaded.config));
+    notes.extend(unreachable.map(|note| format!("{note} (the limit of this shell; a service has its own)")));
     Ok(Checked { text: listing(&loaded, capacity.ok()), notes })
 }
 

@@ -15,6 +15,14 @@ pub struct Capacity {
     pub max_connections: usize,
 }
 
+impl Capacity {
+    /// What is to be said of `config` if it asks for more connections than are let in.
+    pub fn note(&self, config: &Config) -> Option<String> {
+        let Capacity { workers, descriptors, max_connections } = *self;
+        descriptors::unreachable_note(max_connections, descriptors, workers, config.shed_at_percent)
+    }
+}
+
 /// What `config` comes to here. Raises the soft limit of descriptors to the hard one, as a start does.
 ///
 /// # Errors
@@ -24,6 +32,7 @@ pub fn capacity(config: &Config) -> Result<Capacity, StartError> {
     let workers = Placement::new(config.workers, &config.pin).workers();
     let descriptors = descriptors::raise_limit();
     let others = admin::descriptors(config);
-    let max_connections = descriptors::max_connections(config.max_connections, descriptors, workers, others)?;
+    let (asked, percent) = (config.max_connections, config.shed_at_percent);
+    let max_connections = descriptors::max_connections(asked, descriptors, workers, others, percent)?;
     Ok(Capacity { workers, descriptors, max_connections })
 }

@@ -219,7 +219,8 @@ impl ServerBuilder {
         let placement = Placement::new(self.config.workers, &self.config.pin);
         let descriptors = descriptors::raise_limit();
         let (asked, others) = (self.config.max_connections, admin::descriptors(&self.config));
-        let max_connections = descriptors::max_connections(asked, descriptors, placement.workers(), others)?;
+        let (workers, percent) = (placement.workers(), self.config.shed_at_percent);
+        let max_connections = descriptors::max_connections(asked, descriptors, workers, others, percent)?;
         let addresses: Vec<BoundAddress> =
             listeners.iter().map(|listener| listener.address.clone()).collect();
         let straight = listeners.iter().filter(|listener| !listener.proxied).count();
@@ -360,6 +361,10 @@ fn log_start(
         config.max_message,
         config.queue_bytes,
     );
+    let capacity = Capacity { workers: placement.workers(), descriptors, max_connections };
+    if let Some(note) = capacity.note(config) {
+        tracing::warn!("{note}");
+    }
     gauge::warn_of_histories(config, &mut SystemGauge::new(descriptors));
 }
 

@@ -122,7 +122,8 @@ impl Reloader {
         let ViewParts { mesh, descriptors_max, .. } = self.view.parts();
         let others = admin::descriptors(&running.config);
         let (asked, workers) = (config.max_connections, mesh.shards());
-        let connections = descriptors::max_connections(asked, *descriptors_max, workers, others)?;
+        let connections =
+            descriptors::max_connections(asked, *descriptors_max, workers, others, config.shed_at_percent)?;
 
         let mut report = compare(&running.config, &config);
         report.changed.extend(changed_keys(&running, &config, keys.as_ref()));
