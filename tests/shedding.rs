@@ -3,7 +3,10 @@
 
 mod support;
 
+use std::path::PathBuf;
 use std::process::Command;
+
+use rustix::process::Signal;
 
 use support::running::Running;
 use support::{Frame, Raw, frame, upgrade_request};
@@ -78,6 +81,61 @@ fn over_the_memory_limit_nobody_is_let_in_and_slow_consumers_go() {
     assert_eq!(healthy.frame(), Frame::text("still here"));
     publish(&mut door, "quiet", b"published");
     assert_eq!(healthy.frame(), Frame::binary(b"published"));
+}
+
+/// A file with settings, which is removed at the end.
+struct Settings(PathBuf);
+
+impl Settings {
+    fn write(&self, text: &str) {
+        std::fs::write(&self.0, text).expect("a file");
+    }
+}
+
+impl Drop for Settings {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn memory_that_nobody_holds_any_longer_lets_people_in_again() {
+    // Small enough for the allocator to keep what is freed of them, and more than the limit.
+    const BYTES: usize = 64 << 10;
+    const COUNT: usize = 1024;
+    let settings = std::env::temp_dir().join(format!("fanfare-shedding-{}.toml", std::process::id()));
+    let settings = Settings(settings);
+    settings.write("history-memory = \"1GiB\"\nhistory-bytes = \"128MiB\"\n");
+    let file = settings.0.to_str().expect("UTF-8");
+    let (limit, fast) = (["--memory-limit", "64MiB"], ["--handshakes-per-second", "1000000"]);
+    let room = ["--history-messages", "10000"];
+    let flags = [&["--config", file, "--log", "info"][..], &limit, &fast, &room].concat();
+    let mut running = Running::start(BINARY, &flags);
+    let mut door = Raw::connect(running.address);
+    let mut members = Vec::new();
+    for number in 0..COUNT {
+        publish(&mut door, "held", &[number as u8; BYTES]);
+        // What lives on lies between what does not.
+        if number % 32 == 0 && number < COUNT / 2 {
+            members.push(Raw::open(running.address, "/rooms/small"));
+        }
+    }
+    until_refused(&running);
+    // Histories that have no place go with the next message.
+    settings.write("history-memory = \"128MiB\"\nhistory-bytes = \"64KiB\"\n");
+    running.signal(Signal::HUP);
+    running.wait_for("reload: --history-memory");
+    publish(&mut door, "held", b"the last");
+    let again = (0..100_000).find_map(|_| {
+        let mut raw = Raw::connect(running.address);
+        raw.is_welcome("/echo").then_some(raw)
+    });
+    again.expect("there is memory again").round_trip(b"welcome");
+    // Who was there all the time is served.
+    publish(&mut door, "small", b"still here");
+    for member in &mut members {
+        assert_eq!(member.frame(), Frame::binary(b"still here"));
+    }
 }
 
 #[test]

@@ -231,7 +231,15 @@ impl Flat {
         let io = self.shards[shard].io_mut();
         let (peer, accepted) = (io.open(), io.now);
         let (entrance, counted, admission) = (Entrance::LOCAL, true, Admission::Welcome);
-        let adopt = Adopt { socket: peer, peer: PeerAddress::Unix, entrance, counted, accepted, admission };
+        let adopt = Adopt {
+            socket: peer,
+            peer: PeerAddress::Unix,
+            entrance,
+            counted,
+            trusted_proxy: false,
+            accepted,
+            admission,
+        };
         self.mesh.send(ShardId::new(shard), Mail::Adopt(adopt));
         let line = Line { shard, peer };
         self.feed(line, &request(path));

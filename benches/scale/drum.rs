@@ -148,7 +148,8 @@ impl Worker {
                 let accepted = self.shard.io_mut().now;
                 let (peer, entrance, counted) = (PeerAddress::Unix, Entrance::LOCAL, true);
                 let admission = Admission::Welcome;
-                let adopt = Adopt { socket, peer, entrance, counted, accepted, admission };
+                let adopt =
+                    Adopt { socket, peer, entrance, counted, trusted_proxy: false, accepted, admission };
                 mesh.send(self.number, Mail::Adopt(adopt));
             }
             let opened = self.shard.io_mut().peers.len() as u64;

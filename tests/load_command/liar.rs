@@ -4,11 +4,12 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Barrier, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fanfare::protocol::{
     Connection, Event, Input, Limits, Opcode, Role, accept_key, push_client_frame, push_server_frame,
 };
+use fanfare::reactor::MonotonicClock;
 use fanfare::time::Time;
 
 /// How long a test waits for what has to come.
@@ -142,14 +143,14 @@ impl Liar {
             let own = stream.try_clone().expect("a descriptor");
             let keep = |number, _: &[u8]| {
                 if (id, number) == (0, 0) {
-                    let from = Instant::now();
+                    let clock = MonotonicClock::start();
                     other_has_ended.wait();
                     // Who answers has seen the end of the measured time, too.
                     let mut ping = Vec::new();
                     push_server_frame(&mut ping, Opcode::Ping, b"alive?");
                     (&own).write_all(&ping).expect("the load waits");
                     (&own).read_exact(&mut [0; PONG_BYTES]).expect("a Pong");
-                    kept.send(from.elapsed()).expect("the test waits for it");
+                    kept.send(clock.now() - Time::ZERO).expect("the test waits for it");
                 }
                 Deed::Pass
             };
