@@ -1,11 +1,6 @@
 //! fastwebsockets, as a user writes it who wants it fast: split without a lock, and a buffer in front of the socket
 //! that is flushed once for all that is ready. The handshake is done by hand, which costs less than its `upgrade`
 //! on hyper.
-//!
-//! Buffers by load (`load.rs`): up to 4 KiB under way, and idle, the crate's own 8 KiB for reading, and tokio's 8 KiB
-//! for writing. Above that a reader of at least 128 KiB is put before the crate, whose own buffer cannot be made larger,
-//! and a writer that takes all that is under way: one receive and one send for all of it. A large message that is alone
-//! is written from where it lies, in one call too, which a buffer would only copy.
 
 use std::io;
 use std::net::TcpListener;
@@ -17,21 +12,20 @@ use fastwebsockets::{
     after_handshake_split,
 };
 use futures_util::FutureExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::load::Load;
 use super::room::Room;
 use super::{ECHO_PATH, accept_on_this_thread, handshake};
 
-/// One without room hands every read on to the socket.
-const NO_READER_BYTES: usize = 0;
+/// As much as the read buffer that tokio-tungstenite is given.
+const WRITE_BUFFER_BYTES: usize = 16 << 10;
 /// Of a request's head.
 const HEAD_BYTES_MAX: usize = 8 << 10;
 
-type Reader = FragmentCollectorRead<BufReader<OwnedReadHalf>>;
+type Reader = FragmentCollectorRead<OwnedReadHalf>;
 type Writer = WebSocketWrite<BufWriter<OwnedWriteHalf>>;
 
 /// What a member is to be sent.
@@ -42,19 +36,15 @@ struct Outgoing {
 }
 
 /// Serves on `listener` until it is killed.
-pub fn serve(listener: TcpListener, load: Load) -> io::Result<()> {
+pub fn serve(listener: TcpListener) -> io::Result<()> {
     let room = Room::new();
-    accept_on_this_thread(listener, move |stream| serve_one(stream, room.clone(), load))
+    accept_on_this_thread(listener, move |stream| serve_one(stream, room.clone()))
 }
 
-async fn serve_one(mut stream: TcpStream, room: Room<Outgoing>, load: Load) {
+async fn serve_one(mut stream: TcpStream, room: Room<Outgoing>) {
     let Some(path) = shake_hands(&mut stream).await else { return };
     let (read, write) = stream.into_split();
-    let read = BufReader::with_capacity(load.large_bytes().unwrap_or(NO_READER_BYTES), read);
-    let write = match load.large_bytes() {
-        Some(bytes) if !load.is_one_by_one() => BufWriter::with_capacity(bytes, write),
-        _ => BufWriter::new(write),
-    };
+    let write = BufWriter::with_capacity(WRITE_BUFFER_BYTES, write);
     let (mut reader, writer): (WebSocketRead<_>, Writer) = after_handshake_split(read, write, Role::Server);
     // Reader and writer may be in two tasks: what a ping asks for goes the way of all messages.
     reader.set_auto_pong(false);

@@ -3,7 +3,6 @@
 pub mod fast;
 pub mod floor;
 mod handshake;
-mod load;
 pub mod ring;
 mod room;
 pub mod tungstenite;
@@ -13,8 +12,6 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::ExitCode;
 
 use tokio::net::TcpStream;
-
-use load::Load;
 
 /// The first argument of such a process; the server and what it is told follow.
 pub const ROLE: &str = "versus-serve";
@@ -46,8 +43,8 @@ fn serve(arguments: &[String]) -> io::Result<()> {
     println!("listening on {}", listener.local_addr()?);
     match server.as_str() {
         FLOOR => floor::serve(listener, rest),
-        FAST => fast::serve(listener, Load::parse(rest)?),
-        TUNGSTENITE => tungstenite::serve(listener, Load::parse(rest)?),
+        FAST => fast::serve(listener),
+        TUNGSTENITE => tungstenite::serve(listener),
         _ => Err(io::Error::other(format!("expected {FLOOR}, {FAST} or {TUNGSTENITE}"))),
     }
 }

@@ -1,57 +1,41 @@
-//! tokio-tungstenite, as a user writes it who has read its documentation and its source: one flush for all that is
-//! ready instead of one for each message.
-//!
-//! Buffers by load (`load.rs`): the read buffer has the 4 KiB that the documentation names for many connections, as the
-//! crate zeroes all of what is free of it before each read; by itself it would be 128 KiB. Where a connection has more
-//! than 4 KiB under way, a reader of at least 128 KiB is put between it and the socket, and the write buffer takes all of
-//! it: one receive and one send. For the rest, and idle, the write buffer is as it comes.
+//! tokio-tungstenite, as a user writes it who has read its documentation: a small read buffer instead of 128 KiB for
+//! each connection, and one flush for all that is ready instead of one for each message.
 
 use std::io;
 use std::net::TcpListener;
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
-use super::load::Load;
 use super::room::Room;
 use super::{ECHO_PATH, accept_on_this_thread};
 
-/// What the documentation calls appropriate for many connections.
-const READ_BUFFER_BYTES: usize = 4 << 10;
-/// One without room hands every read on to the socket.
-const NO_READER_BYTES: usize = 0;
-
-type Socket = WebSocketStream<BufReader<TcpStream>>;
+const READ_BUFFER_BYTES: usize = 16 << 10;
 
 /// Serves on `listener` until it is killed.
-pub fn serve(listener: TcpListener, load: Load) -> io::Result<()> {
+pub fn serve(listener: TcpListener) -> io::Result<()> {
     let room = Room::new();
-    accept_on_this_thread(listener, move |stream| serve_one(stream, room.clone(), load))
+    accept_on_this_thread(listener, move |stream| serve_one(stream, room.clone()))
 }
 
-async fn serve_one(stream: TcpStream, room: Room<Message>, load: Load) {
+async fn serve_one(stream: TcpStream, room: Room<Message>) {
     let mut is_echo = false;
     #[allow(clippy::result_large_err)] // it is the crate's
     let callback = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
         is_echo = request.uri().path() == ECHO_PATH;
         Ok(response)
     };
-    let mut config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
-    if let Some(bytes) = load.large_bytes() {
-        config = config.write_buffer_size(bytes);
-    }
-    let stream = BufReader::with_capacity(load.large_bytes().unwrap_or(NO_READER_BYTES), stream);
+    let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
     let Ok(socket) = accept_hdr_async_with_config(stream, callback, Some(config)).await else { return };
     // An error is a peer that has gone.
     let _ = if is_echo { echo(socket).await } else { member(socket, room).await };
 }
 
-async fn echo(mut socket: Socket) -> Result<(), Error> {
+async fn echo(mut socket: WebSocketStream<TcpStream>) -> Result<(), Error> {
     loop {
         // Only when nothing more is there to answer.
         let next = match socket.next().now_or_never() {
@@ -71,7 +55,7 @@ async fn echo(mut socket: Socket) -> Result<(), Error> {
     }
 }
 
-async fn member(socket: Socket, room: Room<Message>) -> Result<(), Error> {
+async fn member(socket: WebSocketStream<TcpStream>, room: Room<Message>) -> Result<(), Error> {
     let (mut sink, mut stream) = socket.split();
     let (number, _, mut queue) = room.join();
     let writer = tokio::spawn(async move {
