@@ -62,6 +62,13 @@
 //! cursor into it. What arrived in a turn is sent to all members that are in step from the very same
 //! batches; a connection owns only its answers and the frame that is half out.
 //!
+//! Who gets in is decided before the shards, on the acceptor's thread: how many handshakes a second, how many
+//! connections an address may have, and whether memory and descriptors are nearly used up; then nobody else is let
+//! in, and shards are told to end slow consumers (admission and shedding). Those who operate the server meet a second,
+//! small one, the admin listener, which reads counters where they are and asks shards by their mailboxes. A reload
+//! checks all new settings before the first is taken, and hands them to the acceptor and to each shard as values;
+//! no connection ends by it.
+//!
 //! | layer | module | knows | never names |
 //! |---|---|---|---|
 //! | 0 base | [`time`], [`rate`], [`flood`], [`slab`], [`id`], [`network`], `sync`, `mutant` (faults for a test) | – | everything else |

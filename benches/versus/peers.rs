@@ -99,7 +99,7 @@ impl Server {
                 let mode = mode.unwrap_or(fitting);
                 role(&[servers::FLOOR, mode.name(), &cell.size_bytes.to_string()])
             }
-            How::Role(name) => role(&[name]),
+            How::Role(name) => role(&[name, &cell.size_bytes.to_string(), &cell.in_flight.to_string()]),
             How::Program { program, arguments, packages } => {
                 let mut command = Command::new(program);
                 command.args(arguments);

@@ -1,6 +1,11 @@
 //! fastwebsockets, as a user writes it who wants it fast: split without a lock, and a buffer in front of the socket
 //! that is flushed once for all that is ready. The handshake is done by hand, which costs less than its `upgrade`
 //! on hyper.
+//!
+//! Buffers by load (`load.rs`): up to 4 KiB under way, and idle, the crate's own 8 KiB for reading, and tokio's 8 KiB
+//! for writing. Above that a reader of at least 128 KiB is put before the crate, whose own buffer cannot be made larger,
+//! and a writer that takes all that is under way: one receive and one send for all of it. A large message that is alone
+//! is written from where it lies, in one call too, which a buffer would only copy.
 
 use std::io;
 use std::net::TcpListener;
@@ -12,20 +17,20 @@ use fastwebsockets::{
     after_handshake_split,
 };
 use futures_util::FutureExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::load::Load;
 use super::room::Room;
 use super::{ECHO_PATH, accept_on_this_thread, handshake};
 
-/// As much as the read buffer that tokio-tungstenite is given.
-const WRITE_BUFFER_BYTES: usize = 16 << 10;
+/// What tokio has by itself.
+const WRITE_BUFFER_BYTES: usize = 8 << 10;
 /// Of a request's head.
 const HEAD_BYTES_MAX: usize = 8 << 10;
 
-type Reader = FragmentCollectorRead<OwnedReadHalf>;
 type Writer = WebSocketWrite<BufWriter<OwnedWriteHalf>>;
 
 /// What a member is to be sent.
@@ -36,15 +41,26 @@ struct Outgoing {
 }
 
 /// Serves on `listener` until it is killed.
-pub fn serve(listener: TcpListener) -> io::Result<()> {
+pub fn serve(listener: TcpListener, load: Load) -> io::Result<()> {
     let room = Room::new();
-    accept_on_this_thread(listener, move |stream| serve_one(stream, room.clone()))
+    accept_on_this_thread(listener, move |stream| serve_one(stream, room.clone(), load))
 }
 
-async fn serve_one(mut stream: TcpStream, room: Room<Outgoing>) {
+async fn serve_one(mut stream: TcpStream, room: Room<Outgoing>, load: Load) {
     let Some(path) = shake_hands(&mut stream).await else { return };
     let (read, write) = stream.into_split();
-    let write = BufWriter::with_capacity(WRITE_BUFFER_BYTES, write);
+    let write_bytes = load.large_bytes().filter(|_| !load.is_one_by_one());
+    let write = BufWriter::with_capacity(write_bytes.unwrap_or(WRITE_BUFFER_BYTES), write);
+    match load.large_bytes() {
+        Some(bytes) => talk(BufReader::with_capacity(bytes, read), write, path, room).await,
+        None => talk(read, write, path, room).await,
+    }
+}
+
+async fn talk<R>(read: R, write: BufWriter<OwnedWriteHalf>, path: String, room: Room<Outgoing>)
+where
+    R: AsyncRead + Unpin,
+{
     let (mut reader, writer): (WebSocketRead<_>, Writer) = after_handshake_split(read, write, Role::Server);
     // Reader and writer may be in two tasks: what a ping asks for goes the way of all messages.
     reader.set_auto_pong(false);
@@ -67,7 +83,10 @@ async fn shake_hands(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
-async fn echo(mut reader: Reader, mut writer: Writer) -> Result<(), WebSocketError> {
+async fn echo<R: AsyncRead + Unpin>(
+    mut reader: FragmentCollectorRead<R>,
+    mut writer: Writer,
+) -> Result<(), WebSocketError> {
     loop {
         let frame = {
             let mut nothing = nothing_to_send;
@@ -91,7 +110,11 @@ async fn echo(mut reader: Reader, mut writer: Writer) -> Result<(), WebSocketErr
     }
 }
 
-async fn member(mut reader: Reader, writer: Writer, room: Room<Outgoing>) -> Result<(), WebSocketError> {
+async fn member<R: AsyncRead + Unpin>(
+    mut reader: FragmentCollectorRead<R>,
+    writer: Writer,
+    room: Room<Outgoing>,
+) -> Result<(), WebSocketError> {
     let (number, own, mut queue) = room.join();
     let writer = tokio::spawn(async move {
         let mut writer = writer;
@@ -110,8 +133,8 @@ async fn member(mut reader: Reader, writer: Writer, room: Room<Outgoing>) -> Res
     result
 }
 
-async fn publish_all(
-    reader: &mut Reader,
+async fn publish_all<R: AsyncRead + Unpin>(
+    reader: &mut FragmentCollectorRead<R>,
     number: u64,
     own: &UnboundedSender<Outgoing>,
     room: &Room<Outgoing>,

@@ -3,6 +3,7 @@
 pub mod fast;
 pub mod floor;
 mod handshake;
+mod load;
 pub mod ring;
 mod room;
 pub mod tungstenite;
@@ -12,6 +13,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::ExitCode;
 
 use tokio::net::TcpStream;
+
+use load::Load;
 
 /// The first argument of such a process; the server and what it is told follow.
 pub const ROLE: &str = "versus-serve";
@@ -43,8 +46,8 @@ fn serve(arguments: &[String]) -> io::Result<()> {
     println!("listening on {}", listener.local_addr()?);
     match server.as_str() {
         FLOOR => floor::serve(listener, rest),
-        FAST => fast::serve(listener),
-        TUNGSTENITE => tungstenite::serve(listener),
+        FAST => fast::serve(listener, Load::parse(rest)?),
+        TUNGSTENITE => tungstenite::serve(listener, Load::parse(rest)?),
         _ => Err(io::Error::other(format!("expected {FLOOR}, {FAST} or {TUNGSTENITE}"))),
     }
 }

@@ -1,41 +1,62 @@
-//! tokio-tungstenite, as a user writes it who has read its documentation: a small read buffer instead of 128 KiB for
-//! each connection, and one flush for all that is ready instead of one for each message.
+//! tokio-tungstenite, as a user writes it who has read its documentation and its source: one flush for all that is
+//! ready instead of one for each message.
+//!
+//! Buffers by load (`load.rs`): the read buffer has the 4 KiB that the documentation names for many connections, as the
+//! crate zeroes all of what is free of it before each read; by itself it would be 128 KiB. Where a connection has more
+//! than 4 KiB under way, a reader of at least 128 KiB is put between it and the socket, and the write buffer takes all of
+//! it: one receive and one send. For the rest, and idle, the write buffer is as it comes.
 
 use std::io;
 use std::net::TcpListener;
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
+use super::load::Load;
 use super::room::Room;
 use super::{ECHO_PATH, accept_on_this_thread};
 
-const READ_BUFFER_BYTES: usize = 16 << 10;
+/// What the documentation calls appropriate for many connections.
+const READ_BUFFER_BYTES: usize = 4 << 10;
 
 /// Serves on `listener` until it is killed.
-pub fn serve(listener: TcpListener) -> io::Result<()> {
+pub fn serve(listener: TcpListener, load: Load) -> io::Result<()> {
     let room = Room::new();
-    accept_on_this_thread(listener, move |stream| serve_one(stream, room.clone()))
+    accept_on_this_thread(listener, move |stream| serve_one(stream, room.clone(), load))
 }
 
-async fn serve_one(stream: TcpStream, room: Room<Message>) {
+async fn serve_one(stream: TcpStream, room: Room<Message>, load: Load) {
+    match load.large_bytes() {
+        Some(bytes) => talk(BufReader::with_capacity(bytes, stream), room, load).await,
+        None => talk(stream, room, load).await,
+    }
+}
+
+async fn talk<S>(stream: S, room: Room<Message>, load: Load)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut is_echo = false;
     #[allow(clippy::result_large_err)] // it is the crate's
     let callback = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
         is_echo = request.uri().path() == ECHO_PATH;
         Ok(response)
     };
-    let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
+    let mut config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
+    if let Some(bytes) = load.large_bytes() {
+        config = config.write_buffer_size(bytes);
+    }
     let Ok(socket) = accept_hdr_async_with_config(stream, callback, Some(config)).await else { return };
     // An error is a peer that has gone.
     let _ = if is_echo { echo(socket).await } else { member(socket, room).await };
 }
 
-async fn echo(mut socket: WebSocketStream<TcpStream>) -> Result<(), Error> {
+async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut socket: WebSocketStream<S>) -> Result<(), Error> {
     loop {
         // Only when nothing more is there to answer.
         let next = match socket.next().now_or_never() {
@@ -55,7 +76,10 @@ async fn echo(mut socket: WebSocketStream<TcpStream>) -> Result<(), Error> {
     }
 }
 
-async fn member(socket: WebSocketStream<TcpStream>, room: Room<Message>) -> Result<(), Error> {
+async fn member<S>(socket: WebSocketStream<S>, room: Room<Message>) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (mut sink, mut stream) = socket.split();
     let (number, _, mut queue) = room.join();
     let writer = tokio::spawn(async move {
