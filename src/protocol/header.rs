@@ -26,6 +26,8 @@ const SHORT_PAYLOAD_BYTES_MAX: u8 = 125;
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
 const FIN: u8 = 0x80;
+const RSV: u8 = 0x70;
+const OPCODE: u8 = 0x0F;
 const MASKED: u8 = 0x80;
 
 /// What a frame is (RFC 6455 §5.2). Reserved opcodes have no value here.
@@ -51,6 +53,18 @@ impl Opcode {
     pub const fn is_control(self) -> bool {
         self as u8 >= 8
     }
+
+    const fn of_bits(bits: u8) -> Result<Opcode, ProtocolError> {
+        match bits {
+            0 => Ok(Opcode::Continuation),
+            1 => Ok(Opcode::Text),
+            2 => Ok(Opcode::Binary),
+            8 => Ok(Opcode::Close),
+            9 => Ok(Opcode::Ping),
+            10 => Ok(Opcode::Pong),
+            opcode => Err(ProtocolError::ReservedOpcode { opcode }),
+        }
+    }
 }
 
 impl From<Kind> for Opcode {
@@ -70,15 +84,7 @@ impl TryFrom<u8> for Opcode {
     ///
     /// [`ProtocolError::ReservedOpcode`] for 3–7, 11 and above.
     fn try_from(opcode: u8) -> Result<Opcode, ProtocolError> {
-        match opcode {
-            0 => Ok(Opcode::Continuation),
-            1 => Ok(Opcode::Text),
-            2 => Ok(Opcode::Binary),
-            8 => Ok(Opcode::Close),
-            9 => Ok(Opcode::Ping),
-            10 => Ok(Opcode::Pong),
-            _ => Err(ProtocolError::ReservedOpcode { opcode }),
-        }
+        Opcode::of_bits(opcode)
     }
 }
 
@@ -124,7 +130,7 @@ pub fn decode_header(bytes: &[u8], role: Role) -> Result<Decoded, ProtocolError>
         return Ok(Decoded::NeedMore(2));
     };
     let fin = first & FIN != 0;
-    let opcode = decode_opcode(first)?;
+    let Some(opcode) = OPCODES[usize::from(first)] else { return Err(wrong_opcode(first)) };
     let Some((&second, rest)) = rest.split_first() else {
         return Ok(Decoded::NeedMore(1));
     };
@@ -153,17 +159,33 @@ pub fn decode_header(bytes: &[u8], role: Role) -> Result<Decoded, ProtocolError>
     Ok(Decoded::Done { header, size: bytes.len() - rest.len() })
 }
 
-/// Everything the first byte alone decides.
-fn decode_opcode(first: u8) -> Result<Opcode, ProtocolError> {
-    let bits = (first >> 4) & 0b111;
-    if bits != 0 {
-        return Err(ProtocolError::ReservedBits { bits });
+/// The opcode in each first byte that is allowed: one look instead of three questions.
+static OPCODES: [Option<Opcode>; 256] = {
+    let mut opcodes = [None; 256];
+    let mut first = 0;
+    while first < opcodes.len() {
+        opcodes[first] = match Opcode::of_bits(first as u8 & OPCODE) {
+            Ok(opcode) if is_allowed(opcode, first as u8) => Some(opcode),
+            _ => None,
+        };
+        first += 1;
     }
-    let opcode = Opcode::try_from(first & 0x0F)?;
-    if opcode.is_control() && first & FIN == 0 {
-        return Err(ProtocolError::FragmentedControl);
+    opcodes
+};
+
+/// Whether an opcode may have the other bits of its byte: none that is reserved, and FIN if it is a control frame.
+const fn is_allowed(opcode: Opcode, first: u8) -> bool {
+    first & RSV == 0 && (first & FIN != 0 || !opcode.is_control())
+}
+
+/// What is wrong with a first byte that is not allowed.
+#[cold]
+fn wrong_opcode(first: u8) -> ProtocolError {
+    match Opcode::of_bits(first & OPCODE) {
+        _ if first & RSV != 0 => ProtocolError::ReservedBits { bits: (first & RSV) >> 4 },
+        Ok(_) => ProtocolError::FragmentedControl,
+        Err(error) => error,
     }
-    Ok(opcode)
 }
 
 enum Length<'a> {
@@ -185,20 +207,29 @@ fn decode_length(short: u8, rest: &[u8]) -> Result<Length<'_>, ProtocolError> {
             Ok(Length::Known(u64::from(length), rest))
         }
         LENGTH_64 => {
-            if rest.first().is_some_and(|byte| byte & 0x80 != 0) {
-                return Err(ProtocolError::LengthTopBit);
-            }
-            // Six zeros leave 16 bits, which the shorter form could carry.
-            if rest.starts_with(&[0; 6]) {
-                return Err(ProtocolError::LengthNotMinimal);
-            }
-            match rest.split_first_chunk() {
-                Some((length, rest)) => Ok(Length::Known(u64::from_be_bytes(*length), rest)),
-                None => Ok(Length::NeedMore(8 - rest.len())),
-            }
+            let Some((length, rest)) = rest.split_first_chunk() else {
+                // What has come may prove it wrong, whatever follows.
+                let mut longest = i64::MAX.to_be_bytes();
+                longest[..rest.len()].copy_from_slice(rest);
+                check_length_64(u64::from_be_bytes(longest))?;
+                return Ok(Length::NeedMore(8 - rest.len()));
+            };
+            let length = u64::from_be_bytes(*length);
+            check_length_64(length)?;
+            Ok(Length::Known(length, rest))
         }
         _ => Ok(Length::Known(u64::from(short), rest)),
     }
+}
+
+fn check_length_64(length: u64) -> Result<(), ProtocolError> {
+    if length > i64::MAX as u64 {
+        return Err(ProtocolError::LengthTopBit);
+    }
+    if length <= u64::from(u16::MAX) {
+        return Err(ProtocolError::LengthNotMinimal);
+    }
+    Ok(())
 }
 
 /// The bytes of an unmasked frame header; a slice of at most [`SERVER_HEADER_BYTES_MAX`] bytes.

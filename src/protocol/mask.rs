@@ -8,8 +8,7 @@ use std::fmt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// Words XORed per step of the long loop, and those of its widest vector.
-const BLOCK_WORDS: usize = 16;
+/// Words of the widest vector.
 const VECTOR_WORDS: usize = 4;
 /// Bytes that are read before they are written to another place: where both lie at like addresses in their
 /// pages, the processor takes each read behind a write for one of what was written, and waits.
@@ -33,6 +32,7 @@ pub fn unmask(bytes: &mut [u8], key: [u8; 4], offset: usize) {
 }
 
 /// More than a short frame carries.
+#[inline]
 fn xor_long(bytes: &mut [u8], wide: u64) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
@@ -40,27 +40,19 @@ fn xor_long(bytes: &mut [u8], wide: u64) {
         // SAFETY: the function asks nothing of its caller but a processor with AVX2, which this one is.
         return unsafe { xor_avx2(bytes, wide) };
     }
-    xor_any(bytes, wide);
+    xor_aligned(bytes, wide);
 }
 
 /// The same in vectors of twice the width.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn xor_avx2(bytes: &mut [u8], wide: u64) {
-    xor_any(bytes, wide);
-}
-
-// Always inlined, so that it is compiled for the instructions of who calls it.
-#[inline(always)]
-fn xor_any(bytes: &mut [u8], wide: u64) {
-    match bytes.len() {
-        ..=256 => xor_ends::<16>(bytes, wide),
-        _ => xor_aligned(bytes, wide),
-    }
+    xor_aligned(bytes, wide);
 }
 
 /// More than twice [`VECTOR_WORDS`], in vectors that are aligned: one that reaches into a second cache line costs
 /// twice as much.
+// Always inlined, so that it is compiled for the instructions of who calls it.
 #[inline(always)]
 fn xor_aligned(bytes: &mut [u8], wide: u64) {
     // Both ends are read before anything is written, so that they may overlap what lies between them.
@@ -69,11 +61,7 @@ fn xor_aligned(bytes: &mut [u8], wide: u64) {
     let start = bytes.as_ptr().align_offset(VECTOR_WORDS * WORD_BYTES);
     let (middle, wide) = (&mut bytes[start..], shifted(wide, start));
     let (words, _) = middle.as_chunks_mut::<WORD_BYTES>();
-    let (blocks, rest) = words.as_chunks_mut::<BLOCK_WORDS>();
-    for block in blocks {
-        *block = xored(block, wide);
-    }
-    for vector in rest.as_chunks_mut::<VECTOR_WORDS>().0 {
+    for vector in words.as_chunks_mut::<VECTOR_WORDS>().0 {
         *vector = xored(vector, wide);
     }
     *begin_mut(bytes) = first;
