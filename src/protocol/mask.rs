@@ -82,6 +82,7 @@ fn xor_bytes(bytes: &mut [u8], wide: u64) {
     bytes.iter_mut().zip(wide.to_ne_bytes()).for_each(|(byte, key)| *byte ^= key);
 }
 
+type CopyBlock = [u8; COPY_BLOCK_BYTES];
 /// Bytes as they are XORed.
 type Word = [u8; WORD_BYTES];
 
@@ -117,17 +118,37 @@ pub fn push_masked(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
 
 /// Appends what [`unmask`] makes of `bytes` to `out`, in one pass over them.
 pub fn push_unmasked(out: &mut Vec<u8>, bytes: &[u8], key: [u8; 4], offset: usize) {
-    let wide = repeated(key, offset);
+    let (blocks, rest) = bytes.as_chunks();
     out.reserve(bytes.len());
-    let (blocks, rest) = bytes.as_chunks::<COPY_BLOCK_BYTES>();
-    for block in blocks {
-        let words = begin::<{ COPY_BLOCK_BYTES / WORD_BYTES }>(block);
-        out.extend_from_slice(xored(words, wide).as_flattened());
-    }
+    push_blocks(out, blocks, repeated(key, offset));
     let start = out.len();
     out.extend_from_slice(rest);
     // Whole blocks came before, which are a multiple of the key.
     unmask(&mut out[start..], key, offset);
+}
+
+fn push_blocks(out: &mut Vec<u8>, blocks: &[CopyBlock], wide: u64) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        #[allow(unsafe_code)]
+        // SAFETY: as above.
+        return unsafe { push_avx2(out, blocks, wide) };
+    }
+    push_xored(out, blocks, wide);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn push_avx2(out: &mut Vec<u8>, blocks: &[CopyBlock], wide: u64) {
+    push_xored(out, blocks, wide);
+}
+
+#[inline(always)]
+fn push_xored(out: &mut Vec<u8>, blocks: &[CopyBlock], wide: u64) {
+    for block in blocks {
+        let words = begin::<{ COPY_BLOCK_BYTES / WORD_BYTES }>(block);
+        out.extend_from_slice(xored(words, wide).as_flattened());
+    }
 }
 
 /// The key twice, from the byte on that belongs to `offset`.
