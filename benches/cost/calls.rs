@@ -74,7 +74,7 @@ pub type ByName = BTreeMap<String, f64>;
 pub fn by_kind(calls: &ByName) -> [(&'static str, f64); 4] {
     let kind = |name: &str| match name {
         "recvfrom" | "recvmsg" | "recvmmsg" => 0,
-        "sendto" | "sendmsg" | "sendmmsg" => 1,
+        "sendto" | "sendmsg" | "sendmmsg" | "io_uring_enter" => 1,
         "epoll_wait" | "epoll_pwait" | "epoll_pwait2" | "poll" | "ppoll" => 2,
         _ => 3,
     };

@@ -8,7 +8,7 @@ use crate::cells::{Cell, Work};
 use crate::machine::{locked, output};
 use crate::processes::Ready;
 use crate::report::{Absent, Listed};
-use crate::results::{FANFARE, FLOOR, FLOOR_PLAIN, FLOOR_RING};
+use crate::results::{FANFARE, FANFARE_PLAIN, FLOOR, FLOOR_PLAIN, FLOOR_RING};
 use crate::servers::floor::Mode;
 use crate::servers::ring::Ring;
 use crate::servers::{self, ECHO_PATH};
@@ -28,7 +28,8 @@ pub struct Server {
 }
 
 enum How {
-    Fanfare,
+    /// With `--batch-sends` so.
+    Fanfare(&'static str),
     /// In a mode, or in the one that is the floor of a load.
     Floor(Option<Mode>),
     /// A role of this program.
@@ -63,7 +64,8 @@ impl Server {
             How::Floor(Some(Mode::Plain)) => cell.work == Work::Fanout && cell.in_flight > 1,
             How::Floor(Some(_)) => cell.work == Work::Fanout,
             How::Nchan => cell.work == Work::Fanout,
-            How::Fanfare | How::Floor(None) | How::Role(_) | How::Program { .. } => true,
+            How::Fanfare("off") => cell.work == Work::Fanout,
+            How::Fanfare(_) | How::Floor(None) | How::Role(_) | How::Program { .. } => true,
         }
     }
 
@@ -89,7 +91,7 @@ impl Server {
     pub fn launch(&self, cell: &Cell, core: usize, scratch: &Path) -> Result<Launch, String> {
         let command = match &self.how {
             How::Nchan => return nchan(scratch),
-            How::Fanfare => fanfare(core),
+            How::Fanfare(batch_sends) => fanfare(core, batch_sends),
             How::Floor(mode) => {
                 let fitting = match cell.work {
                     Work::Echo | Work::Storm | Work::Idle => Mode::Echo,
@@ -122,7 +124,8 @@ pub fn find(settings: &Settings) -> (Vec<Server>, Vec<Absent>) {
         floor(FLOOR, "floor", None),
         floor(FLOOR_PLAIN, "floor, a send each", Some(Mode::Plain)),
         floor_ring(),
-        own(FANFARE, "fanfare", How::Fanfare),
+        own(FANFARE, "fanfare", How::Fanfare("auto")),
+        own(FANFARE_PLAIN, "fanfare, a send each", How::Fanfare("off")),
         Ok(Server::new(
             "fastwebsockets",
             "fastwebsockets",
@@ -168,10 +171,10 @@ fn floor_ring() -> Result<Server, Absent> {
 /// The path of the binary.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_fanfare");
 
-fn fanfare(core: usize) -> Command {
+fn fanfare(core: usize, batch_sends: &str) -> Command {
     let mut command = Command::new(BINARY);
     command.args(["--listen", "127.0.0.1:0", "--admin", "none", "--log", "info"]);
-    command.args(["--workers", "1", "--pin", &core.to_string()]);
+    command.args(["--workers", "1", "--pin", &core.to_string(), "--batch-sends", batch_sends]);
     // Whoever sends as fast as it can is what is measured.
     command.args(["--message-rate", "1000000", "--byte-rate", "1TiB", "--handshakes-per-second", "1000000"]);
     command

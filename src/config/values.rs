@@ -68,6 +68,11 @@ pub const SETTINGS: &[Setting] = &[
         |config, running| config.workers = running.workers,
     ),
     restart("--pin", |config| config.pin.to_string(), |config, running| config.pin.clone_from(&running.pin)),
+    restart(
+        "--batch-sends",
+        |config| config.batch_sends.to_string(),
+        |config, running| config.batch_sends = running.batch_sends,
+    ),
     live("--max-connections", |config| {
         optional(config.max_connections.as_ref(), "what the descriptor limit allows")
     }),
@@ -147,7 +152,7 @@ fn duration(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::Pin;
+    use crate::server::{BatchSends, Pin};
 
     /// The names of the fields as the derived `Debug` has them.
     fn fields() -> Vec<String> {
@@ -183,6 +188,7 @@ mod tests {
             ("--listen", "127.0.0.1:9001"),
             ("--workers", "3"),
             ("--pin", "auto"),
+            ("--batch-sends", "auto"),
             ("--max-connections", "what the descriptor limit allows"),
             ("--exempt-network", "127.0.0.0/8,::1/128"),
             ("--allow-origin", "https://a.example:443,null"),
@@ -210,6 +216,7 @@ mod tests {
             admin: vec!["127.0.0.1:2".parse().unwrap()],
             workers: Some(7),
             pin: Pin::Off,
+            batch_sends: BatchSends::Off,
             max_head: 4096,
             ..Config::default()
         };
@@ -222,7 +229,7 @@ mod tests {
         let restarts = SETTINGS.iter().filter(|setting| setting.needs_restart());
         assert_eq!(
             restarts.map(|setting| setting.flag).collect::<Vec<_>>(),
-            ["--listen", "--listen-proxy", "--admin", "--workers", "--pin"]
+            ["--listen", "--listen-proxy", "--admin", "--workers", "--pin", "--batch-sends"]
         );
     }
 

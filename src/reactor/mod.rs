@@ -10,6 +10,7 @@ mod listen;
 mod peer;
 mod poll_io;
 mod poll_listen;
+mod send_ring;
 mod stop;
 mod timer_wheel;
 mod wake_flag;

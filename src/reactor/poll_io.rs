@@ -18,6 +18,7 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
+use super::send_ring::{Refused, SENDS_MAX, Send, SendRing};
 use super::{Interest, Io, MonotonicClock, READY_PER_WAIT, Ready, Wake, WakeFlag};
 use crate::slab::Key;
 use crate::time::Time;
@@ -34,12 +35,16 @@ const WAKE_KEY: u64 = 0;
 /// kernel has.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// Sends that are worth a call of the ring.
+const BATCH_MIN: usize = 4;
+
 /// The real [`Io`] of one shard.
 #[derive(Debug)]
 pub struct PollIo {
     poller: Arc<Poller>,
     wake_ups: Arc<WakeUps>,
     clock: MonotonicClock,
+    ring: Option<SendRing>,
 }
 
 /// A watched socket. [`Io::close`] ends the watch, then closes it; where it is dropped, the kernel does both.
@@ -98,7 +103,44 @@ impl PollIo {
     pub fn new(clock: MonotonicClock) -> io::Result<PollIo> {
         let poller = Arc::new(Poller::new()?);
         let wake_ups = Arc::new(WakeUps::new(&poller)?);
-        Ok(PollIo { poller, wake_ups, clock })
+        Ok(PollIo { poller, wake_ups, clock, ring: None })
+    }
+
+    /// From now on hands sends to many streams to the kernel together, by an io_uring.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, if it has none for this process; then nothing changes.
+    pub fn batch_sends(&mut self) -> io::Result<()> {
+        self.ring = Some(SendRing::new()?);
+        Ok(())
+    }
+
+    /// Sends to those, of which the first is `first` to whom `cut` tells of them.
+    fn send_batch(
+        &mut self,
+        sends: &[Send<'_>],
+        first: usize,
+        mut cut: impl FnMut(usize, io::Result<usize>),
+    ) {
+        let mut done = 0;
+        if let Some(ring) = &mut self.ring
+            && sends.len() >= BATCH_MIN
+        {
+            match ring.send(sends, |at, sent| cut(first + at, sent)) {
+                Ok(()) => return,
+                Err(Refused(from)) => {
+                    self.ring = None;
+                    done = from;
+                }
+            }
+        }
+        for (at, send) in sends.iter().enumerate().skip(done) {
+            match rustix::net::send(send.socket, send.bytes, SendFlags::NOSIGNAL) {
+                Ok(sent) if sent == send.bytes.len() => {}
+                sent => cut(first + at, sent.map_err(io::Error::from)),
+            }
+        }
     }
 
     /// What other threads wake this one with.
@@ -185,6 +227,25 @@ impl Io for PollIo {
         Ok(rustix::net::sendmsg(&stream.socket, slices, &mut control, SendFlags::NOSIGNAL)?)
     }
 
+    fn send_each<'a>(
+        &mut self,
+        sends: impl Iterator<Item = (&'a PollStream, &'a [u8])>,
+        mut cut: impl FnMut(usize, io::Result<usize>),
+    ) {
+        let mut sends = sends.map(|(stream, bytes)| Send { socket: stream.as_fd(), bytes }).fuse();
+        let mut first = 0;
+        while let Some(send) = sends.next() {
+            let mut batch = [send; SENDS_MAX];
+            let mut count = 1;
+            for (place, send) in batch[1..].iter_mut().zip(&mut sends) {
+                *place = send;
+                count += 1;
+            }
+            self.send_batch(&batch[..count], first, &mut cut);
+            first += count;
+        }
+    }
+
     fn shutdown_write(&mut self, stream: &PollStream) {
         let _ = rustix::net::shutdown(&stream.socket, Shutdown::Write);
     }
@@ -221,6 +282,7 @@ impl AsFd for PollStream {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -276,6 +338,38 @@ mod tests {
         io.close(stream);
         io.waker().wake();
         assert_eq!(wait(&mut io), [], "a closed stream is not watched");
+    }
+
+    /// Sends to many, of whom the first and the last are gone, and says what was told and what the others got.
+    fn send_to_many(io: &mut PollIo) {
+        let count = SENDS_MAX + BATCH_MIN + 1;
+        let (near, mut far): (Vec<_>, Vec<_>) = (0..count).map(|_| UnixStream::pair().unwrap()).unzip();
+        let streams: Vec<_> = near.into_iter().map(|near| PollStream { socket: near.into() }).collect();
+        drop((far.pop(), far.remove(0)));
+        let mut told = Vec::new();
+        let sends = streams.iter().map(|stream| (stream, &b"to each"[..]));
+        io.send_each(sends, |at, sent| told.push((at, sent.unwrap_err().kind())));
+        told.sort_unstable_by_key(|(at, _)| *at);
+        assert_eq!(told, [(0, io::ErrorKind::BrokenPipe), (count - 1, io::ErrorKind::BrokenPipe)]);
+        drop(streams);
+        for far in far {
+            let mut received = String::new();
+            (&mut &far).read_to_string(&mut received).unwrap();
+            assert_eq!(received, "to each");
+        }
+    }
+
+    #[test]
+    fn each_of_many_gets_its_own_once_whether_the_kernel_is_handed_them_together_or_not() {
+        let mut io = PollIo::new(MonotonicClock::start()).unwrap();
+        send_to_many(&mut io);
+        match io.batch_sends() {
+            Ok(()) => send_to_many(&mut io),
+            Err(error) => eprintln!("skipped: needs an io_uring: {error}"),
+        }
+        io.ring = SendRing::that_refuses();
+        send_to_many(&mut io);
+        assert!(io.ring.is_none(), "it is of no use");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod acceptor;
 mod addresses;
 mod admin;
+mod batch_sends;
 mod capacity;
 mod descriptors;
 mod gauge;
@@ -50,6 +51,7 @@ use view::ViewParts;
 pub use acceptor::{ACCEPT_BURST, ACCEPT_REST, Acceptor, AcceptorSettings, AcceptorShared, REFUSALS_MAX};
 pub use addresses::{ADDRESSES_SPARE, AddressLimits, AddressTable, ExemptNetwork, ExemptNetworkError};
 pub use admin::ADMIN_CONNECTIONS_MAX;
+pub use batch_sends::{BatchSends, BatchSendsError};
 pub use capacity::{Capacity, capacity};
 pub use descriptors::raise_limit as raise_descriptor_limit;
 pub use gauge::{Gauge, Level, MemoryLimit, SystemGauge, Usage};
@@ -99,6 +101,9 @@ pub enum StartError {
         /// Connections that fit.
         allowed: usize,
     },
+    /// The kernel has no io_uring for this process.
+    #[error("--batch-sends on: no io_uring: {0}; with auto or off there is a system call for each send")]
+    BatchSends(io::Error),
     /// A thread, poller or descriptor could not be had.
     #[error("{what}: {error}")]
     Resources {
@@ -227,9 +232,10 @@ impl ServerBuilder {
         let settings = self.config.acceptor_settings(max_connections);
         let counted = Arc::new(AddressTable::new(settings.addresses.clone(), max_connections));
         let shared = share(&self.config, self.plan, Arc::clone(&counted));
+        let Config { mailbox_bytes, batch_sends, .. } = self.config;
         // All that can fail for want of descriptors comes before the first thread.
         let clock = MonotonicClock::start();
-        let (ios, mesh, mailboxes) = open_shards(&placement, self.config.mailbox_bytes, clock)?;
+        let (ios, mesh, mailboxes) = open_shards(&placement, (mailbox_bytes, batch_sends), clock)?;
         let io = PollIo::new(clock).map_err(resources("a poller for the acceptor"))?;
         let (stop, waker) = (Stop::default(), io.waker());
         let (news, settings_to_come) = LiveSettings::channel();
@@ -318,13 +324,14 @@ type OpenShards = (Vec<PollIo>, Arc<Mesh<OwnedFd>>, Vec<Mailbox<OwnedFd>>);
 
 fn open_shards(
     placement: &Placement,
-    mailbox_bytes: usize,
+    (mailbox_bytes, batch_sends): (usize, BatchSends),
     clock: MonotonicClock,
 ) -> Result<OpenShards, StartError> {
     let mut ios = Vec::with_capacity(placement.workers());
     let mut wakers: Vec<Box<dyn Wake>> = Vec::with_capacity(placement.workers());
     for _ in 0..placement.workers() {
-        let io = PollIo::new(clock).map_err(resources("a poller for a worker"))?;
+        let mut io = PollIo::new(clock).map_err(resources("a poller for a worker"))?;
+        batch_sends.apply(&mut io)?;
         wakers.push(Box::new(io.waker()));
         ios.push(io);
     }
