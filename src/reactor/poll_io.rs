@@ -18,7 +18,7 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
-use super::send_ring::{Refused, SENDS_MAX, Send, SendRing};
+use super::send_ring::{OneSend, Refused, SENDS_MAX, SendRing};
 use super::{Interest, Io, MonotonicClock, READY_PER_WAIT, Ready, Wake, WakeFlag};
 use crate::slab::Key;
 use crate::time::Time;
@@ -44,7 +44,17 @@ pub struct PollIo {
     poller: Arc<Poller>,
     wake_ups: Arc<WakeUps>,
     clock: MonotonicClock,
-    ring: Option<SendRing>,
+    ring: Ring,
+}
+
+/// How sends to many go out.
+#[derive(Debug)]
+enum Ring {
+    /// One by one.
+    Off,
+    /// By a ring that the thread will make that sends.
+    Wanted,
+    Made(Box<SendRing>),
 }
 
 /// A watched socket. [`Io::close`] ends the watch, then closes it; where it is dropped, the kernel does both.
@@ -103,43 +113,61 @@ impl PollIo {
     pub fn new(clock: MonotonicClock) -> io::Result<PollIo> {
         let poller = Arc::new(Poller::new()?);
         let wake_ups = Arc::new(WakeUps::new(&poller)?);
-        Ok(PollIo { poller, wake_ups, clock, ring: None })
+        Ok(PollIo { poller, wake_ups, clock, ring: Ring::Off })
     }
 
-    /// From now on hands sends to many streams to the kernel together, by an io_uring.
+    /// Whether this process may hand sends to the kernel together, by an io_uring.
     ///
     /// # Errors
     ///
-    /// The kernel's, if it has none for this process; then nothing changes.
-    pub fn batch_sends(&mut self) -> io::Result<()> {
-        self.ring = Some(SendRing::new()?);
-        Ok(())
+    /// What keeps it from that.
+    pub fn can_batch_sends() -> io::Result<()> {
+        SendRing::probe()
     }
 
-    /// Sends to those, of which the first is `first` to whom `cut` tells of them.
+    /// From now on hands sends to many streams to the kernel together, as long as it lets the thread that does.
+    pub fn batch_sends(&mut self) {
+        self.ring = Ring::Wanted;
+    }
+
+    fn ring(&mut self) -> Option<&mut SendRing> {
+        if matches!(self.ring, Ring::Wanted) {
+            self.ring = match SendRing::new() {
+                Ok(ring) => Ring::Made(Box::new(ring)),
+                Err(error) => no_more_batches(&error),
+            };
+        }
+        match &mut self.ring {
+            Ring::Made(ring) => Some(ring),
+            _ => None,
+        }
+    }
+
+    /// Sends to those; `cut` is told of the first as of `first`.
     fn send_batch(
         &mut self,
-        sends: &[Send<'_>],
+        sends: &[OneSend<'_>],
         first: usize,
         mut cut: impl FnMut(usize, io::Result<usize>),
     ) {
         let mut done = 0;
-        if let Some(ring) = &mut self.ring
-            && sends.len() >= BATCH_MIN
+        if sends.len() >= BATCH_MIN
+            && let Some(ring) = self.ring()
         {
-            match ring.send(sends, |at, sent| cut(first + at, sent)) {
+            let sent = ring.send(sends, |at, sent| match sent {
+                Err(error) if is_of_the_ring(&error) => send_one(&sends[at], first + at, &mut cut),
+                sent => cut(first + at, sent),
+            });
+            match sent {
                 Ok(()) => return,
-                Err(Refused(from)) => {
-                    self.ring = None;
+                Err(Refused { from, error }) => {
+                    self.ring = no_more_batches(&error);
                     done = from;
                 }
             }
         }
         for (at, send) in sends.iter().enumerate().skip(done) {
-            match rustix::net::send(send.socket, send.bytes, SendFlags::NOSIGNAL) {
-                Ok(sent) if sent == send.bytes.len() => {}
-                sent => cut(first + at, sent.map_err(io::Error::from)),
-            }
+            send_one(send, first + at, &mut cut);
         }
     }
 
@@ -177,6 +205,24 @@ impl PollIo {
             }
         }
         Ok(woken)
+    }
+}
+
+fn no_more_batches(error: &io::Error) -> Ring {
+    tracing::warn!(%error, "the kernel takes no more batches of sends: from here on there is a system call for each");
+    Ring::Off
+}
+
+/// Whether an answer is of a request and not of its socket, so that nothing was sent.
+fn is_of_the_ring(error: &io::Error) -> bool {
+    let errors = [Errno::NOMEM, Errno::CANCELED, Errno::INVAL, Errno::OPNOTSUPP];
+    errors.map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error())
+}
+
+fn send_one(send: &OneSend<'_>, at: usize, cut: &mut impl FnMut(usize, io::Result<usize>)) {
+    match rustix::net::send(send.socket, send.bytes, SendFlags::NOSIGNAL) {
+        Ok(sent) if sent == send.bytes.len() => {}
+        sent => cut(at, sent.map_err(io::Error::from)),
     }
 }
 
@@ -232,7 +278,12 @@ impl Io for PollIo {
         sends: impl Iterator<Item = (&'a PollStream, &'a [u8])>,
         mut cut: impl FnMut(usize, io::Result<usize>),
     ) {
-        let mut sends = sends.map(|(stream, bytes)| Send { socket: stream.as_fd(), bytes }).fuse();
+        let mut sends = sends.map(|(stream, bytes)| OneSend { socket: stream.as_fd(), bytes }).fuse();
+        let few = sends.size_hint().1.is_some_and(|most| most < BATCH_MIN);
+        if few || matches!(self.ring, Ring::Off) {
+            sends.enumerate().for_each(|(at, send)| send_one(&send, at, &mut cut));
+            return;
+        }
         let mut first = 0;
         while let Some(send) = sends.next() {
             let mut batch = [send; SENDS_MAX];
@@ -341,15 +392,13 @@ mod tests {
     }
 
     /// Sends to many, of whom the first and the last are gone, and says what was told and what the others got.
-    fn send_to_many(io: &mut PollIo) {
-        let count = SENDS_MAX + BATCH_MIN + 1;
+    fn send_to_many(io: &mut PollIo, count: usize) {
         let (near, mut far): (Vec<_>, Vec<_>) = (0..count).map(|_| UnixStream::pair().unwrap()).unzip();
         let streams: Vec<_> = near.into_iter().map(|near| PollStream { socket: near.into() }).collect();
         drop((far.pop(), far.remove(0)));
         let mut told = Vec::new();
         let sends = streams.iter().map(|stream| (stream, &b"to each"[..]));
         io.send_each(sends, |at, sent| told.push((at, sent.unwrap_err().kind())));
-        told.sort_unstable_by_key(|(at, _)| *at);
         assert_eq!(told, [(0, io::ErrorKind::BrokenPipe), (count - 1, io::ErrorKind::BrokenPipe)]);
         drop(streams);
         for far in far {
@@ -361,15 +410,28 @@ mod tests {
 
     #[test]
     fn each_of_many_gets_its_own_once_whether_the_kernel_is_handed_them_together_or_not() {
-        let mut io = PollIo::new(MonotonicClock::start()).unwrap();
-        send_to_many(&mut io);
-        match io.batch_sends() {
-            Ok(()) => send_to_many(&mut io),
-            Err(error) => eprintln!("skipped: needs an io_uring: {error}"),
+        for rest in [BATCH_MIN - 1, BATCH_MIN, BATCH_MIN + 1] {
+            for count in [rest, SENDS_MAX + rest] {
+                let mut io = PollIo::new(MonotonicClock::start()).unwrap();
+                send_to_many(&mut io, count);
+                assert!(matches!(io.ring, Ring::Off));
+                if SendRing::of_this_machine().is_none() {
+                    continue;
+                }
+                io.batch_sends();
+                send_to_many(&mut io, count);
+                assert_eq!(matches!(io.ring, Ring::Made(_)), count >= BATCH_MIN);
+            }
         }
-        io.ring = SendRing::that_refuses();
-        send_to_many(&mut io);
-        assert!(io.ring.is_none(), "it is of no use");
+    }
+
+    #[test]
+    fn a_ring_that_refuses_is_given_up_and_nobody_notices() {
+        let Some(ring) = SendRing::that_refuses() else { return };
+        let mut io = PollIo::new(MonotonicClock::start()).unwrap();
+        io.ring = Ring::Made(Box::new(ring));
+        send_to_many(&mut io, SENDS_MAX + BATCH_MIN);
+        assert!(matches!(io.ring, Ring::Off));
     }
 
     #[test]

@@ -6,7 +6,8 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 
 use io_uring::types::Fd;
 use io_uring::{IoUring, opcode, squeue};
@@ -17,17 +18,25 @@ pub const SENDS_MAX: usize = 256;
 
 /// What one socket is sent.
 #[derive(Clone, Copy, Debug)]
-pub struct Send<'a> {
+pub struct OneSend<'a> {
     pub socket: BorrowedFd<'a>,
     pub bytes: &'a [u8],
 }
 
-/// The kernel took no more: nothing was sent from this place on, and the ring is of no use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused(pub usize);
+/// The kernel took no more: from this place on nothing was sent, and as the queue keeps that the ring is of no use.
+#[derive(Debug)]
+pub struct Refused {
+    pub from: usize,
+    pub error: io::Error,
+}
 
-/// A ring, for one thread at a time.
-pub struct SendRing(IoUring);
+/// A ring, of the thread that has made it: when it is gone the kernel interrupts whatever call that thread is in.
+pub struct SendRing {
+    /// None is one that was refused.
+    ring: Option<IoUring>,
+    /// What the kernel said of each of the latest sends.
+    answers: Box<[i32; SENDS_MAX]>,
+}
 
 impl SendRing {
     /// Has the kernel make one.
@@ -36,61 +45,112 @@ impl SendRing {
     ///
     /// If it has none (before Linux 5.18), or a sandbox or `kernel.io_uring_disabled` keeps it from this process.
     pub fn new() -> io::Result<SendRing> {
-        Ok(SendRing(IoUring::builder().setup_submit_all().build(SENDS_MAX as u32)?))
+        let ring = IoUring::builder().setup_submit_all().build(SENDS_MAX as u32)?;
+        Ok(SendRing { ring: Some(ring), answers: Box::new([0; SENDS_MAX]) })
     }
 
-    /// Sends to at most [`SENDS_MAX`] sockets, each of which stands there once. Tells `cut`, in any order, of those that
-    /// did not take everything: the place, and what `send(2)` would have said.
+    /// Whether this process may have one and send by it, tried in a thread that is gone then.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from that.
+    pub fn probe() -> io::Result<()> {
+        let thread =
+            std::thread::Builder::new().name("probe-ring".to_owned()).spawn(|| SendRing::new()?.try_out())?;
+        thread.join().unwrap_or_else(|_| Err(ErrorKind::Other.into()))
+    }
+
+    fn try_out(&mut self) -> io::Result<()> {
+        let (near, _far) = UnixStream::pair()?;
+        let sends = [OneSend { socket: near.as_fd(), bytes: b"?" }];
+        let mut result = Ok(1);
+        self.send(&sends, |_, sent| result = sent).map_err(|refused| refused.error)?;
+        match result? {
+            1 => Ok(()),
+            _ => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Sends to at most [`SENDS_MAX`] sockets, each of which stands there once. Tells `cut` of those that did not take
+    /// everything: the place, and what `send(2)` would have said.
     ///
     /// # Errors
     ///
     /// [`Refused`] for what the kernel did not even look at.
     pub fn send(
         &mut self,
-        sends: &[Send<'_>],
+        sends: &[OneSend<'_>],
         mut cut: impl FnMut(usize, io::Result<usize>),
     ) -> Result<(), Refused> {
-        self.queue(sends);
-        let mut answered = 0;
-        loop {
-            let result = self.0.submit_and_wait(sends.len() - answered);
-            for answer in self.0.completion() {
-                answered += 1;
-                let at = answer.user_data() as usize;
-                match usize::try_from(answer.result()) {
-                    Ok(sent) if sent == sends[at].bytes.len() => {}
-                    Ok(sent) => cut(at, Ok(sent)),
-                    Err(_) => cut(at, Err(io::Error::from_raw_os_error(-answer.result()))),
-                }
-            }
-            // What it looked at it answers, so that none is left with it that refers to the bytes.
-            let handed_over = sends.len() - self.0.submission().len();
-            match result {
-                _ if answered == sends.len() => return Ok(()),
-                Err(error) if error.kind() != ErrorKind::Interrupted && answered == handed_over => {
-                    return Err(Refused(handed_over));
-                }
-                _ => {}
+        // Out of its place, so that whatever ends this early no later call meets what it has left in the queue.
+        let Some(mut ring) = self.ring.take() else { return Err(refused(0, ErrorKind::NotConnected.into())) };
+        let (looked_at, result) = hand_over(&mut ring, sends, &mut self.answers);
+        if result.is_ok() {
+            self.ring = Some(ring);
+        }
+        // Whom it tells runs code of others: nothing is under way now.
+        for (at, (send, answer)) in sends.iter().zip(&*self.answers).take(looked_at).enumerate() {
+            match usize::try_from(*answer) {
+                Ok(sent) if sent == send.bytes.len() => {}
+                Ok(sent) => cut(at, Ok(sent)),
+                Err(_) => cut(at, Err(io::Error::from_raw_os_error(-answer))),
             }
         }
+        result.map_err(|error| refused(looked_at, error))
     }
+}
 
-    #[allow(unsafe_code)]
-    fn queue(&mut self, sends: &[Send<'_>]) {
-        let entries = sends.iter().enumerate().map(|(at, send)| entry(at, send));
-        let mut queue = self.0.submission();
-        for entry in entries {
-            // SAFETY: the socket and the bytes have to be there until the kernel has answered. They are borrowed by the
-            // caller, `send`, which does not return before all that was handed over is answered. What was not handed
-            // over is never looked at: a ring that refuses is dropped, and there is no thread of the kernel's that reads
-            // the queue by itself.
-            let pushed = unsafe { queue.push(&entry) };
-            pushed.expect("a ring has room for what one call may bring");
+fn refused(from: usize, error: io::Error) -> Refused {
+    Refused { from, error }
+}
+
+/// Gives all sends to the kernel and waits for its answers. Says how many of them, from the first on, it has looked at.
+fn hand_over(
+    ring: &mut IoUring,
+    sends: &[OneSend<'_>],
+    answers: &mut [i32; SENDS_MAX],
+) -> (usize, io::Result<()>) {
+    if !queue(ring, sends) {
+        return (0, Err(ErrorKind::InvalidInput.into()));
+    }
+    let mut answered = 0;
+    loop {
+        let result = ring.submit_and_wait(sends.len() - answered);
+        for answer in ring.completion() {
+            answered += 1;
+            if let Some(place) = answers.get_mut(answer.user_data() as usize) {
+                *place = answer.result();
+            }
+        }
+        // It answers all that it looks at, and that before it returns: what is not answered it does not know of.
+        let looked_at = sends.len() - ring.submission().len();
+        match result {
+            _ if answered == sends.len() => return (answered, Ok(())),
+            Err(error) if error.kind() != ErrorKind::Interrupted && answered == looked_at => {
+                return (looked_at, Err(error));
+            }
+            _ => {}
         }
     }
 }
 
-fn entry(at: usize, send: &Send<'_>) -> squeue::Entry {
+/// Puts all of them into the queue of a ring that is empty, if there is room.
+#[allow(unsafe_code)]
+fn queue(ring: &mut IoUring, sends: &[OneSend<'_>]) -> bool {
+    if sends.len() > SENDS_MAX {
+        return false;
+    }
+    let mut queue = ring.submission();
+    sends.iter().enumerate().all(|(at, send)| {
+        // SAFETY: the socket and the bytes have to be there until the kernel has answered. Both are borrowed by
+        // `SendRing::send`, and `hand_over`, which runs no code of others, does not return before all that the kernel has
+        // looked at is answered. What it has not looked at it never will: no thread of its own reads the queue, and a ring
+        // with something left in it is dropped there, on an unwind too.
+        unsafe { queue.push(&entry(at, send)) }.is_ok()
+    })
+}
+
+fn entry(at: usize, send: &OneSend<'_>) -> squeue::Entry {
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     // A longer piece is cut.
     let bytes = send.bytes.len().min(i32::MAX as usize) as u32;
@@ -110,8 +170,23 @@ impl fmt::Debug for SendRing {
 impl SendRing {
     /// One that was never switched on, where this machine lets us have one.
     pub fn that_refuses() -> Option<SendRing> {
-        IoUring::builder().setup_submit_all().setup_r_disabled().build(SENDS_MAX as u32).ok().map(SendRing)
+        let ring = IoUring::builder().setup_submit_all().setup_r_disabled().build(SENDS_MAX as u32);
+        Some(SendRing { ring: Some(told(ring)?), answers: Box::new([0; SENDS_MAX]) })
     }
+
+    /// One, where this machine lets us have one.
+    pub fn of_this_machine() -> Option<SendRing> {
+        told(SendRing::new())
+    }
+}
+
+/// Says that a test is skipped, if it is.
+#[cfg(test)]
+fn told<T>(ring: io::Result<T>) -> Option<T> {
+    if let Err(error) = &ring {
+        eprintln!("skipped: needs an io_uring: {error}");
+    }
+    ring.ok()
 }
 
 #[cfg(test)]
@@ -122,15 +197,6 @@ mod tests {
 
     use super::*;
 
-    /// A ring, where this machine lets us have one.
-    fn ring() -> Option<SendRing> {
-        let ring = SendRing::new();
-        if let Err(error) = &ring {
-            eprintln!("skipped: needs an io_uring: {error}");
-        }
-        ring.ok()
-    }
-
     fn pair() -> (UnixStream, UnixStream) {
         let (near, far) = UnixStream::pair().unwrap();
         near.set_nonblocking(true).unwrap();
@@ -138,7 +204,7 @@ mod tests {
     }
 
     /// What was told of those that were cut, in the order of their places.
-    fn cut(ring: &mut SendRing, sends: &[Send<'_>]) -> Vec<(usize, Result<usize, ErrorKind>)> {
+    fn cut(ring: &mut SendRing, sends: &[OneSend<'_>]) -> Vec<(usize, Result<usize, ErrorKind>)> {
         let mut cut = Vec::new();
         ring.send(sends, |at, sent| cut.push((at, sent.map_err(|error| error.kind())))).unwrap();
         cut.sort_unstable_by_key(|(at, _)| *at);
@@ -146,24 +212,68 @@ mod tests {
     }
 
     #[test]
+    fn more_than_there_may_be_are_not_even_begun() {
+        let Some(mut ring) = SendRing::of_this_machine() else { return };
+        let (near, far) = pair();
+        let sends = [OneSend { socket: near.as_fd(), bytes: b"x" }; SENDS_MAX + 1];
+        assert_eq!(ring.send(&sends, |at, sent| panic!("{at} {sent:?}")).unwrap_err().from, 0);
+        drop(near);
+        assert_eq!((&far).read(&mut [0; 8]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_machine_that_lets_us_have_one_lets_us_send_by_it() {
+        assert_eq!(SendRing::probe().is_ok(), SendRing::of_this_machine().is_some());
+    }
+
+    #[test]
+    fn over_tcp_too_what_is_not_taken_is_told() {
+        let Some(mut ring) = SendRing::of_this_machine() else { return };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let [(near, mut far), (reset, gone)] = [(); 2].map(|()| {
+            let far = std::net::TcpStream::connect(address).unwrap();
+            let near = listener.accept().unwrap().0;
+            near.set_nonblocking(true).unwrap();
+            (near, far)
+        });
+        rustix::net::sockopt::set_socket_linger(&gone, Some(std::time::Duration::ZERO)).unwrap();
+        drop(gone);
+        let bytes = vec![7; 16 << 20];
+        let sends = [&near, &reset].map(|near| OneSend { socket: near.as_fd(), bytes: &bytes });
+        let told = cut(&mut ring, &sends);
+        let [(0, Ok(part)), (1, Err(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe))] = told[..] else {
+            panic!("{told:?}")
+        };
+        assert!(0 < part && part < bytes.len());
+        drop(near);
+        let mut received = Vec::new();
+        far.read_to_end(&mut received).unwrap();
+        assert!(received == bytes[..part]);
+    }
+
+    #[test]
     fn a_ring_that_refuses_has_sent_nothing() {
         let Some(mut ring) = SendRing::that_refuses() else { return };
         let (near, far) = pair();
-        let sends = [Send { socket: near.as_fd(), bytes: b"x" }];
-        assert_eq!(ring.send(&sends, |at, sent| panic!("{at} {sent:?}")), Err(Refused(0)));
+        let sends = [OneSend { socket: near.as_fd(), bytes: b"x" }];
+        for _ in 0..2 {
+            let refused = ring.send(&sends, |at, sent| panic!("{at} {sent:?}")).unwrap_err();
+            assert_eq!(refused.from, 0);
+        }
         drop(near);
         assert_eq!((&far).read(&mut [0; 8]).unwrap(), 0);
     }
 
     #[test]
     fn each_gets_its_own_as_many_as_there_may_be() {
-        let Some(mut ring) = ring() else { return };
+        let Some(mut ring) = SendRing::of_this_machine() else { return };
         let pairs: Vec<_> = (0..SENDS_MAX).map(|_| pair()).collect();
         let pieces: Vec<Vec<u8>> = (0..SENDS_MAX).map(|number| vec![number as u8; 1 + number]).collect();
         for count in [1, 2, SENDS_MAX - 1, SENDS_MAX] {
             let sends = pairs.iter().zip(&pieces).take(count);
-            let sends: Vec<Send<'_>> =
-                sends.map(|((near, _), bytes)| Send { socket: near.as_fd(), bytes }).collect();
+            let sends: Vec<OneSend<'_>> =
+                sends.map(|((near, _), bytes)| OneSend { socket: near.as_fd(), bytes }).collect();
             assert_eq!(cut(&mut ring, &sends), []);
             for ((_, far), bytes) in pairs.iter().zip(&pieces).take(count) {
                 let mut received = vec![0; bytes.len()];
@@ -175,7 +285,7 @@ mod tests {
 
     #[test]
     fn what_a_socket_does_not_take_is_told_and_harms_nobody_else() {
-        let Some(mut ring) = ring() else { return };
+        let Some(mut ring) = SendRing::of_this_machine() else { return };
         let [free, narrow, full, gone] = [(); 4].map(|()| pair());
         for (near, _) in [&narrow, &full] {
             rustix::net::sockopt::set_socket_send_buffer_size(near, 4 << 10).unwrap();
@@ -186,7 +296,7 @@ mod tests {
         let bytes = vec![7; 1 << 20];
         let sends =
             [(&free.0, &bytes[..100]), (&narrow.0, &bytes[..]), (&full.0, &bytes[..]), (&gone, &bytes[..])];
-        let sends = sends.map(|(near, bytes)| Send { socket: near.as_fd(), bytes });
+        let sends = sends.map(|(near, bytes)| OneSend { socket: near.as_fd(), bytes });
         let told = cut(&mut ring, &sends);
         let [(1, Ok(part)), (2, Err(ErrorKind::WouldBlock)), (3, Err(ErrorKind::BrokenPipe))] = told[..]
         else {

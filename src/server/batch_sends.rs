@@ -1,10 +1,10 @@
 //! Whether workers hand the sends of a fan-out to the kernel together, by an io_uring.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use super::StartError;
-use crate::reactor::PollIo;
 
 /// Whether sends to many are handed to the kernel together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,22 +47,40 @@ impl fmt::Display for BatchSends {
 }
 
 impl BatchSends {
-    /// Has the poller of a worker send so.
+    /// Whether workers do, by what keeps this process from it (`probe`).
     ///
     /// # Errors
     ///
-    /// [`StartError::BatchSends`] if it has to, and the kernel does not let it.
-    pub(super) fn apply(self, io: &mut PollIo) -> Result<(), StartError> {
-        if self == BatchSends::Off {
-            return Ok(());
+    /// [`StartError::BatchSends`] if they have to, and cannot.
+    pub(super) fn decide(self, probe: impl FnOnce() -> io::Result<()>) -> Result<bool, StartError> {
+        match self {
+            BatchSends::Off => Ok(false),
+            BatchSends::On => probe().map(|()| true).map_err(StartError::BatchSends),
+            BatchSends::Auto => Ok(probe().is_ok()),
         }
-        match io.batch_sends() {
-            Err(error) if self == BatchSends::On => Err(StartError::BatchSends(error)),
-            Err(error) => {
-                tracing::debug!(%error, "no io_uring for this process: a system call for each send");
-                Ok(())
-            }
-            Ok(()) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_on_keeps_a_server_from_starting() {
+        let refused = || Err(io::ErrorKind::PermissionDenied.into());
+        assert!(BatchSends::On.decide(|| Ok(())).unwrap());
+        assert!(BatchSends::Auto.decide(|| Ok(())).unwrap());
+        assert!(!BatchSends::Auto.decide(refused).unwrap());
+        assert!(!BatchSends::Off.decide(|| panic!("nobody asked")).unwrap());
+        let error = BatchSends::On.decide(refused).unwrap_err().to_string();
+        assert!(error.starts_with("--batch-sends on: ") && error.contains("auto or off"), "{error}");
+    }
+
+    #[test]
+    fn it_is_written_as_it_is_read() {
+        for text in ["auto", "on", "off"] {
+            assert_eq!(text.parse::<BatchSends>().unwrap().to_string(), text);
         }
+        assert_eq!("yes".parse::<BatchSends>().unwrap_err().to_string(), "expected auto, on or off");
     }
 }

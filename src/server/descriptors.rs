@@ -8,7 +8,8 @@ use super::acceptor::REFUSALS_MAX;
 /// Descriptors kept for the process itself: standard streams, log, listeners, the reserve of the
 /// acceptor, and what an embedder has open.
 const PROCESS_DESCRIPTORS: usize = 64;
-/// The poller of a worker: epoll, eventfd, timerfd; the eventfd that wakes it; and its ring (`--batch-sends`).
+/// The poller of a worker: epoll, eventfd, timerfd; the eventfd that wakes it; and its ring (`--batch-sends`),
+/// which the acceptor has none of.
 const DESCRIPTORS_PER_WORKER: usize = 5;
 /// What is open in any case beside that: standard streams, a listener, the reserve of the acceptor.
 const ALWAYS_OPEN: usize = 5;

@@ -233,9 +233,10 @@ impl ServerBuilder {
         let counted = Arc::new(AddressTable::new(settings.addresses.clone(), max_connections));
         let shared = share(&self.config, self.plan, Arc::clone(&counted));
         let Config { mailbox_bytes, batch_sends, .. } = self.config;
+        let batches = batch_sends.decide(PollIo::can_batch_sends)?;
         // All that can fail for want of descriptors comes before the first thread.
         let clock = MonotonicClock::start();
-        let (ios, mesh, mailboxes) = open_shards(&placement, (mailbox_bytes, batch_sends), clock)?;
+        let (ios, mesh, mailboxes) = open_shards(&placement, (mailbox_bytes, batches), clock)?;
         let io = PollIo::new(clock).map_err(resources("a poller for the acceptor"))?;
         let (stop, waker) = (Stop::default(), io.waker());
         let (news, settings_to_come) = LiveSettings::channel();
@@ -272,7 +273,7 @@ impl ServerBuilder {
         handle.reloader.add(admin.as_ref().map(Admin::handle));
         if name == MAIN {
             let all = (&addresses[..], straight, admin.as_ref().map_or(&[][..], Admin::addresses));
-            log_start(&self.config, &placement, all, descriptors, max_connections);
+            log_start(&self.config, (&placement, batches), all, descriptors, max_connections);
         }
         Ok(Server { addresses, admin, handle, threads })
     }
@@ -324,14 +325,16 @@ type OpenShards = (Vec<PollIo>, Arc<Mesh<OwnedFd>>, Vec<Mailbox<OwnedFd>>);
 
 fn open_shards(
     placement: &Placement,
-    (mailbox_bytes, batch_sends): (usize, BatchSends),
+    (mailbox_bytes, batches): (usize, bool),
     clock: MonotonicClock,
 ) -> Result<OpenShards, StartError> {
     let mut ios = Vec::with_capacity(placement.workers());
     let mut wakers: Vec<Box<dyn Wake>> = Vec::with_capacity(placement.workers());
     for _ in 0..placement.workers() {
         let mut io = PollIo::new(clock).map_err(resources("a poller for a worker"))?;
-        batch_sends.apply(&mut io)?;
+        if batches {
+            io.batch_sends();
+        }
         wakers.push(Box::new(io.waker()));
         ios.push(io);
     }
@@ -341,7 +344,7 @@ fn open_shards(
 
 fn log_start(
     config: &Config,
-    placement: &Placement,
+    (placement, batches): (&Placement, bool),
     (addresses, straight, admin): (&[BoundAddress], usize, &[BoundAddress]),
     descriptors: u64,
     max_connections: usize,
@@ -363,6 +366,8 @@ fn log_start(
         }
     }
     tracing::info!("{placement}");
+    let sends = if batches { "handed to the kernel together" } else { "a system call each" };
+    tracing::info!("sends of a fan-out: {sends} (--batch-sends {})", config.batch_sends);
     tracing::info!(
         "limits: {max_connections} connections of {descriptors} descriptors, {} bytes a message, {} bytes a queue",
         config.max_message,

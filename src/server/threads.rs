@@ -142,7 +142,7 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 
-    use super::super::{AddressTable, BatchSends, Pin, open_shards};
+    use super::super::{AddressTable, Pin, open_shards};
     use super::*;
     use crate::config::Config;
     use crate::reactor::MonotonicClock;
@@ -174,7 +174,7 @@ mod tests {
     fn a_start_that_fails_halfway_leaves_no_thread_behind() {
         let placement = Placement::new(Some(2), &Pin::Off);
         let (ios, mesh, mailboxes) =
-            open_shards(&placement, (1 << 20, BatchSends::Off), MonotonicClock::start()).unwrap();
+            open_shards(&placement, (1 << 20, false), MonotonicClock::start()).unwrap();
         let shared = Shared {
             registry: Arc::new(Registry::new(Config::default().room_settings())),
             plan: Arc::default(),
