@@ -33,6 +33,8 @@ pub struct Scenario {
     bytes: usize,
     in_flight: usize,
     rounds: usize,
+    /// Whether the sends of a fan-out are handed to the kernel together, which not every machine lets it do.
+    pub batches: bool,
 }
 
 const fn echo(name: &'static str, senders: usize, bytes: usize, in_flight: usize) -> Scenario {
@@ -44,11 +46,12 @@ const fn echo(name: &'static str, senders: usize, bytes: usize, in_flight: usize
         bytes,
         in_flight,
         rounds: if senders == 1 { 2000 } else { 60 },
+        batches: false,
     }
 }
 
 const fn fanout(name: &'static str, workers: usize, in_flight: usize) -> Scenario {
-    Scenario { name, workers, members: 100, senders: 1, bytes: 64, in_flight, rounds: 100 }
+    Scenario { name, workers, members: 100, senders: 1, bytes: 64, in_flight, rounds: 100, batches: false }
 }
 
 /// All of them, as the table has them.
@@ -60,6 +63,8 @@ pub const ALL: &[Scenario] = &[
     Scenario { workers: 2, ..echo("echo 16 B, 100 connections on 2 workers, 1 in flight", 100, 16, 1) },
     fanout("fan-out 64 B to 100, 1 in flight", 1, 1),
     fanout("fan-out 64 B to 100, 16 in flight", 1, 16),
+    Scenario { batches: true, ..fanout("fan-out 64 B to 100 in one batch, 1 in flight", 1, 1) },
+    Scenario { batches: true, ..fanout("fan-out 64 B to 100 in one batch, 16 in flight", 1, 16) },
     fanout("fan-out 64 B to 100 on 2 workers, 1 in flight", 2, 1),
     fanout("fan-out 64 B to 100 on 2 workers, 16 in flight", 2, 16),
 ];
@@ -101,6 +106,11 @@ impl Scenario {
         }
     }
 
+    /// The value of `--batch-sends`.
+    pub fn batch_sends(&self) -> &'static str {
+        if self.batches { "on" } else { "off" }
+    }
+
     /// System calls per round, by name.
     ///
     /// # Errors
@@ -119,7 +129,7 @@ impl Scenario {
 
     /// What one life of the server with so many rounds calls.
     fn total(&self, rounds: usize) -> Result<ByName, Box<dyn Error>> {
-        let server = Traced::start(self.workers)?;
+        let server = Traced::start(self.workers, self.batch_sends())?;
         // Nobody goes while calls are counted.
         let _connections = self.play(&server.address, rounds)?;
         server.end()
@@ -175,7 +185,7 @@ struct Traced {
 }
 
 impl Traced {
-    fn start(workers: usize) -> Result<Traced, Box<dyn Error>> {
+    fn start(workers: usize, batch_sends: &str) -> Result<Traced, Box<dyn Error>> {
         let counts = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("strace-{}", std::process::id()));
         let mut strace = Command::new("strace")
             // Without -I2 it would not hear the signal that ends it.
@@ -191,7 +201,7 @@ impl Traced {
                 "info",
             ])
             .args(["--message-rate", "1000000", "--byte-rate", "1TiB", "--handshakes-per-second", "1000000"])
-            .args(["--workers", &workers.to_string()])
+            .args(["--workers", &workers.to_string(), "--batch-sends", batch_sends])
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()?;

@@ -17,7 +17,8 @@ pub const TWO_SHARDS_THROUGHPUT: f64 = 1.7;
 /// before it has room.
 pub const TAIL: f64 = 1.2;
 /// Handshakes a second that a full core could do, by the CPU that one takes: whoever opens them takes more than the server,
-/// so that its core is never full. The fastest peers take 34 µs each, which is nearly all the kernel's.
+/// so that its core is never full. On the machine that the bar was set on the fastest
+/// peers took 34 µs each, nearly all of it the kernel's.
 pub const HANDSHAKES: f64 = 15_000.0;
 /// CPU per delivery between rooms of 100 and of 10,000 members: caches differ, work does not.
 pub const MEMBERS_SPREAD: f64 = 1.15;

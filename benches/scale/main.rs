@@ -42,6 +42,7 @@ mod tail;
 use std::process::ExitCode;
 
 use clap::Parser;
+use fanfare::server::raise_descriptor_limit;
 
 use generator::Generator;
 use report::{Finding, Report};
@@ -58,6 +59,8 @@ const PARTS: [Part; 5] = [
 ];
 
 fn main() -> ExitCode {
+    // Of the processes that this one starts, too.
+    raise_descriptor_limit();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some(holder::ROLE) => holder::run(&arguments[1..]),
@@ -96,5 +99,6 @@ fn measure(settings: &Settings) -> ExitCode {
         eprintln!("--out {}: {error}", settings.out.display());
         return ExitCode::FAILURE;
     }
-    if report.misses() > 0 && !settings.smoke { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let missed = report.misses() > 0 && !settings.smoke;
+    if missed || report.failures() > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

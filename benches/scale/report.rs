@@ -62,6 +62,11 @@ impl Report {
         self.findings.iter().flat_map(|finding| &finding.bars).filter(|bar| !bar.holds).count()
     }
 
+    /// Parts of which nothing can be said.
+    pub fn failures(&self) -> usize {
+        self.findings.iter().map(|finding| finding.missing.len()).sum()
+    }
+
     pub fn markdown(&self) -> String {
         let mut text = format!(
             "`{}` on {} cores, medians of {} interleaved rounds.\n\n| part | bar | seen | allowed | holds |\n|---|---|--:|--:|---|\n",

@@ -9,7 +9,7 @@ use crate::report::{Finding, round};
 use crate::settings::Size;
 
 const MEMBERS: usize = 1_000;
-/// Messages a second: what one worker does with a third of a core.
+/// Messages a second: what one worker does with less than half of a core.
 const RATE: f64 = 60.0;
 
 /// Over the simulated `Io`: over sockets the generator would take one of the two cores that a small machine has.
@@ -30,7 +30,7 @@ pub fn simulated(size: &Size) -> Finding {
     }
     let throughput = "throughput, two shards over one";
     if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
-        finding.missing.push(format!("{throughput}: there is one core"));
+        finding.figure(throughput, "not measured: there is one core");
     } else {
         // Of neighbours: what else the machine does changes slowly.
         let ratios = ones.iter().zip(&twos).map(|(one, two)| two.rate / one.rate);

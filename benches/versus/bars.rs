@@ -47,8 +47,10 @@ const BARS: &[(u8, &str, Bar)] = &[
     (2, FANOUT_64_1, Bar::Floor(0.9)),
     (2, FANOUT_64_1, Bar::Peers),
     (2, FANOUT_1K_1, Bar::FloorPlain(1.03)),
+    (2, FANOUT_1K_1, Bar::Floor(1.03)),
     (2, FANOUT_1K_1, Bar::Peers),
     (2, FANOUT_16K_1, Bar::FloorPlain(1.03)),
+    (2, FANOUT_16K_1, Bar::Floor(1.03)),
     (2, FANOUT_16K_1, Bar::Peers),
     (2, FANOUT_64_16, Bar::Floor(1.05)),
     (2, FANOUT_64_16, Bar::User(0.03)),
@@ -131,7 +133,7 @@ impl Bar {
         };
         match self {
             Bar::Floor(most) => ratio(FANFARE, most),
-            Bar::FloorPlain(most) => ratio(FANFARE_PLAIN, most).or_else(|| ratio(FANFARE, most)),
+            Bar::FloorPlain(most) => ratio(FANFARE_PLAIN, most),
             Bar::User(most) => {
                 let user = cell.user_us(FANFARE)?;
                 Some((user <= most, format!("{user:.3} µs")))

@@ -125,6 +125,6 @@ pub fn all() -> Vec<Cell> {
         fanout(FANOUT_16K_1, "fan-out 16 KiB to 500, 1 in flight", 16 << 10, 1, 500),
         fanout(FANOUT_16K_16, "fan-out 16 KiB to 500, 16 in flight", 16 << 10, 16, 500),
         Cell { work: Work::Storm, ..echo(STORM, "handshakes of 500 connections, 64 at a time", 16, 64, 500) },
-        Cell { work: Work::Idle, rounds_max: 2, ..echo(IDLE, "10,000 idle connections", 16, 1, 10_000) },
+        Cell { work: Work::Idle, rounds_max: 5, ..echo(IDLE, "10,000 idle connections", 16, 1, 10_000) },
     ]
 }

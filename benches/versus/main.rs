@@ -24,6 +24,7 @@
 //! of its own has the machine to itself and may have another:
 //!
 //! ```text
+//! cargo bench --bench versus --no-run
 //! unshare -rn sh -c 'ip link set lo up && sysctl -q net.ipv4.tcp_congestion_control=reno && cargo bench --bench versus'
 //! ```
 //!
@@ -51,6 +52,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use fanfare::server::raise_descriptor_limit;
 
 use cells::Cell;
 use load::Length;
@@ -63,6 +65,8 @@ use settings::Settings;
 const SMOKE: Length = Length { seconds: 60.0, warm_up: 0.0, messages: Some(20) };
 
 fn main() -> ExitCode {
+    // Of the servers that it starts, too.
+    raise_descriptor_limit();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [role, arguments @ ..] = arguments.as_slice()
         && role == servers::ROLE

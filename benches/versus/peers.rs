@@ -10,6 +10,7 @@ use crate::processes::Ready;
 use crate::report::{Absent, Listed};
 use crate::results::{FANFARE, FANFARE_PLAIN, FLOOR, FLOOR_PLAIN, FLOOR_RING};
 use crate::servers::floor::Mode;
+use crate::servers::load::Load;
 use crate::servers::ring::Ring;
 use crate::servers::{self, ECHO_PATH};
 use crate::settings::Settings;
@@ -105,6 +106,9 @@ impl Server {
             How::Program { program, arguments, packages } => {
                 let mut command = Command::new(program);
                 command.args(arguments);
+                // What a connection has under way, for those who choose their buffers by it.
+                let burst = Load { message_bytes: cell.size_bytes, in_flight: cell.in_flight }.burst_bytes();
+                command.env("VERSUS_BURST_BYTES", burst.to_string());
                 if let Some(packages) = packages {
                     command.env("NODE_PATH", packages);
                 }

@@ -50,7 +50,7 @@ fn xor_avx2(bytes: &mut [u8], wide: u64) {
     xor_aligned(bytes, wide);
 }
 
-/// More than twice [`VECTOR_WORDS`], in vectors that are aligned: one that reaches into a second cache line costs
+/// At least [`VECTOR_WORDS`], in vectors that are aligned: one that reaches into a second cache line costs
 /// twice as much.
 // Always inlined, so that it is compiled for the instructions of who calls it.
 #[inline(always)]
@@ -263,6 +263,41 @@ mod tests {
             unmask(left, KEY, 0);
             unmask(right, KEY, cut);
             assert_eq!(bytes, whole);
+        }
+    }
+
+    #[test]
+    fn whole_blocks_are_copied_like_the_reference_by_whichever_instructions() {
+        type Push = fn(&mut Vec<u8>, &[u8], [u8; 4], usize);
+        let portable: Push = |out, bytes, key, offset| {
+            let (blocks, rest) = bytes.as_chunks();
+            push_xored(out, blocks, repeated(key, offset));
+            out.extend(reference(rest, key, offset % 4));
+        };
+        let plain: Vec<u8> = (0..4_000_u32).map(|number| (number * 7 % 251) as u8).collect();
+        for push in [push_unmasked as Push, portable] {
+            for length in [255, 256, 257, 511, 512, 513, 1_000, 2_048] {
+                for (offset, start) in [(0, 0), (1, 1), (2, 6), (3, 31), (4, 0), (usize::MAX, 3)] {
+                    let bytes = &plain[start..start + length];
+                    let mut out = b"before".to_vec();
+                    push(&mut out, bytes, KEY, offset);
+                    assert_eq!(out[..6], *b"before");
+                    assert!(out[6..] == reference(bytes, KEY, offset % 4)[..], "{length} {offset}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_way_of_every_processor_gives_the_same_as_that_of_this_one() {
+        let plain: Vec<u8> = (0..1_000_u32).map(|number| (number * 7 % 251) as u8).collect();
+        for length in [32, 33, 129, 256, 257, 700] {
+            for (offset, start) in [(0, 0), (1, 1), (2, 6), (3, 31)] {
+                let (mut portable, mut chosen) = (plain.clone(), plain.clone());
+                xor_aligned(&mut portable[start..start + length], repeated(KEY, offset));
+                unmask(&mut chosen[start..start + length], KEY, offset);
+                assert!(portable == chosen, "{length} {offset} {start}");
+            }
         }
     }
 

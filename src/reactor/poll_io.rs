@@ -116,7 +116,8 @@ impl PollIo {
         Ok(PollIo { poller, wake_ups, clock, ring: Ring::Off })
     }
 
-    /// Whether this process may hand sends to the kernel together, by an io_uring.
+    /// Whether this process may hand sends to the kernel together, by an io_uring. Better asked in a thread that ends
+    /// then: the kernel interrupts a call of whoever has made a ring when that is gone.
     ///
     /// # Errors
     ///
@@ -336,6 +337,7 @@ mod tests {
     use std::io::Read;
     use std::os::unix::net::UnixStream;
 
+    use super::super::send_ring::tests::{ring_of_this_machine, ring_that_refuses};
     use super::*;
     use crate::slab::Slab;
 
@@ -415,7 +417,7 @@ mod tests {
                 let mut io = PollIo::new(MonotonicClock::start()).unwrap();
                 send_to_many(&mut io, count);
                 assert!(matches!(io.ring, Ring::Off));
-                if SendRing::of_this_machine().is_none() {
+                if ring_of_this_machine().is_none() {
                     continue;
                 }
                 io.batch_sends();
@@ -427,7 +429,7 @@ mod tests {
 
     #[test]
     fn a_ring_that_refuses_is_given_up_and_nobody_notices() {
-        let Some(ring) = SendRing::that_refuses() else { return };
+        let Some(ring) = ring_that_refuses() else { return };
         let mut io = PollIo::new(MonotonicClock::start()).unwrap();
         io.ring = Ring::Made(Box::new(ring));
         send_to_many(&mut io, SENDS_MAX + BATCH_MIN);

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::io;
 use std::str::FromStr;
+use std::thread::Builder;
 
 use super::StartError;
+use crate::reactor::PollIo;
 
 /// Whether sends to many are handed to the kernel together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,6 +61,12 @@ impl BatchSends {
             BatchSends::Auto => Ok(probe().is_ok()),
         }
     }
+}
+
+/// Asks in a thread that ends then ([`PollIo::can_batch_sends`]).
+pub(super) fn probe() -> io::Result<()> {
+    let thread = Builder::new().name("probe-ring".to_owned()).spawn(PollIo::can_batch_sends)?;
+    thread.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
 }
 
 #[cfg(test)]

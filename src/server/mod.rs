@@ -233,7 +233,7 @@ impl ServerBuilder {
         let counted = Arc::new(AddressTable::new(settings.addresses.clone(), max_connections));
         let shared = share(&self.config, self.plan, Arc::clone(&counted));
         let Config { mailbox_bytes, batch_sends, .. } = self.config;
-        let batches = batch_sends.decide(PollIo::can_batch_sends)?;
+        let batches = batch_sends.decide(batch_sends::probe)?;
         // All that can fail for want of descriptors comes before the first thread.
         let clock = MonotonicClock::start();
         let (ios, mesh, mailboxes) = open_shards(&placement, (mailbox_bytes, batches), clock)?;

@@ -1,5 +1,5 @@
 // gorilla/websocket as its chat example has it: a goroutine that reads and one that writes for each member, a
-// prepared message for all of them, small buffers.
+// prepared message for all of them, small buffers, or such as take all that a connection has under way.
 package main
 
 import (
@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"sync"
 
 	"github.com/gorilla/websocket"
@@ -15,9 +16,16 @@ import (
 // Messages that may wait for a member: more than are under way.
 const queueMessages = 256
 
+func bufferBytes() int {
+	if bytes, err := strconv.Atoi(os.Getenv("VERSUS_BURST_BYTES")); err == nil && bytes > 4096 {
+		return bytes
+	}
+	return 4096
+}
+
 var upgrader = websocket.Upgrader{
-	ReadBufferSize:  4096,
-	WriteBufferSize: 4096,
+	ReadBufferSize:  bufferBytes(),
+	WriteBufferSize: bufferBytes(),
 	WriteBufferPool: &sync.Pool{},
 	CheckOrigin:     func(*http.Request) bool { return true },
 }

@@ -3,9 +3,10 @@
 //! on hyper.
 //!
 //! Buffers by load (`load.rs`): up to 4 KiB under way, and idle, the crate's own 8 KiB for reading, and tokio's 8 KiB
-//! for writing. Above that a reader of at least 128 KiB is put before the crate, whose own buffer cannot be made larger,
-//! and a writer that takes all that is under way: one receive and one send for all of it. A large message that is alone
-//! is written from where it lies, in one call too, which a buffer would only copy.
+//! for writing. Where several messages come to more than that, a reader of at least 128 KiB is put before the crate, whose own
+//! buffer cannot be made larger, and a writer that takes all of them: one receive and one send. A large message that is
+//! alone is read into its own place, and written from there: a reader before it costs a copy, and was dearer (34 instead
+//! of 30 µs for an echo of 64 KiB, medians of five interleaved rounds).
 
 use std::io;
 use std::net::TcpListener;
@@ -51,7 +52,7 @@ async fn serve_one(mut stream: TcpStream, room: Room<Outgoing>, load: Load) {
     let (read, write) = stream.into_split();
     let write_bytes = load.large_bytes().filter(|_| !load.is_one_by_one());
     let write = BufWriter::with_capacity(write_bytes.unwrap_or(WRITE_BUFFER_BYTES), write);
-    match load.large_bytes() {
+    match load.large_bytes().filter(|_| !load.is_one_by_one()) {
         Some(bytes) => talk(BufReader::with_capacity(bytes, read), write, path, room).await,
         None => talk(read, write, path, room).await,
     }

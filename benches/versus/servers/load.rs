@@ -13,8 +13,8 @@ const SMALL_BYTES_MAX: usize = 4 << 10;
 /// What each connection sends, or gets.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    message_bytes: usize,
-    in_flight: usize,
+    pub message_bytes: usize,
+    pub in_flight: usize,
 }
 
 impl Load {
@@ -34,10 +34,15 @@ impl Load {
         Ok(Load { message_bytes, in_flight })
     }
 
+    /// All that a connection has under way.
+    pub fn burst_bytes(self) -> usize {
+        self.in_flight * (self.message_bytes + HEADER_BYTES_MAX)
+    }
+
     /// Of a buffer that takes all that a connection has under way, and what this server reads at once at least; none
     /// where the library's own take it.
     pub fn large_bytes(self) -> Option<usize> {
-        let burst_bytes = self.in_flight * (self.message_bytes + HEADER_BYTES_MAX);
+        let burst_bytes = self.burst_bytes();
         (burst_bytes > SMALL_BYTES_MAX).then(|| burst_bytes.max(RECEIVE_BYTES))
     }
 

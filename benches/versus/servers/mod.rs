@@ -3,7 +3,7 @@
 pub mod fast;
 pub mod floor;
 mod handshake;
-mod load;
+pub mod load;
 pub mod ring;
 mod room;
 pub mod tungstenite;
