@@ -12,7 +12,7 @@ use crate::protocol::{ForwardedHeader, Limits};
 use crate::reactor::SocketOptions;
 use crate::rooms::{HistoryLimits, LagRule, PresenceRule, RoomSettings};
 use crate::server::{
-    AcceptorSettings, AddressLimits, AdminAddress, BatchSends, ExemptNetwork, ListenAddress, MemoryLimit, Pin,
+    AcceptorSettings, AddressLimits, AdminAddress, ExemptNetwork, ListenAddress, MemoryLimit, Pin,
 };
 use crate::shard::{ProxySettings, RateLimits, Settings, TrustedProxy};
 
@@ -42,9 +42,6 @@ pub struct Config {
     pub workers: Option<usize>,
     /// `--pin`: the workers' cores. Default `auto`.
     pub pin: Pin,
-    /// `--batch-sends`: whether the sends of a fan-out are handed to the kernel together, by an io_uring. Default
-    /// `auto`: where the kernel lets this process.
-    pub batch_sends: BatchSends,
     /// `--max-connections`: connections at a time. Default: what the descriptor limit allows, less a
     /// reserve.
     pub max_connections: Option<usize>,
@@ -197,7 +194,6 @@ impl Default for Config {
             admin: Vec::new(),
             workers: None,
             pin: Pin::Auto,
-            batch_sends: BatchSends::Auto,
             max_connections: None,
             connections_per_address: 1000,
             handshakes_per_address: 100,

@@ -37,18 +37,9 @@ struct ServerProcess {
 }
 
 impl ServerProcess {
-    fn start(workers: usize, batch_sends: &str) -> ServerProcess {
+    fn start(workers: usize) -> ServerProcess {
         let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
-            .args([
-                "--listen",
-                "127.0.0.1:0",
-                "--admin",
-                "none",
-                "--workers",
-                &workers.to_string(),
-                "--batch-sends",
-                batch_sends,
-            ])
+            .args(["--listen", "127.0.0.1:0", "--admin", "none", "--workers", &workers.to_string()])
             // Publishers that send as fast as the members take it are the point.
             .args(["--message-rate", "1000000"])
             .stderr(Stdio::piped())
@@ -247,24 +238,12 @@ impl Crowd {
 
 #[test]
 fn all_members_see_every_message_of_the_others_once_and_in_one_order() {
-    fan_out("auto");
-}
-
-/// As where the kernel has no io_uring for the server.
-#[test]
-fn and_so_they_do_with_a_system_call_for_each_send() {
-    fan_out("off");
-}
-
-fn fan_out(batch_sends: &str) {
     let members = setting("FANOUT_MEMBERS", 100).max(PUBLISHERS + 1);
     let messages = setting("FANOUT_MESSAGES", 5_000) / PUBLISHERS * PUBLISHERS;
-    let server = ServerProcess::start(setting("FANOUT_WORKERS", 2), batch_sends);
+    let server = ServerProcess::start(setting("FANOUT_WORKERS", 2));
     let mut crowd = Crowd::join(&server.address, members);
     crowd.run(messages);
     crowd.check_order();
     let deliveries: usize = crowd.keys.iter().map(|key| crowd.members.get(*key).unwrap().seen).sum();
-    println!(
-        "{members} members, {messages} messages, {deliveries} deliveries, sends batched {batch_sends}: each once, one order"
-    );
+    println!("{members} members, {messages} messages, {deliveries} deliveries: each once, one order");
 }

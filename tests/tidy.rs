@@ -382,16 +382,15 @@ fn the_check_of_calls_sees_every_print_and_any_spacing() {
 }
 
 #[test]
-fn the_clock_and_unsafe_code_have_their_places() {
+fn only_the_clock_reads_the_clock_and_only_the_poller_is_unsafe() {
     const PLACES: &[(&str, &[&str])] = &[
         ("Instant::now", &["src/reactor/clock.rs"]),
-        // What a poller watches and what a ring sends need a promise, and so do an instruction that not every
-        // processor has, what is passed to a process by number and what only the C library can do.
+        // What a poller watches needs a promise, and so do an instruction that not every processor has, what is
+        // passed to a process by number and what only the C library can do.
         (
             "unsafe ",
             &[
                 "src/reactor/poll_io.rs",
-                "src/reactor/send_ring.rs",
                 "src/protocol/mask.rs",
                 "src/service/environment.rs",
                 "src/server/trim.rs",

@@ -33,8 +33,6 @@ pub struct Scenario {
     bytes: usize,
     in_flight: usize,
     rounds: usize,
-    /// Whether the sends of a fan-out are handed to the kernel together, which not every machine lets it do.
-    pub batches: bool,
 }
 
 const fn echo(name: &'static str, senders: usize, bytes: usize, in_flight: usize) -> Scenario {
@@ -46,12 +44,11 @@ const fn echo(name: &'static str, senders: usize, bytes: usize, in_flight: usize
         bytes,
         in_flight,
         rounds: if senders == 1 { 2000 } else { 60 },
-        batches: false,
     }
 }
 
 const fn fanout(name: &'static str, workers: usize, in_flight: usize) -> Scenario {
-    Scenario { name, workers, members: 100, senders: 1, bytes: 64, in_flight, rounds: 100, batches: false }
+    Scenario { name, workers, members: 100, senders: 1, bytes: 64, in_flight, rounds: 100 }
 }
 
 /// All of them, as the table has them.
@@ -63,8 +60,6 @@ pub const ALL: &[Scenario] = &[
     Scenario { workers: 2, ..echo("echo 16 B, 100 connections on 2 workers, 1 in flight", 100, 16, 1) },
     fanout("fan-out 64 B to 100, 1 in flight", 1, 1),
     fanout("fan-out 64 B to 100, 16 in flight", 1, 16),
-    Scenario { batches: true, ..fanout("fan-out 64 B to 100 in one batch, 1 in flight", 1, 1) },
-    Scenario { batches: true, ..fanout("fan-out 64 B to 100 in one batch, 16 in flight", 1, 16) },
     fanout("fan-out 64 B to 100 on 2 workers, 1 in flight", 2, 1),
     fanout("fan-out 64 B to 100 on 2 workers, 16 in flight", 2, 16),
 ];
@@ -79,7 +74,7 @@ pub type ByName = BTreeMap<String, f64>;
 pub fn by_kind(calls: &ByName) -> [(&'static str, f64); 4] {
     let kind = |name: &str| match name {
         "recvfrom" | "recvmsg" | "recvmmsg" => 0,
-        "sendto" | "sendmsg" | "sendmmsg" | "io_uring_enter" => 1,
+        "sendto" | "sendmsg" | "sendmmsg" => 1,
         "epoll_wait" | "epoll_pwait" | "epoll_pwait2" | "poll" | "ppoll" => 2,
         _ => 3,
     };
@@ -106,11 +101,6 @@ impl Scenario {
         }
     }
 
-    /// The value of `--batch-sends`.
-    pub fn batch_sends(&self) -> &'static str {
-        if self.batches { "on" } else { "off" }
-    }
-
     /// System calls per round, by name.
     ///
     /// # Errors
@@ -129,7 +119,7 @@ impl Scenario {
 
     /// What one life of the server with so many rounds calls.
     fn total(&self, rounds: usize) -> Result<ByName, Box<dyn Error>> {
-        let server = Traced::start(self.workers, self.batch_sends())?;
+        let server = Traced::start(self.workers)?;
         // Nobody goes while calls are counted.
         let _connections = self.play(&server.address, rounds)?;
         server.end()
@@ -185,7 +175,7 @@ struct Traced {
 }
 
 impl Traced {
-    fn start(workers: usize, batch_sends: &str) -> Result<Traced, Box<dyn Error>> {
+    fn start(workers: usize) -> Result<Traced, Box<dyn Error>> {
         let counts = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("strace-{}", std::process::id()));
         let mut strace = Command::new("strace")
             // Without -I2 it would not hear the signal that ends it.
@@ -201,7 +191,7 @@ impl Traced {
                 "info",
             ])
             .args(["--message-rate", "1000000", "--byte-rate", "1TiB", "--handshakes-per-second", "1000000"])
-            .args(["--workers", &workers.to_string(), "--batch-sends", batch_sends])
+            .args(["--workers", &workers.to_string()])
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()?;

@@ -27,7 +27,6 @@ use std::fs;
 use std::process::{Command, ExitCode};
 
 use clap::Parser;
-use fanfare::reactor::PollIo;
 use table::{Count, Counts, Table, show};
 
 /// The page with the tables, and their headings.
@@ -109,12 +108,7 @@ fn smoke() -> Result<Vec<String>, Box<dyn Error>> {
     }
     for scenario in calls::ALL {
         let workers = scenario.workers.to_string();
-        if let Some(why) = cannot_run(scenario) {
-            println!("{}: skipped: needs an io_uring: {why}", scenario.name);
-            continue;
-        }
-        let (_server, address, _log) =
-            common::start_server(["--workers", &workers, "--batch-sends", scenario.batch_sends()]);
+        let (_server, address, _log) = common::start_server(["--workers", &workers]);
         scenario.play(&address, 2)?;
     }
     Ok(Vec::new())
@@ -211,18 +205,9 @@ fn count_instructions(arguments: &Arguments) -> Result<Counts, Box<dyn Error>> {
     Ok(counts)
 }
 
-/// Why a scenario cannot be run on this machine.
-fn cannot_run(scenario: &calls::Scenario) -> Option<std::io::Error> {
-    if scenario.batches { PollIo::can_batch_sends().err() } else { None }
-}
-
 fn count_calls(arguments: &Arguments) -> Result<Counts, Box<dyn Error>> {
     let mut counts = Counts::default();
     for scenario in calls::ALL.iter().filter(|scenario| arguments.wants(scenario.name)) {
-        if let Some(why) = cannot_run(scenario) {
-            println!("{:<66} skipped: needs an io_uring: {why}", scenario.name);
-            continue;
-        }
         let by_name = scenario.count()?;
         let per_message = by_name.values().sum::<f64>() / scenario.per_round() as f64;
         let names: Vec<String> =

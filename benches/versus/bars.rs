@@ -6,15 +6,13 @@ use crate::cells::{
     ECHO_1K_1, ECHO_1K_16, ECHO_16_1, ECHO_16_16, ECHO_64K_1, FANOUT_1K_1, FANOUT_1K_16, FANOUT_16K_1,
     FANOUT_16K_16, FANOUT_64_1, FANOUT_64_16, IDLE, STORM,
 };
-use crate::results::{CellResults, FANFARE, FANFARE_PLAIN, FLOOR, Measured, is_peer};
+use crate::results::{CellResults, FANFARE, FLOOR, Measured, is_peer};
 
 /// What is asked of a cell.
 #[derive(Clone, Copy, Debug)]
 enum Bar {
     /// Processor time against the floor of the same round.
     Floor(f64),
-    /// The same with a system call for each send, where this server has another way too.
-    FloorPlain(f64),
     /// Microseconds in user mode, of all rounds together.
     User(f64),
     /// Processor time is at most that of each peer in the same round.
@@ -43,13 +41,13 @@ const BARS: &[(u8, &str, Bar)] = &[
     (1, ECHO_1K_16, Bar::Peers),
     (1, ECHO_64K_1, Bar::Floor(1.15)),
     (1, ECHO_64K_1, Bar::Peers),
-    (2, FANOUT_64_1, Bar::FloorPlain(1.03)),
+    (2, FANOUT_64_1, Bar::Floor(1.03)),
+    // Asked of sends that a ring hands to the kernel together. This server has none (README, "No io_uring"), so its
+    // plain sends are judged, which cannot get there.
     (2, FANOUT_64_1, Bar::Floor(0.9)),
     (2, FANOUT_64_1, Bar::Peers),
-    (2, FANOUT_1K_1, Bar::FloorPlain(1.03)),
     (2, FANOUT_1K_1, Bar::Floor(1.03)),
     (2, FANOUT_1K_1, Bar::Peers),
-    (2, FANOUT_16K_1, Bar::FloorPlain(1.03)),
     (2, FANOUT_16K_1, Bar::Floor(1.03)),
     (2, FANOUT_16K_1, Bar::Peers),
     (2, FANOUT_64_16, Bar::Floor(1.05)),
@@ -113,7 +111,6 @@ impl Bar {
     fn words(self) -> String {
         match self {
             Bar::Floor(most) => format!("≤ {most:.2} × floor"),
-            Bar::FloorPlain(most) => format!("a send each: ≤ {most:.2} × floor"),
             Bar::User(most) => format!("user mode ≤ {most:.2} µs"),
             Bar::Peers => "≤ every peer".to_owned(),
             Bar::Handshakes(least) => {
@@ -133,7 +130,6 @@ impl Bar {
         };
         match self {
             Bar::Floor(most) => ratio(FANFARE, most),
-            Bar::FloorPlain(most) => ratio(FANFARE_PLAIN, most),
             Bar::User(most) => {
                 let user = cell.user_us(FANFARE)?;
                 Some((user <= most, format!("{user:.3} µs")))

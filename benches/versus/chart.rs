@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::cells::Work;
 use crate::report::{Report, digits};
-use crate::results::{CellResults, FANFARE, FANFARE_PLAIN, FLOOR, FLOOR_PLAIN, FLOOR_RING};
+use crate::results::{CellResults, FANFARE, FLOOR, FLOOR_PLAIN, FLOOR_RING};
 
 const WIDTH: usize = 860;
 const MARGIN: usize = 20;
@@ -79,7 +79,7 @@ fn bar(name: &str, server: &str, cost: f64, scale: f64, top: usize) -> String {
     let is_cut = cost > scale;
     let width = (cost.min(scale) / scale * room).max(1.0);
     let class = match server {
-        FANFARE | FANFARE_PLAIN => "own",
+        FANFARE => "own",
         FLOOR | FLOOR_PLAIN | FLOOR_RING => "floor",
         _ => "peer",
     };

@@ -16,7 +16,7 @@
 //! | server | what it is |
 //! |---|---|
 //! | floor | a bare epoll loop that neither parses nor unmasks (`servers/floor.rs`); fan-out with more than one message in flight: one send for all of them; "a send each": without that; "io_uring": many sends in one call of the kernel |
-//! | fanfare | the release binary as it comes, on one worker, its rates raised; "a send each": with `--batch-sends off` |
+//! | fanfare | the release binary as it comes, on one worker, its rates raised |
 //! | fastwebsockets, tokio-tungstenite | servers on tokio (`servers/`), on one thread, tuned as their documentation allows, with buffers that fit the load |
 //! | Node ws, Bun (which has the engine of uWebSockets), gorilla, nchan | scripts in `peers/`, where what they need is installed: `npm install --prefix target/tmp/peers ws bun`, Debian's `golang-go golang-github-gorilla-websocket-dev`, `nginx-core libnginx-mod-nchan`. The report names those that are not |
 //!

@@ -8,7 +8,7 @@ use crate::cells::{Cell, Work};
 use crate::machine::{locked, output};
 use crate::processes::Ready;
 use crate::report::{Absent, Listed};
-use crate::results::{FANFARE, FANFARE_PLAIN, FLOOR, FLOOR_PLAIN, FLOOR_RING};
+use crate::results::{FANFARE, FLOOR, FLOOR_PLAIN, FLOOR_RING};
 use crate::servers::floor::Mode;
 use crate::servers::load::Load;
 use crate::servers::ring::Ring;
@@ -29,8 +29,7 @@ pub struct Server {
 }
 
 enum How {
-    /// With `--batch-sends` so.
-    Fanfare(&'static str),
+    Fanfare,
     /// In a mode, or in the one that is the floor of a load.
     Floor(Option<Mode>),
     /// A role of this program.
@@ -65,8 +64,7 @@ impl Server {
             How::Floor(Some(Mode::Plain)) => cell.work == Work::Fanout && cell.in_flight > 1,
             How::Floor(Some(_)) => cell.work == Work::Fanout,
             How::Nchan => cell.work == Work::Fanout,
-            How::Fanfare("off") => cell.work == Work::Fanout,
-            How::Fanfare(_) | How::Floor(None) | How::Role(_) | How::Program { .. } => true,
+            How::Fanfare | How::Floor(None) | How::Role(_) | How::Program { .. } => true,
         }
     }
 
@@ -92,7 +90,7 @@ impl Server {
     pub fn launch(&self, cell: &Cell, core: usize, scratch: &Path) -> Result<Launch, String> {
         let command = match &self.how {
             How::Nchan => return nchan(scratch),
-            How::Fanfare(batch_sends) => fanfare(core, batch_sends),
+            How::Fanfare => fanfare(core),
             How::Floor(mode) => {
                 let fitting = match cell.work {
                     Work::Echo | Work::Storm | Work::Idle => Mode::Echo,
@@ -128,8 +126,7 @@ pub fn find(settings: &Settings) -> (Vec<Server>, Vec<Absent>) {
         floor(FLOOR, "floor", None),
         floor(FLOOR_PLAIN, "floor, a send each", Some(Mode::Plain)),
         floor_ring(),
-        own(FANFARE, "fanfare", How::Fanfare("auto")),
-        own(FANFARE_PLAIN, "fanfare, a send each", How::Fanfare("off")),
+        own(FANFARE, "fanfare", How::Fanfare),
         Ok(Server::new(
             "fastwebsockets",
             "fastwebsockets",
@@ -175,10 +172,10 @@ fn floor_ring() -> Result<Server, Absent> {
 /// The path of the binary.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_fanfare");
 
-fn fanfare(core: usize, batch_sends: &str) -> Command {
+fn fanfare(core: usize) -> Command {
     let mut command = Command::new(BINARY);
     command.args(["--listen", "127.0.0.1:0", "--admin", "none", "--log", "info"]);
-    command.args(["--workers", "1", "--pin", &core.to_string(), "--batch-sends", batch_sends]);
+    command.args(["--workers", "1", "--pin", &core.to_string()]);
     // Whoever sends as fast as it can is what is measured.
     command.args(["--message-rate", "1000000", "--byte-rate", "1TiB", "--handshakes-per-second", "1000000"]);
     command

@@ -40,13 +40,12 @@ pub struct CellResults {
 pub const FLOOR: &str = "floor";
 pub const FLOOR_PLAIN: &str = "floor-plain";
 pub const FLOOR_RING: &str = "floor-ring";
-/// This server, as it comes, and without handing many sends to the kernel together.
+/// This server, as it comes.
 pub const FANFARE: &str = "fanfare";
-pub const FANFARE_PLAIN: &str = "fanfare-plain";
 
 /// Whether it is a server of others.
 pub fn is_peer(server: &str) -> bool {
-    ![FLOOR, FLOOR_PLAIN, FLOOR_RING, FANFARE, FANFARE_PLAIN].contains(&server)
+    ![FLOOR, FLOOR_PLAIN, FLOOR_RING, FANFARE].contains(&server)
 }
 
 impl CellResults {

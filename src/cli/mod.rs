@@ -20,7 +20,7 @@ use fanfare::Config;
 use fanfare::endpoint::OriginRule;
 use fanfare::protocol::ForwardedHeader;
 use fanfare::rooms::{LagRule, PresenceRule};
-use fanfare::server::{AdminAddress, BatchSends, ExemptNetwork, ListenAddress, MemoryLimit, Pin};
+use fanfare::server::{AdminAddress, ExemptNetwork, ListenAddress, MemoryLimit, Pin};
 use fanfare::shard::TrustedProxy;
 
 use crate::logs::{LogFormat, LogSettings};
@@ -156,16 +156,6 @@ pub struct Cli {
     /// Cores of the workers: auto, off, or numbers such as 0,2,4-7
     #[arg(long, env = "FANFARE_PIN", value_name = "CORES", default_value = "auto", help_heading = "Workers")]
     pub pin: Pin,
-    /// Whether the sends of a fan-out are handed to the kernel together, by an io_uring: auto (where the kernel lets
-    /// this process), on (no start without) or off
-    #[arg(
-        long,
-        env = "FANFARE_BATCH_SENDS",
-        value_name = "WHEN",
-        default_value = "auto",
-        help_heading = "Workers"
-    )]
-    pub batch_sends: BatchSends,
     /// Publications in flight to one worker over which publishers are not read from
     #[arg(long, env = "FANFARE_MAILBOX_BYTES", value_name = "SIZE", default_value = "16MiB", value_parser = size, allow_hyphen_values = true, help_heading = "Workers")]
     pub mailbox_bytes: usize,
@@ -344,7 +334,6 @@ impl Cli {
             admin: self.admin,
             workers: self.workers,
             pin: self.pin,
-            batch_sends: self.batch_sends,
             max_connections: self.max_connections,
             connections_per_address: self.connections_per_address,
             handshakes_per_address: self.handshakes_per_address,

@@ -41,7 +41,6 @@ fn complaints_are_one_line_with_flag_value_and_what_is_allowed() {
         (&["--trusted-proxy", "home"], &["--trusted-proxy", "home", "10.0.0.0/8", "unix"]),
         (&["--forwarded-header", "Via"], &["--forwarded-header", "Via", "X-Forwarded-For"]),
         (&["--listen-proxy", "nowhere"], &["--listen-proxy", "nowhere", "unix:PATH"]),
-        (&["--batch-sends", "maybe"], &["--batch-sends", "'maybe'", "auto, on or off"]),
         (&["--pin", "x"], &["--pin", "'x'", "auto"]),
         (&["--log-format", "xml"], &["--log-format", "xml", "human", "json", "journal"]),
         (&["--log-rate", "0"], &["--log-rate", "'0'", "at least 1"]),

@@ -68,11 +68,6 @@ pub const SETTINGS: &[Setting] = &[
         |config, running| config.workers = running.workers,
     ),
     restart("--pin", |config| config.pin.to_string(), |config, running| config.pin.clone_from(&running.pin)),
-    restart(
-        "--batch-sends",
-        |config| config.batch_sends.to_string(),
-        |config, running| config.batch_sends = running.batch_sends,
-    ),
     live("--max-connections", |config| {
         optional(config.max_connections.as_ref(), "what the descriptor limit allows")
     }),
@@ -152,7 +147,7 @@ fn duration(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::{BatchSends, Pin};
+    use crate::server::Pin;
 
     /// The names of the fields as the derived `Debug` has them.
     fn fields() -> Vec<String> {
@@ -188,7 +183,6 @@ mod tests {
             ("--listen", "127.0.0.1:9001"),
             ("--workers", "3"),
             ("--pin", "auto"),
-            ("--batch-sends", "auto"),
             ("--max-connections", "what the descriptor limit allows"),
             ("--exempt-network", "127.0.0.0/8,::1/128"),
             ("--allow-origin", "https://a.example:443,null"),
@@ -216,7 +210,6 @@ mod tests {
             admin: vec!["127.0.0.1:2".parse().unwrap()],
             workers: Some(7),
             pin: Pin::Off,
-            batch_sends: BatchSends::Off,
             max_head: 4096,
             ..Config::default()
         };
@@ -229,7 +222,7 @@ mod tests {
         let restarts = SETTINGS.iter().filter(|setting| setting.needs_restart());
         assert_eq!(
             restarts.map(|setting| setting.flag).collect::<Vec<_>>(),
-            ["--listen", "--listen-proxy", "--admin", "--workers", "--pin", "--batch-sends"]
+            ["--listen", "--listen-proxy", "--admin", "--workers", "--pin"]
         );
     }
 

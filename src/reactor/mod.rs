@@ -10,7 +10,6 @@ mod listen;
 mod peer;
 mod poll_io;
 mod poll_listen;
-mod send_ring;
 mod stop;
 mod timer_wheel;
 mod wake_flag;

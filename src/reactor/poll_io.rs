@@ -18,7 +18,6 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
-use super::send_ring::{OneSend, Refused, SENDS_MAX, SendRing};
 use super::{Interest, Io, MonotonicClock, READY_PER_WAIT, Ready, Wake, WakeFlag};
 use crate::slab::Key;
 use crate::time::Time;
@@ -35,26 +34,12 @@ const WAKE_KEY: u64 = 0;
 /// kernel has.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Sends that are worth a call of the ring.
-const BATCH_MIN: usize = 4;
-
 /// The real [`Io`] of one shard.
 #[derive(Debug)]
 pub struct PollIo {
     poller: Arc<Poller>,
     wake_ups: Arc<WakeUps>,
     clock: MonotonicClock,
-    ring: Ring,
-}
-
-/// How sends to many go out.
-#[derive(Debug)]
-enum Ring {
-    /// One by one.
-    Off,
-    /// By a ring that the thread will make that sends.
-    Wanted,
-    Made(Box<SendRing>),
 }
 
 /// A watched socket. [`Io::close`] ends the watch, then closes it; where it is dropped, the kernel does both.
@@ -113,63 +98,7 @@ impl PollIo {
     pub fn new(clock: MonotonicClock) -> io::Result<PollIo> {
         let poller = Arc::new(Poller::new()?);
         let wake_ups = Arc::new(WakeUps::new(&poller)?);
-        Ok(PollIo { poller, wake_ups, clock, ring: Ring::Off })
-    }
-
-    /// Whether this process may hand sends to the kernel together, by an io_uring. Better asked in a thread that ends
-    /// then: the kernel interrupts a call of whoever has made a ring when that is gone.
-    ///
-    /// # Errors
-    ///
-    /// What keeps it from that.
-    pub fn can_batch_sends() -> io::Result<()> {
-        SendRing::probe()
-    }
-
-    /// From now on hands sends to many streams to the kernel together, as long as it lets the thread that does.
-    pub fn batch_sends(&mut self) {
-        self.ring = Ring::Wanted;
-    }
-
-    fn ring(&mut self) -> Option<&mut SendRing> {
-        if matches!(self.ring, Ring::Wanted) {
-            self.ring = match SendRing::new() {
-                Ok(ring) => Ring::Made(Box::new(ring)),
-                Err(error) => no_more_batches(&error),
-            };
-        }
-        match &mut self.ring {
-            Ring::Made(ring) => Some(ring),
-            _ => None,
-        }
-    }
-
-    /// Sends to those; `cut` is told of the first as of `first`.
-    fn send_batch(
-        &mut self,
-        sends: &[OneSend<'_>],
-        first: usize,
-        mut cut: impl FnMut(usize, io::Result<usize>),
-    ) {
-        let mut done = 0;
-        if sends.len() >= BATCH_MIN
-            && let Some(ring) = self.ring()
-        {
-            let sent = ring.send(sends, |at, sent| match sent {
-                Err(error) if is_of_the_ring(&error) => send_one(&sends[at], first + at, &mut cut),
-                sent => cut(first + at, sent),
-            });
-            match sent {
-                Ok(()) => return,
-                Err(Refused { from, error }) => {
-                    self.ring = no_more_batches(&error);
-                    done = from;
-                }
-            }
-        }
-        for (at, send) in sends.iter().enumerate().skip(done) {
-            send_one(send, first + at, &mut cut);
-        }
+        Ok(PollIo { poller, wake_ups, clock })
     }
 
     /// What other threads wake this one with.
@@ -206,24 +135,6 @@ impl PollIo {
             }
         }
         Ok(woken)
-    }
-}
-
-fn no_more_batches(error: &io::Error) -> Ring {
-    tracing::warn!(%error, "the kernel takes no more batches of sends: from here on there is a system call for each");
-    Ring::Off
-}
-
-/// Whether an answer is of a request and not of its socket, so that nothing was sent.
-fn is_of_the_ring(error: &io::Error) -> bool {
-    let errors = [Errno::NOMEM, Errno::CANCELED, Errno::INVAL, Errno::OPNOTSUPP];
-    errors.map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error())
-}
-
-fn send_one(send: &OneSend<'_>, at: usize, cut: &mut impl FnMut(usize, io::Result<usize>)) {
-    match rustix::net::send(send.socket, send.bytes, SendFlags::NOSIGNAL) {
-        Ok(sent) if sent == send.bytes.len() => {}
-        sent => cut(at, sent.map_err(io::Error::from)),
     }
 }
 
@@ -274,30 +185,6 @@ impl Io for PollIo {
         Ok(rustix::net::sendmsg(&stream.socket, slices, &mut control, SendFlags::NOSIGNAL)?)
     }
 
-    fn send_each<'a>(
-        &mut self,
-        sends: impl Iterator<Item = (&'a PollStream, &'a [u8])>,
-        mut cut: impl FnMut(usize, io::Result<usize>),
-    ) {
-        let mut sends = sends.map(|(stream, bytes)| OneSend { socket: stream.as_fd(), bytes }).fuse();
-        let few = sends.size_hint().1.is_some_and(|most| most < BATCH_MIN);
-        if few || matches!(self.ring, Ring::Off) {
-            sends.enumerate().for_each(|(at, send)| send_one(&send, at, &mut cut));
-            return;
-        }
-        let mut first = 0;
-        while let Some(send) = sends.next() {
-            let mut batch = [send; SENDS_MAX];
-            let mut count = 1;
-            for (place, send) in batch[1..].iter_mut().zip(&mut sends) {
-                *place = send;
-                count += 1;
-            }
-            self.send_batch(&batch[..count], first, &mut cut);
-            first += count;
-        }
-    }
-
     fn shutdown_write(&mut self, stream: &PollStream) {
         let _ = rustix::net::shutdown(&stream.socket, Shutdown::Write);
     }
@@ -334,10 +221,8 @@ impl AsFd for PollStream {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
     use std::os::unix::net::UnixStream;
 
-    use super::super::send_ring::tests::{ring_of_this_machine, ring_that_refuses};
     use super::*;
     use crate::slab::Slab;
 
@@ -391,49 +276,6 @@ mod tests {
         io.close(stream);
         io.waker().wake();
         assert_eq!(wait(&mut io), [], "a closed stream is not watched");
-    }
-
-    /// Sends to many, of whom the first and the last are gone, and says what was told and what the others got.
-    fn send_to_many(io: &mut PollIo, count: usize) {
-        let (near, mut far): (Vec<_>, Vec<_>) = (0..count).map(|_| UnixStream::pair().unwrap()).unzip();
-        let streams: Vec<_> = near.into_iter().map(|near| PollStream { socket: near.into() }).collect();
-        drop((far.pop(), far.remove(0)));
-        let mut told = Vec::new();
-        let sends = streams.iter().map(|stream| (stream, &b"to each"[..]));
-        io.send_each(sends, |at, sent| told.push((at, sent.unwrap_err().kind())));
-        assert_eq!(told, [(0, io::ErrorKind::BrokenPipe), (count - 1, io::ErrorKind::BrokenPipe)]);
-        drop(streams);
-        for far in far {
-            let mut received = String::new();
-            (&mut &far).read_to_string(&mut received).unwrap();
-            assert_eq!(received, "to each");
-        }
-    }
-
-    #[test]
-    fn each_of_many_gets_its_own_once_whether_the_kernel_is_handed_them_together_or_not() {
-        for rest in [BATCH_MIN - 1, BATCH_MIN, BATCH_MIN + 1] {
-            for count in [rest, SENDS_MAX + rest] {
-                let mut io = PollIo::new(MonotonicClock::start()).unwrap();
-                send_to_many(&mut io, count);
-                assert!(matches!(io.ring, Ring::Off));
-                if ring_of_this_machine().is_none() {
-                    continue;
-                }
-                io.batch_sends();
-                send_to_many(&mut io, count);
-                assert_eq!(matches!(io.ring, Ring::Made(_)), count >= BATCH_MIN);
-            }
-        }
-    }
-
-    #[test]
-    fn a_ring_that_refuses_is_given_up_and_nobody_notices() {
-        let Some(ring) = ring_that_refuses() else { return };
-        let mut io = PollIo::new(MonotonicClock::start()).unwrap();
-        io.ring = Ring::Made(Box::new(ring));
-        send_to_many(&mut io, SENDS_MAX + BATCH_MIN);
-        assert!(matches!(io.ring, Ring::Off));
     }
 
     #[test]

@@ -8,9 +8,8 @@ use super::acceptor::REFUSALS_MAX;
 /// Descriptors kept for the process itself: standard streams, log, listeners, the reserve of the
 /// acceptor, and what an embedder has open.
 const PROCESS_DESCRIPTORS: usize = 64;
-/// The poller of a worker: epoll, eventfd, timerfd; the eventfd that wakes it; and its ring (`--batch-sends`),
-/// which the acceptor has none of.
-const DESCRIPTORS_PER_WORKER: usize = 5;
+/// The poller of a worker: epoll, eventfd, timerfd; and the eventfd that wakes it.
+const DESCRIPTORS_PER_WORKER: usize = 4;
 /// What is open in any case beside that: standard streams, a listener, the reserve of the acceptor.
 const ALWAYS_OPEN: usize = 5;
 /// The default never asks for more than this, however many descriptors there are.
@@ -88,18 +87,18 @@ mod tests {
 
     #[test]
     fn the_default_follows_the_limit_and_leaves_a_reserve() {
-        let kept = 64 + 3 * 5 + 32;
+        let kept = 64 + 3 * 4 + 32;
         assert_eq!(max_connections(None, 20_000, 2, 0, 100).unwrap(), 20_000 - kept);
         assert_eq!(max_connections(None, 20_000, 2, 100, 100).unwrap(), 20_000 - kept - 100);
         assert_eq!(max_connections(None, u64::MAX, 2, 0, 100).unwrap(), DEFAULT_CONNECTIONS_MAX);
-        assert_eq!(max_connections(None, 20_000, 2, 0, 95).unwrap(), 19_000 - 3 * 5 - 5);
+        assert_eq!(max_connections(None, 20_000, 2, 0, 95).unwrap(), 19_000 - 3 * 4 - 5);
         assert_eq!(max_connections(None, 1000, 2, 100, 95).unwrap(), 1000 - kept - 100);
         assert_eq!(max_connections(None, 10, 2, 0, 50).unwrap(), 1);
     }
 
     #[test]
     fn more_than_are_let_in_is_worth_a_note_and_the_default_never_is() {
-        let most = 19_000 - 3 * 5 - 5;
+        let most = 19_000 - 3 * 4 - 5;
         for (asked, noted) in [(most - 1, false), (most, false), (most + 1, true)] {
             assert_eq!(unreachable_note(asked, 20_000, 2, 95).is_some(), noted, "{asked}");
         }

@@ -3,7 +3,6 @@
 mod acceptor;
 mod addresses;
 mod admin;
-mod batch_sends;
 mod capacity;
 mod descriptors;
 mod gauge;
@@ -51,7 +50,6 @@ use view::ViewParts;
 pub use acceptor::{ACCEPT_BURST, ACCEPT_REST, Acceptor, AcceptorSettings, AcceptorShared, REFUSALS_MAX};
 pub use addresses::{ADDRESSES_SPARE, AddressLimits, AddressTable, ExemptNetwork, ExemptNetworkError};
 pub use admin::ADMIN_CONNECTIONS_MAX;
-pub use batch_sends::{BatchSends, BatchSendsError};
 pub use capacity::{Capacity, capacity};
 pub use descriptors::raise_limit as raise_descriptor_limit;
 pub use gauge::{Gauge, Level, MemoryLimit, SystemGauge, Usage};
@@ -101,9 +99,6 @@ pub enum StartError {
         /// Connections that fit.
         allowed: usize,
     },
-    /// The kernel has no io_uring for this process.
-    #[error("--batch-sends on: no io_uring: {0}; with auto or off there is a system call for each send")]
-    BatchSends(io::Error),
     /// A thread, poller or descriptor could not be had.
     #[error("{what}: {error}")]
     Resources {
@@ -232,11 +227,9 @@ impl ServerBuilder {
         let settings = self.config.acceptor_settings(max_connections);
         let counted = Arc::new(AddressTable::new(settings.addresses.clone(), max_connections));
         let shared = share(&self.config, self.plan, Arc::clone(&counted));
-        let Config { mailbox_bytes, batch_sends, .. } = self.config;
-        let batches = batch_sends.decide(batch_sends::probe)?;
         // All that can fail for want of descriptors comes before the first thread.
         let clock = MonotonicClock::start();
-        let (ios, mesh, mailboxes) = open_shards(&placement, (mailbox_bytes, batches), clock)?;
+        let (ios, mesh, mailboxes) = open_shards(&placement, self.config.mailbox_bytes, clock)?;
         let io = PollIo::new(clock).map_err(resources("a poller for the acceptor"))?;
         let (stop, waker) = (Stop::default(), io.waker());
         let (news, settings_to_come) = LiveSettings::channel();
@@ -273,7 +266,7 @@ impl ServerBuilder {
         handle.reloader.add(admin.as_ref().map(Admin::handle));
         if name == MAIN {
             let all = (&addresses[..], straight, admin.as_ref().map_or(&[][..], Admin::addresses));
-            log_start(&self.config, (&placement, batches), all, descriptors, max_connections);
+            log_start(&self.config, &placement, all, descriptors, max_connections);
         }
         Ok(Server { addresses, admin, handle, threads })
     }
@@ -325,16 +318,13 @@ type OpenShards = (Vec<PollIo>, Arc<Mesh<OwnedFd>>, Vec<Mailbox<OwnedFd>>);
 
 fn open_shards(
     placement: &Placement,
-    (mailbox_bytes, batches): (usize, bool),
+    mailbox_bytes: usize,
     clock: MonotonicClock,
 ) -> Result<OpenShards, StartError> {
     let mut ios = Vec::with_capacity(placement.workers());
     let mut wakers: Vec<Box<dyn Wake>> = Vec::with_capacity(placement.workers());
     for _ in 0..placement.workers() {
-        let mut io = PollIo::new(clock).map_err(resources("a poller for a worker"))?;
-        if batches {
-            io.batch_sends();
-        }
+        let io = PollIo::new(clock).map_err(resources("a poller for a worker"))?;
         wakers.push(Box::new(io.waker()));
         ios.push(io);
     }
@@ -344,7 +334,7 @@ fn open_shards(
 
 fn log_start(
     config: &Config,
-    (placement, batches): (&Placement, bool),
+    placement: &Placement,
     (addresses, straight, admin): (&[BoundAddress], usize, &[BoundAddress]),
     descriptors: u64,
     max_connections: usize,
@@ -366,8 +356,6 @@ fn log_start(
         }
     }
     tracing::info!("{placement}");
-    let sends = if batches { "handed to the kernel together" } else { "a system call each" };
-    tracing::info!("sends of a fan-out: {sends} (--batch-sends {})", config.batch_sends);
     tracing::info!(
         "limits: {max_connections} connections of {descriptors} descriptors, {} bytes a message, {} bytes a queue",
         config.max_message,

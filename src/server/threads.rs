@@ -173,8 +173,7 @@ mod tests {
     #[test]
     fn a_start_that_fails_halfway_leaves_no_thread_behind() {
         let placement = Placement::new(Some(2), &Pin::Off);
-        let (ios, mesh, mailboxes) =
-            open_shards(&placement, (1 << 20, false), MonotonicClock::start()).unwrap();
+        let (ios, mesh, mailboxes) = open_shards(&placement, 1 << 20, MonotonicClock::start()).unwrap();
         let shared = Shared {
             registry: Arc::new(Registry::new(Config::default().room_settings())),
             plan: Arc::default(),

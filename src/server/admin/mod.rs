@@ -13,7 +13,6 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::endpoint::RouterPlan;
 
-use super::batch_sends::BatchSends;
 use super::listen::{self, Listener};
 use super::placement::Pin;
 use super::{
@@ -102,8 +101,6 @@ pub fn settings(config: &Config) -> Config {
         admin: Vec::new(),
         workers: Some(1),
         pin: Pin::Off,
-        // Nobody fans out there.
-        batch_sends: BatchSends::Off,
         max_connections: Some(ADMIN_CONNECTIONS_MAX),
         api_key_file: None,
         member_publish: false,
