@@ -181,6 +181,21 @@ impl<'m> Effects<'m> {
         });
     }
 
+    /// Takes the only effect out, if that is a message to this connection: what most messages are answered with.
+    #[inline]
+    pub(crate) fn take_lone_message(&mut self) -> Option<Payload<'m>> {
+        if self.list.len() != 1 {
+            return None;
+        }
+        match self.list.pop() {
+            Some(Effect::Send(payload)) => Some(payload),
+            other => {
+                self.list.extend(other);
+                None
+            }
+        }
+    }
+
     /// Takes the effects out and leaves the list empty, with its memory.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Effect<'m>> + '_ {
         self.list.drain(..)

@@ -221,6 +221,14 @@ impl Connection {
         }
     }
 
+    /// The next thing the peer did if that is a message which lies whole in the input, in one frame, and nothing before it is
+    /// incomplete. `None` says nothing: [`Connection::next_event`] has whatever it is.
+    #[inline(always)]
+    pub fn next_message<'a>(&mut self, input: &'a mut Input<'_>, limits: &Limits) -> Option<Message<'a>> {
+        let (kind, range) = self.whole_message(input, limits)?;
+        Some(Message { kind, payload: &input.bytes[range] })
+    }
+
     /// Accepts the request that was handed out; frames are parsed from now on.
     pub fn accept(&mut self) {
         debug_assert!(self.undecided, "no request to accept");
@@ -260,6 +268,11 @@ impl Connection {
     /// Where the connection is in its life.
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// Whether the connection is open and nothing of it is incomplete: then an input that is used up makes no event.
+    pub fn is_between_messages(&self) -> bool {
+        self.state == State::Open && self.frames.is_none()
     }
 
     /// Since when what is incomplete is awaited ([`Connection::restart_clock`]): since its first byte arrived, of a head, a message (its first

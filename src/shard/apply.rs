@@ -19,6 +19,7 @@ use super::{Core, mark_dirty};
 impl<S> Core<S> {
     /// Calls a connection's endpoint and carries out what it wants. Returns why the connection should
     /// close, if it should.
+    #[inline]
     pub(super) fn call<'m>(
         &mut self,
         key: Key,
@@ -30,7 +31,13 @@ impl<S> Core<S> {
         if catch_unwind(AssertUnwindSafe(|| call(&mut **endpoint, &mut effects))).is_err() {
             return Some(CloseCause::EndpointPanic);
         }
-        self.apply(key, session, effects)
+        match effects.take_lone_message() {
+            Some(payload) => {
+                self.spare_effects.push(effects.recycle());
+                self.reply(key, session, &payload)
+            }
+            None => self.apply(key, session, effects),
+        }
     }
 
     /// An empty list for an endpoint to fill.
@@ -50,13 +57,8 @@ impl<S> Core<S> {
     ) -> Option<CloseCause> {
         let mut closed = None;
         for effect in effects.drain() {
-            // The commonest one, apart from the many that need more.
-            let cause = match effect {
-                Effect::Send(payload) => self.reply(key, session, &payload),
-                effect => self.apply_one(key, session, effect),
-            };
-            if cause.is_some() {
-                closed = cause;
+            closed = self.apply_one(key, session, effect);
+            if closed.is_some() {
                 break;
             }
         }
@@ -64,7 +66,6 @@ impl<S> Core<S> {
         closed
     }
 
-    #[inline(never)]
     fn apply_one(&mut self, key: Key, session: &mut Session, effect: Effect<'_>) -> Option<CloseCause> {
         match effect {
             Effect::Send(payload) => self.reply(key, session, &payload),
@@ -185,6 +186,7 @@ impl<S> Core<S> {
         Ok(joined)
     }
 
+    #[inline]
     fn reply(&mut self, key: Key, session: &mut Session, payload: &Payload<'_>) -> Option<CloseCause> {
         // One answer, however long, does not make a slow consumer.
         let waiting = session.outbound.pinned_reply_bytes();

@@ -256,6 +256,23 @@ impl Outbound {
         filled
     }
 
+    /// What is to be sent, if that is one piece of this turn's replies.
+    pub fn lone_replies<'a>(&self, arena: &'a SendArena) -> Option<&'a [u8]> {
+        if self.head != self.tail || self.pending_pong != NONE || self.ping_pending {
+            return None;
+        }
+        let node = arena.nodes.get(self.head as usize).filter(|node| node.buffer == SCRATCH)?;
+        arena.scratch.get((node.start + self.head_sent) as usize..node.end as usize)
+    }
+
+    /// Notes that [`Outbound::lone_replies`] are sent.
+    pub fn lone_replies_sent(&mut self, arena: &mut SendArena) {
+        self.account_freed(arena, self.head);
+        (self.head, self.tail) = (NONE, NONE);
+        (self.head_sent, self.head_begun) = (0, false);
+        self.pongs_this_turn = 0;
+    }
+
     /// Takes `sent` bytes off the front.
     pub fn advance(&mut self, arena: &mut SendArena, sent: usize) {
         let mut sent = sent;
@@ -325,6 +342,7 @@ impl Outbound {
         self.append(arena, node);
     }
 
+    #[inline]
     fn append(&mut self, arena: &mut SendArena, node: Node) {
         self.account(arena, node.purpose, i64::from(node.cost));
         let index = arena.new_node(node);

@@ -161,26 +161,28 @@ impl<S> Core<S> {
         let limits = self.settings.limits;
         let introduced_itself = !slot.session.is(Flag::IntroducesItself);
         let mut input = Input::new(bytes);
-        while let Some(event) = slot.protocol.next_event(self.now, &mut input, &limits) {
-            let step = match event {
-                Event::Message(message) => {
-                    messages += 1;
-                    if let Some(place) = span.place_of(message.payload) {
-                        self.arena.offer(message.payload, place);
-                    }
-                    let closed = self.on_message(key, &mut slot.session, message);
-                    if self.arena.end_offer() {
-                        let message = slot.protocol.take_message();
-                        slot.session.outbound.take_over(&mut self.arena, message);
-                    }
-                    // Nearly all events are messages that want nothing of what the others may want.
-                    let Some(cause) = closed else { continue };
-                    Step::Finish(cause)
+        loop {
+            // Nearly all that comes is whole messages, and they want nothing of what else may come.
+            let step = if let Some(message) = slot.protocol.next_message(&mut input, &limits) {
+                messages += 1;
+                let closed = self.on_message(key, &mut slot.session, message, &span);
+                let taken = self.arena.end_offer();
+                debug_assert!(!taken, "it lies in the input");
+                match closed {
+                    None => continue,
+                    Some(cause) => Step::Finish(cause),
                 }
-                event => {
-                    messages += u32::from(matches!(event, Event::Request(_)));
-                    self.on_event(key, &mut slot.session, event)
+            } else if slot.protocol.is_between_messages() && input.remaining() == 0 {
+                break;
+            } else {
+                let Some(event) = slot.protocol.next_event(self.now, &mut input, &limits) else { break };
+                messages += u32::from(matches!(event, Event::Message(_) | Event::Request(_)));
+                let step = self.on_event(key, &mut slot.session, event, &span);
+                if self.arena.end_offer() {
+                    let message = slot.protocol.take_message();
+                    slot.session.outbound.take_over(&mut self.arena, message);
                 }
+                step
             };
             let answered = step.is_answered();
             self.carry_out(key, slot, step);
@@ -200,10 +202,11 @@ impl<S> Core<S> {
         messages
     }
 
-    fn on_event(&mut self, key: Key, session: &mut Session, event: Event<'_>) -> Step {
+    #[inline(never)]
+    fn on_event(&mut self, key: Key, session: &mut Session, event: Event<'_>, span: &Span) -> Step {
         match event {
             Event::Message(message) => {
-                self.on_message(key, session, message).map_or(Step::Continue, Step::Finish)
+                self.on_message(key, session, message, span).map_or(Step::Continue, Step::Finish)
             }
             Event::Ping(payload) => {
                 if let Some(cause) = self.charge_ping(session) {
@@ -275,7 +278,16 @@ impl<S> Core<S> {
         }
     }
 
-    fn on_message(&mut self, key: Key, session: &mut Session, message: Message<'_>) -> Option<CloseCause> {
+    /// Hands a message to its endpoint, which may send it back from where it lies.
+    #[inline(always)]
+    fn on_message(
+        &mut self,
+        key: Key,
+        session: &mut Session,
+        message: Message<'_>,
+        span: &Span,
+    ) -> Option<CloseCause> {
+        self.arena.offer(message.payload, |payload| span.place_of(payload));
         self.tally.add(Counter::MessagesIn, 1);
         let id = self.connection_id(key);
         self.call(key, session, |endpoint, effects| endpoint.message(id, message, effects))

@@ -16,6 +16,9 @@ use super::rates::Rates;
 use super::settings::Settings;
 use super::stats::Counter;
 
+/// How a stream is watched of which nothing special is known.
+const READING: Interest = Interest { readable: true, writable: false };
+
 /// What stands in the slab for one connection.
 #[derive(Debug)]
 pub struct Slot<T> {
@@ -140,6 +143,13 @@ const BUSY: u32 = Flag::Dirty.bit()
     | Flag::Waiting.bit()
     | Flag::HoldsRequests.bit();
 
+/// That there is more to a flush than that something is sent.
+const MORE_THAN_SENDS: u32 = (BUSY & !Flag::Dirty.bit())
+    | PAUSES
+    | Flag::Blocked.bit()
+    | Flag::PausedLinger.bit()
+    | Flag::ReadClosed.bit();
+
 /// What a timer finds to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {
@@ -171,7 +181,7 @@ impl Session {
             memberships: NO_MEMBERSHIP,
             flags: 0,
             endpoint: 0,
-            interest: Interest { readable: true, writable: false },
+            interest: READING,
         }
     }
 
@@ -212,6 +222,15 @@ impl Session {
     /// Whether there is more to do for it than to send it what arrived.
     pub fn awaits_flush(&self) -> bool {
         self.flags & BUSY != 0 || !self.outbound.is_empty()
+    }
+
+    /// Whether a flush has only to send the replies: there is no room to look into, nothing that waits, pauses or
+    /// ends, and the stream is watched as it should be.
+    pub fn awaits_replies_only(&self) -> bool {
+        self.flags & MORE_THAN_SENDS == 0
+            && self.memberships == NO_MEMBERSHIP
+            && self.http_bytes == 0
+            && self.interest == READING
     }
 
     /// What the stream should be watched for.

@@ -17,8 +17,7 @@ impl<I: Io> Shard<I> {
     pub(super) fn flush_dirty(&mut self) {
         let mut dirty = std::mem::take(&mut self.core.dirty);
         for index in dirty.drain(..) {
-            self.unmark(index);
-            self.flush(index, TURN_BYTES_HIGH);
+            self.flush_marked(index, TURN_BYTES_HIGH);
         }
         // A connection that failed in its flush may have marked itself again.
         dirty.append(&mut self.core.dirty);
@@ -33,18 +32,50 @@ impl<I: Io> Shard<I> {
         // Mostly its entry is the last one; else it stays, and so does the mark, and the flush phase comes by.
         if self.core.dirty.last() == Some(&index) {
             self.core.dirty.pop();
-            self.unmark(index);
+            self.flush_marked(index, 0);
+        } else {
+            self.flush(index, 0);
         }
-        self.flush(index, 0);
     }
 
-    fn unmark(&mut self, index: u32) {
-        if let Some(slot) = self.connections.at_mut(index) {
-            slot.session.set(Flag::Dirty, false);
+    /// Sends to one connection that is no longer in the list, in the short way if nothing stands against it.
+    fn flush_marked(&mut self, index: u32, share_bytes: usize) {
+        let Shard { io, connections, core, .. } = self;
+        let Some(slot) = connections.at_mut(index) else { return };
+        slot.session.set(Flag::Dirty, false);
+        if slot.session.awaits_replies_only()
+            && let Some(bytes) = slot.session.outbound.lone_replies(&core.arena)
+        {
+            let bytes_waiting = bytes.len();
+            match give(io, &slot.stream, &[IoSlice::new(bytes)]) {
+                Ok(sent) if sent == bytes_waiting => {
+                    core.count_send(sent);
+                    slot.session.outbound.lone_replies_sent(&mut core.arena);
+                }
+                cut => self.end_cut_short(index, cut),
+            }
+            return;
         }
+        self.flush(index, share_bytes);
+    }
+
+    /// Ends the flush of a connection of whose replies the kernel did not take all in the short way.
+    #[cold]
+    fn end_cut_short(&mut self, index: u32, sent: Result<usize, SendError>) {
+        let Shard { io, connections, core, .. } = self;
+        let Some(key) = connections.key_at(index) else { return };
+        let Some(slot) = connections.at_mut(index) else { return };
+        let session = &mut slot.session;
+        let sent = sent.map(|sent| {
+            core.count_send(sent);
+            session.outbound.advance(&mut core.arena, sent);
+            core.block(session, sent);
+        });
+        core.end_flush(io, key, slot, false, sent);
     }
 
     /// Sends to one connection, unless it is blocked.
+    #[inline(never)]
     fn flush(&mut self, index: u32, share_bytes: usize) {
         let Shard { io, connections, core, .. } = self;
         let Some(key) = connections.key_at(index) else { return };
@@ -86,11 +117,8 @@ fn send_all<I: Io>(
                 .expect("so many slices are enough"),
         };
         let Offer { slices, own_bytes, bytes, sent } = offer;
-        if sent > 0 {
-            core.tally.add(Counter::Sends, 1);
-            core.tally.add(Counter::BytesOut, sent as u64);
-            session.outbound.advance(&mut core.arena, sent.min(own_bytes));
-        }
+        core.count_send(sent);
+        session.outbound.advance(&mut core.arena, sent.min(own_bytes));
         if sent >= own_bytes {
             let (mut serving, plan) = core.serving(&mut session.outbound);
             if let Some(next) = plan.advance(&mut serving, sent - own_bytes) {
@@ -144,16 +172,26 @@ fn offer<I: Io, const SLICES: usize>(
     let (own_bytes, bytes) = (bytes_of(&slices[..own]), bytes_of(&slices[..filled]));
     let sent = match filled {
         0 => 0,
-        _ => match io.send(stream, &slices[..filled]) {
-            Ok(sent) => sent,
-            Err(error) if is_later(error.kind()) => 0,
-            Err(error) => return Err(SendError::Transport(error.kind())),
-        },
+        _ => give(io, stream, &slices[..filled])?,
     };
     Ok(Some(Offer { slices: filled, own_bytes, bytes, sent }))
 }
 
+/// Sends once, and says how many bytes the kernel took, 0 if it takes none now.
+fn give<I: Io>(io: &mut I, stream: &I::Stream, slices: &[IoSlice<'_>]) -> Result<usize, SendError> {
+    match io.send(stream, slices) {
+        Ok(sent) => Ok(sent),
+        Err(error) if is_later(error.kind()) => Ok(0),
+        Err(error) => Err(SendError::Transport(error.kind())),
+    }
+}
+
 impl<S> Core<S> {
+    fn count_send(&mut self, sent: usize) {
+        self.tally.add(Counter::Sends, u64::from(sent > 0));
+        self.tally.add(Counter::BytesOut, sent as u64);
+    }
+
     /// Notes that the kernel took only `sent` bytes and takes no more.
     pub(super) fn block(&self, session: &mut Session, sent: usize) {
         if sent > 0 || !session.is(Flag::Waiting) {

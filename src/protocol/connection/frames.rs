@@ -9,21 +9,30 @@ use super::super::closing::State;
 use super::super::error::{Failure, LimitError, ProtocolError};
 use super::super::header::{Decoded, FrameHeader, Opcode, decode_header};
 use super::super::limits::Limits;
+use super::super::mask::unmask;
 use super::super::message::Kind;
-use super::pending::{Assembly, Delivered, Frame, Mask};
+use super::pending::{Assembly, Delivered, Frame};
 use super::{Connection, Found, Input, Place, Step};
 use crate::time::Time;
+
+#[cold]
+fn mask_again(payload: &mut [u8], mask: Option<[u8; 4]>) {
+    if let Some(key) = mask {
+        unmask(payload, key, 0);
+    }
+}
 
 impl Connection {
     /// The next message, if it is whole in one frame in the input and nothing before it is incomplete: nearly
     /// all are so, and the steps for everything else cost several times as much. `None` leaves everything to
     /// them, errors too.
+    #[inline(always)]
     pub(super) fn whole_message(
         &mut self,
         input: &mut Input<'_>,
         limits: &Limits,
     ) -> Option<(Kind, Range<usize>)> {
-        if self.state != State::Open || self.frames.is_some() {
+        if !self.is_between_messages() {
             return None;
         }
         let Ok(Decoded::Done { header, size }) = decode_header(input.rest(), self.role) else { return None };
@@ -37,12 +46,13 @@ impl Connection {
         if !header.fin || length > limits.message_bytes_max || length > input.bytes.len() - start {
             return None;
         }
-        let (range, mask) = (start..start + length, Mask::from_the_start(header.mask));
+        let range = start..start + length;
         let payload = &mut input.bytes[range.clone()];
-        mask.remove(payload);
+        if let Some(key) = header.mask {
+            unmask(payload, key, 0);
+        }
         if kind == Kind::Text && simdutf8::basic::from_utf8(payload).is_err() {
-            // Masked again.
-            mask.remove(payload);
+            mask_again(payload, header.mask);
             return None;
         }
         input.used = range.end;

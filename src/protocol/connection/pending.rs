@@ -177,11 +177,6 @@ pub(super) struct Mask {
 }
 
 impl Mask {
-    /// The mask of a piece that is the beginning of its payload.
-    pub(super) fn from_the_start(key: Option<[u8; 4]>) -> Mask {
-        Mask { key, offset: 0 }
-    }
-
     /// Unmasks the piece where it is.
     pub(super) fn remove(self, piece: &mut [u8]) {
         if let Some(key) = self.key {

@@ -33,9 +33,11 @@ pub(super) struct Loans {
 }
 
 impl SendArena {
-    /// Offers the message that is handled next to its replies.
-    pub fn offer(&mut self, payload: &[u8], place: Place) {
-        if payload.len() >= LOAN_BYTES_MIN {
+    /// Offers the message that is handled next to its replies, if it is long and `place_of` knows a place of it.
+    pub fn offer(&mut self, payload: &[u8], place_of: impl FnOnce(&[u8]) -> Option<Place>) {
+        if payload.len() >= LOAN_BYTES_MIN
+            && let Some(place) = place_of(payload)
+        {
             self.loans.offered = Some((payload.as_ptr().addr(), payload.len(), place));
         }
     }
@@ -70,6 +72,13 @@ impl SendArena {
 impl Outbound {
     /// Queues a message as a reply.
     pub fn push_message(&mut self, arena: &mut SendArena, opcode: Opcode, payload: &[u8]) {
+        if payload.len() < LOAN_BYTES_MIN {
+            let start = arena.scratch.len() as u32;
+            push_server_frame(&mut arena.scratch, opcode, payload);
+            let end = arena.scratch.len() as u32;
+            self.push_scratch(arena, start, end, Purpose::Reply);
+            return;
+        }
         match arena.place_of(payload) {
             Some(place) => self.push_loan(arena, opcode, payload.len(), place),
             None => self.push_reply(arena, server_frame_bytes(payload.len()), |out| {

@@ -198,7 +198,7 @@ impl Pair {
     fn loan(&mut self, at: usize, tag: usize, size: usize) {
         let (start, payload) = (self.arena.scratch_bytes(), vec![tag as u8; LOAN_BYTES_MIN + size]);
         let (queue, arena) = (&mut self.queues[at], &mut self.arena);
-        arena.offer(&payload, Place::Own);
+        arena.offer(&payload, |_| Some(Place::Own));
         queue.push_message(arena, Opcode::Binary, &payload);
         assert!(arena.end_offer());
         queue.take_over(arena, payload.clone());
@@ -216,7 +216,7 @@ impl Pair {
         let mut buffer = arena.take_receive_buffer();
         let payload = &mut buffer[tag..tag + bytes];
         payload.fill(tag as u8);
-        arena.offer(payload, Place::Received(tag as u32));
+        arena.offer(payload, |_| Some(Place::Received(tag as u32)));
         queue.push_message(arena, Opcode::Text, payload);
         let header = encode_server_header(Opcode::Text, true, bytes);
         self.models[at].push_loan(&header, payload, start);

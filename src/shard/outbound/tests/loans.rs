@@ -17,7 +17,7 @@ fn a_long_message_that_is_its_own_answer_stays_where_it_lies() {
         let (mut arena, mut queue) = (SendArena::new(bytes), Outbound::default());
         let buffer = arena.take_receive_buffer();
         let place = buffer.as_ptr();
-        arena.offer(&buffer, Place::Received(0));
+        arena.offer(&buffer, |_| Some(Place::Received(0)));
         for _ in 0..2 {
             queue.push_message(&mut arena, Opcode::Binary, &buffer);
         }
@@ -31,7 +31,7 @@ fn a_long_message_that_is_its_own_answer_stays_where_it_lies() {
 
         let message = vec![7; bytes];
         let place = message.as_ptr();
-        arena.offer(&message, Place::Own);
+        arena.offer(&message, |_| Some(Place::Own));
         for _ in 0..2 {
             queue.push_message(&mut arena, Opcode::Binary, &message);
         }
@@ -54,7 +54,7 @@ fn nothing_comes_between_a_header_that_is_out_and_its_payload() {
     let header = encode_server_header(Opcode::Binary, true, message.len());
     for drops in [false, true] {
         let (mut arena, mut queue) = (SendArena::default(), Outbound::default());
-        arena.offer(&message, Place::Own);
+        arena.offer(&message, |_| Some(Place::Own));
         queue.push_message(&mut arena, Opcode::Binary, &message);
         assert!(arena.end_offer());
         queue.take_over(&mut arena, message.clone());
