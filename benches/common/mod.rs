@@ -16,8 +16,8 @@ impl Drop for Owned {
     }
 }
 
-/// A server on a free port with these flags beside, without an admin listener unless they name one, its address, and the rest of its log, which somebody
-/// has to read.
+/// A server on a free port with these flags beside, without an admin listener unless they name one, its address, and
+/// the rest of its log, which somebody has to read.
 pub fn start_server<'a>(
     flags: impl IntoIterator<Item = &'a str>,
 ) -> (Owned, String, Lines<BufReader<ChildStderr>>) {

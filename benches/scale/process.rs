@@ -65,8 +65,18 @@ impl Server {
         self.cut.load(Ordering::Relaxed)
     }
 
-    /// Messages that each shard has given to members, by its admin listener, which is asked once.
+    /// Messages that each shard has given to members, by its admin listener, which can be asked once.
     pub fn deliveries_by_shard(&self) -> Vec<f64> {
+        self.metrics(DELIVERIES)
+    }
+
+    /// Connections whose sockets have not taken all that was sent, by its admin listener, which can be asked once.
+    pub fn waiting_connections(&self) -> usize {
+        self.metrics(WAITING).iter().sum::<f64>() as usize
+    }
+
+    /// A number of each shard.
+    fn metrics(&self, name: &str) -> Vec<f64> {
         let address = self.admin.recv_timeout(PATIENCE).expect("the log says where it is");
         let mut stream = TcpStream::connect(&address).expect("the admin listener accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
@@ -74,10 +84,10 @@ impl Server {
             .expect("the admin listener reads");
         let mut page = String::new();
         stream.read_to_string(&mut page).expect("the admin listener answers");
-        let shards = page.lines().filter_map(|line| line.strip_prefix(DELIVERIES)?.split_once("} "));
-        let deliveries: Vec<f64> = shards.map(|(_, count)| count.parse().expect("a number")).collect();
-        assert!(!deliveries.is_empty(), "no {DELIVERIES} in {page}");
-        deliveries
+        let shards = page.lines().filter_map(|line| line.strip_prefix(name)?.split_once("} "));
+        let numbers: Vec<f64> = shards.map(|(_, number)| number.parse().expect("a number")).collect();
+        assert!(!numbers.is_empty(), "no {name} in {page}");
+        numbers
     }
 
     pub fn id(&self) -> u32 {
@@ -93,8 +103,9 @@ impl Server {
     }
 }
 
-/// How the lines of /metrics begin that count deliveries by shard.
+/// How the lines of /metrics begin that have a number of each shard.
 const DELIVERIES: &str = "fanfare_shard_deliveries_total{shard=";
+const WAITING: &str = "fanfare_shard_waiting_connections{shard=";
 
 /// The first argument of a process that is the floor.
 pub const FLOOR: &str = "floor";

@@ -9,7 +9,7 @@ use crate::report::{Finding, round};
 use crate::settings::Size;
 
 /// They stay for the whole run: the window lets them skip, and the time to make progress is long.
-const FLAGS: [&str; 4] = ["--lag-policy", "skip", "--write-timeout", "10m"];
+const FLAGS: [&str; 6] = ["--lag-policy", "skip", "--write-timeout", "10m", "--admin", "127.0.0.1:0"];
 const PATH: &str = "/rooms/tail";
 /// Messages under way that keep the server busy: with one it waits for the generator most of the time.
 const SATURATING: u32 = 16;
@@ -57,6 +57,11 @@ fn rounds(
         }
         let load = Load { connections: healthy, in_flight, rate, ..Load::new(&server, PATH) };
         let seen = generator.fan_out(&load, size)?;
+        // Of those that are left, each socket is full.
+        match server.waiting_connections() {
+            waiting if waiting == stalled => {}
+            waiting => return Err(format!("{waiting} readers have stalled, of {stalled}")),
+        }
         // At the level of its log that they start with, only those that are cut are told of.
         match server.cut() {
             0 => Ok(seen),

@@ -221,8 +221,8 @@ impl Connection {
         }
     }
 
-    /// The next thing the peer did if that is a message which lies whole in the input, in one frame, and nothing before it is
-    /// incomplete. `None` says nothing: [`Connection::next_event`] has whatever it is.
+    /// The next thing the peer did if that is a message which lies whole in the input, in one frame, and nothing before
+    /// it is incomplete. `None` says nothing: [`Connection::next_event`] has whatever it is.
     #[inline(always)]
     pub fn next_message<'a>(&mut self, input: &'a mut Input<'_>, limits: &Limits) -> Option<Message<'a>> {
         let (kind, range) = self.whole_message(input, limits)?;
@@ -275,9 +275,9 @@ impl Connection {
         self.state == State::Open && self.frames.is_none()
     }
 
-    /// Since when what is incomplete is awaited ([`Connection::restart_clock`]): since its first byte arrived, of a head, a message (its first
-    /// fragment, whatever control frames came since) or a lone frame; of a body, when the head before
-    /// it was whole. `None` if nothing is incomplete, as between two requests.
+    /// Since when what is incomplete is awaited ([`Connection::restart_clock`]): since its first byte arrived, of a
+    /// head, a message (its first fragment, whatever control frames came since) or a lone frame; of a body, when the
+    /// head before it was whole. `None` if nothing is incomplete, as between two requests.
     pub fn message_started(&self) -> Option<Time> {
         if self.state == State::Closed {
             return None;

@@ -72,8 +72,8 @@ pub trait Io {
     /// `WouldBlock` and `Interrupted` mean "later"; all others end the connection.
     fn send(&mut self, stream: &Self::Stream, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Sends to many streams, each of which stands there once. Tells `cut`, in any order, of which of them the kernel did not take everything: its place, and what [`Io::send`] would
-    /// have said.
+    /// Sends to many streams, each of which stands there once. Tells `cut`, in any order, of which of them the
+    /// kernel did not take everything: its place, and what [`Io::send`] would have said.
     fn send_each<'a>(
         &mut self,
         sends: impl Iterator<Item = (&'a Self::Stream, &'a [u8])>,

@@ -41,7 +41,7 @@ counters! {
     BytesOut => "bytes_out_total", "Bytes that the kernel took.";
     Replies => "replies_total", "Messages that endpoints have sent to their own connection.";
     Notices => "notices_total", "Messages to members about who has joined or left.";
-    Sends => "sends_total", "Send calls that took something.";
+    Sends => "sends_total", "Send calls of which the kernel took something.";
     Publications => "publications_total", "Messages that entered a room.";
     Deliveries => "deliveries_total", "Messages given to a member's socket.";
     CutOutOfWindow => "lag_cut_out_of_window_total", "Members disconnected because their cursor fell out of the room's window (policy `disconnect`).";

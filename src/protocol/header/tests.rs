@@ -106,24 +106,33 @@ fn lengths_of_16_bits_must_be_minimal() {
 
 #[test]
 fn lengths_of_64_bits_must_be_minimal_and_below_two_to_the_63rd() {
-    for length in [0, 125, 126, 65535] {
-        let bytes = header_64(length);
-        for size in 8..=bytes.len() {
-            let decoded = decode_header(&bytes[..size], Role::Client);
-            assert_eq!(decoded, Err(ProtocolError::LengthNotMinimal), "{length}");
+    let masked = |length| {
+        let mut bytes = header_64(length);
+        bytes[1] |= 0x80;
+        bytes
+    };
+    for (length, error, proved_at) in [
+        (0, ProtocolError::LengthNotMinimal, 8),
+        (125, ProtocolError::LengthNotMinimal, 8),
+        (126, ProtocolError::LengthNotMinimal, 8),
+        (65535, ProtocolError::LengthNotMinimal, 8),
+        (1 << 63, ProtocolError::LengthTopBit, 3),
+        (u64::MAX, ProtocolError::LengthTopBit, 3),
+    ] {
+        for (bytes, role) in [(header_64(length), Role::Client), (masked(length), Role::Server)] {
+            for size in 0..=bytes.len() {
+                let decoded = decode_header(&bytes[..size], role);
+                match size < proved_at {
+                    true => assert!(matches!(decoded, Ok(Decoded::NeedMore(_))), "{length} {size}"),
+                    false => assert_eq!(decoded, Err(error), "{length} {size}"),
+                }
+            }
         }
     }
     let allowed = [65536, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 63) - 1];
     for length in allowed {
         let (header, size) = done(&header_64(length), Role::Client);
         assert_eq!((header.payload_bytes, size), (length, 10));
-    }
-    for length in [1 << 63, u64::MAX] {
-        let bytes = header_64(length);
-        for size in 3..=bytes.len() {
-            let decoded = decode_header(&bytes[..size], Role::Client);
-            assert_eq!(decoded, Err(ProtocolError::LengthTopBit));
-        }
     }
 }
 

@@ -108,7 +108,7 @@ fn traffic(page: &mut Page<'_, '_>) -> fmt::Result {
         ),
         (counter("received", Some(Unit::Bytes), "Bytes received, of any kind"), &[Counter::BytesIn]),
         (counter("sent", Some(Unit::Bytes), "Bytes that the kernel took, of any kind"), &[Counter::BytesOut]),
-        (counter("send_calls", None, "Send calls that took something"), &[Counter::Sends]),
+        (counter("send_calls", None, "Send calls of which the kernel took something"), &[Counter::Sends]),
         (counter("publications", None, "Messages that entered a room"), &[Counter::Publications]),
         (counter("deliveries", None, "Messages of rooms given to a member"), &[Counter::Deliveries]),
     ] {
