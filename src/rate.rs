@@ -42,6 +42,7 @@ impl Bucket {
     /// Takes tokens whether they are there or not: the bucket may be in debt afterwards.
     pub fn charge(&mut self, tokens: u64, per_second: u64, now: Time) {
         let nanoseconds = tokens.saturating_mul(1_000_000_000) / per_second.max(1);
+        // As numbers: a duration is seconds and a rest, which costs a division.
         let since = self.full_at.max(now).as_nanos();
         self.full_at = Time::from_nanos(since.saturating_add(nanoseconds));
     }

@@ -20,8 +20,9 @@ pub fn measure(size: &Size, generator: &Generator) -> Finding {
     let mut finding = Finding::new(
         "tail",
         format!(
-            "one room of {healthy} members that read, messages of 64 B at half of the rate that saturates, without and with \
-             {stalled} more that have stopped reading; latency from the intended time of sending, of those that read."
+            "one room of {healthy} members that read, messages of 64 B at half of the rate that saturates, without \
+             and with {stalled} more that have stopped reading; latency from the intended time of sending, of those \
+             that read."
         ),
     );
     match rounds(size, generator, healthy, stalled, &mut finding) {
@@ -57,15 +58,14 @@ fn rounds(
         }
         let load = Load { connections: healthy, in_flight, rate, ..Load::new(&server, PATH) };
         let seen = generator.fan_out(&load, size)?;
-        // Of those that are left, each socket is full.
-        match server.waiting_connections() {
-            waiting if waiting == stalled => {}
-            waiting => return Err(format!("{waiting} readers have stalled, of {stalled}")),
-        }
         // At the level of its log that they start with, only those that are cut are told of.
         match server.cut() {
-            0 => Ok(seen),
-            cut => Err(format!("{cut} readers were cut meanwhile")),
+            0 => {}
+            cut => return Err(format!("{cut} readers were cut meanwhile")),
+        }
+        match server.waiting_connections() {
+            waiting if waiting < stalled => Err(format!("{waiting} readers have stalled, of {stalled}")),
+            _ => Ok(seen),
         }
     };
     let saturated: Result<Vec<Seen>, String> =

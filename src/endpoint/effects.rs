@@ -220,6 +220,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_a_message_alone_is_taken_and_all_else_stays() {
+        let mut effects = Effects::default();
+        assert_eq!(effects.take_lone_message(), None);
+        effects.send("alone");
+        assert_eq!(effects.take_lone_message(), Some(Payload::from("alone")));
+        assert_eq!(effects.list(), []);
+        for second in [Effect::Send("second".into()), Effect::Publish(Audience::Joined, "second".into())] {
+            effects.publish("first");
+            assert_eq!(effects.take_lone_message(), None);
+            effects.list.push(second.clone());
+            assert_eq!(effects.take_lone_message(), None);
+            assert_eq!(effects.list(), [Effect::Publish(Audience::Joined, "first".into()), second]);
+            assert_eq!(effects.drain().count(), 2);
+        }
+    }
+
+    #[test]
     fn recycling_keeps_the_allocation() {
         let mut effects = Effects::default();
         let text = String::from("borrowed");

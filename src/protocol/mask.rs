@@ -32,7 +32,7 @@ pub fn unmask(bytes: &mut [u8], key: [u8; 4], offset: usize) {
     }
 }
 
-/// More than a short frame carries.
+/// More than 128 bytes.
 #[inline(always)]
 fn xor_long(bytes: &mut [u8], wide: u64) {
     #[cfg(target_arch = "x86_64")]
@@ -44,6 +44,8 @@ fn xor_long(bytes: &mut [u8], wide: u64) {
     xor_portable(bytes, wide);
 }
 
+/// The same for every processor.
+// A call, as it is too long to stand wherever something is unmasked.
 #[inline(never)]
 fn xor_portable(bytes: &mut [u8], wide: u64) {
     xor_vectors(bytes, wide);
@@ -91,6 +93,7 @@ fn xor_ends<const WORDS: usize>(bytes: &mut [u8], wide: u64) {
     *end_mut(bytes) = last;
 }
 
+// A call, as few frames are so short.
 #[inline(never)]
 fn xor_bytes(bytes: &mut [u8], wide: u64) {
     bytes.iter_mut().zip(wide.to_ne_bytes()).for_each(|(byte, key)| *byte ^= key);

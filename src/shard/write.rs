@@ -50,7 +50,10 @@ impl<I: Io> Shard<I> {
             match give(io, &slot.stream, &[IoSlice::new(bytes)]) {
                 Ok(sent) if sent == bytes_waiting => {
                     core.count_send(sent);
-                    slot.session.outbound.lone_replies_sent(&mut core.arena);
+                    let session = &mut slot.session;
+                    session.outbound.lone_replies_sent(&mut core.arena);
+                    debug_assert_eq!(session.outbound.pinned_bytes(), 0, "nothing is left to settle");
+                    debug_assert_eq!(session.wanted_interest(), session.interest, "nothing else is wanted");
                 }
                 cut => self.end_cut_short(index, cut),
             }

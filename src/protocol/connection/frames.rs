@@ -15,6 +15,7 @@ use super::pending::{Assembly, Delivered, Frame};
 use super::{Connection, Found, Input, Place, Step};
 use crate::time::Time;
 
+/// Gives the steps the bytes as they have come.
 #[cold]
 fn mask_again(payload: &mut [u8], mask: Option<[u8; 4]>) {
     if let Some(key) = mask {

@@ -73,6 +73,7 @@ impl Outbound {
     /// Queues a message as a reply.
     pub fn push_message(&mut self, arena: &mut SendArena, opcode: Opcode, payload: &[u8]) {
         if payload.len() < LOAN_BYTES_MIN {
+            // Nearly all are so: straight into the scratch.
             let start = arena.scratch.len() as u32;
             push_server_frame(&mut arena.scratch, opcode, payload);
             let end = arena.scratch.len() as u32;
