@@ -19,13 +19,15 @@ fn threads(running: &Running) -> Vec<String> {
     names
 }
 
-/// The same, once the thread that is started last is there.
+/// The same, once the thread that is started last is there, and each has its own name: at first it has that of the
+/// thread that has started it.
 #[cfg(target_os = "linux")]
 fn threads_of_the_start(running: &Running) -> Vec<String> {
     let clock = MonotonicClock::start();
     loop {
         let names = threads(running);
-        if names.iter().any(|name| name.starts_with("fanfare-service")) {
+        let unnamed = names.iter().filter(|name| name.trim_end() == "fanfare").count();
+        if unnamed == 1 && names.iter().any(|name| name.starts_with("fanfare-service")) {
             return names;
         }
         assert!(clock.now() < Time::ZERO + PATIENCE, "{names:?}");
