@@ -13,6 +13,8 @@ pub enum Mutant {
     RepeatedDelivery,
     /// Two publications of a turn change places.
     SwappedDeliveries,
+    /// A member that is still to be sent to takes the place of one that has been, who has left.
+    MovedMember,
     /// A shard is not woken for its mail.
     ForgottenWake,
     /// A publisher is not read from any more when the inboxes have drained.
@@ -32,10 +34,11 @@ pub enum Mutant {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 10] = [
+    pub const ALL: [Mutant; 11] = [
         Mutant::LostDelivery,
         Mutant::RepeatedDelivery,
         Mutant::SwappedDeliveries,
+        Mutant::MovedMember,
         Mutant::ForgottenWake,
         Mutant::ForgottenResume,
         Mutant::ForgottenClose,

@@ -286,10 +286,15 @@ impl Flat {
         self.peer(line).taken
     }
 
-    /// One turn of each shard.
+    /// One turn of each shard, and those in which it goes on with what it has begun.
     pub fn turn(&mut self) {
         for shard in &mut self.shards {
-            shard.turn().expect("the wait does not fail");
+            loop {
+                shard.turn().expect("the wait does not fail");
+                if shard.wait_deadline() != Some(Time::ZERO) {
+                    break;
+                }
+            }
         }
     }
 

@@ -35,6 +35,7 @@ pub fn run(harness: &mut Harness) {
         (1000, 64, 16),
         (1000, 1 << 10, 16),
         (1000, 16 << 10, 1),
+        (500, 16 << 10, 7),
     ] {
         let mut flat = Flat::new(1);
         let publisher = flat.connect(0, "/rooms/a");

@@ -4,13 +4,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::publish::BATCH_BYTES_MAX;
 use crate::rooms::{Batch, Encoding};
 
 /// Room for a header, so that payloads of a power of two fit.
 const HEADER_BYTES: usize = 16;
 /// Buffer sizes that are recycled: a buffer pins at most twice what it holds, from 256 bytes on.
 /// Larger ones are rare and allocated exactly.
-const CLASS_BYTES: [usize; 9] = [
+const CLASS_BYTES: [usize; 10] = [
     (1 << 8) + HEADER_BYTES,
     (1 << 9) + HEADER_BYTES,
     (1 << 10) + HEADER_BYTES,
@@ -20,7 +21,10 @@ const CLASS_BYTES: [usize; 9] = [
     (1 << 14) + HEADER_BYTES,
     (1 << 15) + HEADER_BYTES,
     (1 << 16) + HEADER_BYTES,
+    (1 << 17) + HEADER_BYTES,
 ];
+const _: () =
+    assert!(CLASS_BYTES[CLASS_BYTES.len() - 1] >= BATCH_BYTES_MAX, "what a turn gathers is recycled");
 /// Bytes kept for reuse, so that a burst leaves no more behind: one of the largest, or many small ones.
 const POOL_BYTES: usize = CLASS_BYTES[CLASS_BYTES.len() - 1];
 

@@ -17,9 +17,12 @@ use super::{Core, DELIVERED_BYTES_PER_TURN, DELIVERIES_PER_TURN, Shard};
 
 impl<I: Io> Shard<I> {
     pub(super) fn take_mail(&mut self) {
+        let is_within_fan_out = !self.core.rooms.arrived_in().is_empty();
         let (mut work, mut bytes) = (0, 0);
         while work < DELIVERIES_PER_TURN && bytes < DELIVERED_BYTES_PER_TURN {
-            let Some(mail) = self.core.mailbox.take() else { break };
+            let mailbox = &self.core.mailbox;
+            let taken = if is_within_fan_out { mailbox.take_urgent() } else { mailbox.take() };
+            let Some(mail) = taken else { break };
             work += 1;
             match mail {
                 Mail::Publication(publication) => {

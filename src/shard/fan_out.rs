@@ -3,6 +3,10 @@
 //! A server of rooms does this nearly all the time, so it is short: what there is to send is found once for all
 //! members of a room that read the same encoding, and a member costs one look and one send. Everybody else is
 //! marked for the flush (`write.rs`), which makes a plan for each; whose socket did not take all goes on there.
+//!
+//! A turn has a [`Share`]: a room with more members than that, or a long message, is gone through over several
+//! turns, in which everybody else is read from and answered. No other publication is taken in before all
+//! members have been addressed.
 
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -12,6 +16,7 @@ use crate::reactor::Io;
 use crate::rooms::{Encoding, LagPolicy};
 use crate::slab::{Key, Slab};
 
+use super::batch_pool::frame_bytes;
 use super::distribution::Distribution;
 use super::encode::encode;
 use super::membership::{Arrived, LocalRoom, LocalRooms, Membership};
@@ -20,7 +25,7 @@ use super::serve::set_cursor;
 use super::session::{Flag, Slot};
 use super::stats::Counter;
 use super::write::SendError;
-use super::{Core, Shard, TURN_BYTES_HIGH, mark_dirty};
+use super::{Core, DELIVERED_BYTES_PER_TURN, Shard, TURN_BYTES_HIGH, mark_dirty};
 
 /// Several publications are copied together, once for everybody, as one slice costs the kernel less than
 /// several; more than this costs more to copy than it saves.
@@ -42,7 +47,7 @@ struct Run {
 
 #[derive(Clone, Debug)]
 enum Source {
-    /// The room's one publication of this turn.
+    /// The one publication that has arrived.
     Arrived,
     /// A range of the joined bytes.
     Joined(Range<usize>),
@@ -113,10 +118,29 @@ impl Run {
     }
 }
 
+/// What a turn may still send to members.
+struct Share {
+    members: usize,
+    bytes: usize,
+}
+
+impl Share {
+    /// Takes as many of the members who wait for so many bytes each as there is a share for: at least one, if
+    /// anything is left of it.
+    fn take(&mut self, waiting: usize, bytes_each: usize) -> usize {
+        let members = waiting.min(self.members).min(self.bytes.div_ceil(bytes_each.max(1)));
+        self.members -= members;
+        self.bytes = self.bytes.saturating_sub(members * bytes_each);
+        members
+    }
+}
+
 impl<I: Io> Shard<I> {
     pub(super) fn fan_out(&mut self) {
+        let members = self.core.settings.fan_out_members_max;
+        let mut share = Share { members, bytes: DELIVERED_BYTES_PER_TURN };
         for at in 0..self.core.rooms.arrived_in().len() {
-            self.address(self.core.rooms.arrived_in()[at]);
+            self.address(self.core.rooms.arrived_in()[at], &mut share);
         }
         if !self.core.fan_out.recipients.is_empty() {
             self.send_runs();
@@ -138,15 +162,18 @@ impl<I: Io> Shard<I> {
     /// Finds out who of a room's members is sent what arrived as it is, and moves their cursors over it. The
     /// others are marked for the flush, but not those whose socket takes nothing: they are served from the
     /// room's window when it does.
-    fn address(&mut self, key: Key) {
+    fn address(&mut self, key: Key, share: &mut Share) {
         let Shard { connections, core, .. } = self;
         let Core { rooms, fan_out, dirty, .. } = core;
         let (rooms, memberships) = rooms.parts();
         let Some(local) = rooms.get(key) else { return };
         let Some(offset_before) = local.arrived.first().map(|first| first.offset_before) else { return };
+        let bytes_each = local.arrived.iter().map(|arrived| frame_bytes(&arrived.batch)).sum();
+        let waiting = &local.members[local.addressed as usize..];
+        let members = share.take(waiting.len(), bytes_each);
         let same_for_all = is_same_for_all(local);
         let first_run = fan_out.runs.len();
-        for member in &local.members {
+        for member in &waiting[..members] {
             let slot = connections.at_mut(member.connection).expect("a member's connection is present");
             let session = &mut slot.session;
             if session.is(Flag::Blocked) {
@@ -173,6 +200,7 @@ impl<I: Io> Shard<I> {
                 fan_out.recipients.push(Recipient { connection, membership, run: run as u32 });
             }
         }
+        self.core.rooms.note_addressed(key, members);
     }
 
     fn send_runs(&mut self) {

@@ -13,7 +13,7 @@ pub struct Member {
     pub membership: u32,
 }
 
-/// A publication that came in this turn.
+/// A publication that members are still to be sent.
 #[derive(Debug)]
 pub struct Arrived {
     /// The offset before its first message.
@@ -39,12 +39,14 @@ pub struct LocalRoom {
     pub policy: LagPolicy,
     /// Its members here.
     pub members: Vec<Member>,
+    /// The first so many of them have had what arrived, or are marked for it.
+    pub addressed: u32,
     /// How many of them are told who joins and leaves.
     pub watchers: usize,
     /// This turn's publications: first and last in the publish queue.
     pub pending: Option<(u32, u32)>,
     /// The offset up to which this shard has heard of messages.
     pub seen: u64,
-    /// What came in this turn, in order and without a gap.
+    /// What came last, until all members have been addressed: in order and without a gap.
     pub arrived: Vec<Arrived>,
 }

@@ -335,10 +335,15 @@ impl<S> Mailbox<S> {
         !self.receiver.is_empty() || !self.adopted.is_empty()
     }
 
-    /// Takes the oldest mail, new connections first.
+    /// Takes the oldest new connection or question of who looks.
+    pub fn take_urgent(&self) -> Option<Mail<S>> {
+        self.adopted.try_recv().ok()
+    }
+
+    /// Takes the oldest mail, what is urgent first.
     pub fn take(&self) -> Option<Mail<S>> {
-        if let Ok(adopt) = self.adopted.try_recv() {
-            return Some(adopt);
+        if let Some(urgent) = self.take_urgent() {
+            return Some(urgent);
         }
         let mail = self.receiver.try_recv().ok()?;
         self.mesh.inlets[self.shard.index()].in_flight.remove(mail.bytes_in_flight());

@@ -115,7 +115,7 @@ pub struct LocalRooms {
     rooms: Slab<LocalRoom>,
     by_name: HashMap<RoomName, Key>,
     memberships: Slab<Membership>,
-    /// The rooms that something has arrived in in this turn.
+    /// The rooms that something has arrived in and whose members are not all addressed.
     arrived_in: Vec<Key>,
     /// What those who joined in this turn begin with.
     pub begun: Begun,
@@ -286,9 +286,16 @@ impl LocalRooms {
         Some(local)
     }
 
-    /// The rooms that something has arrived in in this turn.
+    /// The rooms that something has arrived in in this turn, or earlier if their members are not all addressed.
     pub fn arrived_in(&self) -> &[Key] {
         &self.arrived_in
+    }
+
+    /// Notes that the next so many members of a room have been addressed.
+    pub fn note_addressed(&mut self, room: Key, members: usize) {
+        if let Some(local) = self.rooms.get_mut(room) {
+            local.addressed += members as u32;
+        }
     }
 
     /// The rooms and all memberships, to go through the members of a room.
@@ -310,14 +317,20 @@ impl LocalRooms {
         }
     }
 
-    /// Lets go of what has arrived: whoever has not been sent it is served from the room's window.
+    /// Lets go of what has arrived where all members have been addressed: whoever has not been sent it is served
+    /// from the room's window.
     pub fn clear_arrived(&mut self) {
-        self.begun.clear();
-        for key in self.arrived_in.drain(..) {
-            if let Some(local) = self.rooms.get_mut(key) {
+        let LocalRooms { rooms, arrived_in, begun, .. } = self;
+        begun.clear();
+        arrived_in.retain(|key| {
+            let Some(local) = rooms.get_mut(*key) else { return false };
+            let is_unfinished = (local.addressed as usize) < local.members.len();
+            if !is_unfinished {
                 local.arrived.clear();
+                local.addressed = 0;
             }
-        }
+            is_unfinished
+        });
     }
 
     /// Makes a connection a member; `first` is the head of its list of memberships. A member already
@@ -438,7 +451,7 @@ impl LocalRooms {
         let key = rooms.insert_with(|local_room| {
             let (room, seen) = registry.add_route(name, Route { shard: *shard, local_room }, now);
             let (policy, members, arrived) = (rules.lag_policy(name), Vec::new(), Vec::new());
-            LocalRoom { room, policy, members, watchers: 0, pending: None, seen, arrived }
+            LocalRoom { room, policy, members, addressed: 0, watchers: 0, pending: None, seen, arrived }
         });
         self.by_name.insert(name.clone(), key);
         key
@@ -452,13 +465,27 @@ impl LocalRooms {
         let room = self.rooms.at_mut(membership.room).expect("a membership's room is present");
         room.room.member_left(membership.watches);
         room.watchers -= usize::from(membership.watches);
-        room.members.swap_remove(membership.position as usize);
-        if let Some(moved) = room.members.get(membership.position as usize) {
-            self.memberships.at_mut(moved.membership).expect("a member's membership is present").position =
-                membership.position;
+        let mut gap = membership.position;
+        if gap < room.addressed && !strikes(Mutant::MovedMember) {
+            // Who is still to be addressed must not come to stand among those who are.
+            room.addressed -= 1;
+            room.members.swap(gap as usize, room.addressed as usize);
+            set_position(&mut self.memberships, &room.members, gap);
+            gap = room.addressed;
         }
+        room.members.swap_remove(gap as usize);
+        set_position(&mut self.memberships, &room.members, gap);
         let emptied = room.members.is_empty().then_some(Emptied(key));
         Left { room: Arc::clone(&room.room), encoding: membership.encoding, emptied }
+    }
+}
+
+/// Tells the member at this place of a room's list where it stands, if it is not the one that leaves.
+fn set_position(memberships: &mut Slab<Membership>, members: &[Member], position: u32) {
+    if let Some(member) = members.get(position as usize)
+        && let Some(membership) = memberships.at_mut(member.membership)
+    {
+        membership.position = position;
     }
 }
 

@@ -13,7 +13,7 @@
 //! * **mailbox** is drained after every return from wait, so no wake-up is lost; it comes late in
 //!   the turn so that what a connection here published leaves in the same turn.
 //! * **fan-out** sends what arrived to the members that have nothing else to get, straight from the rooms'
-//!   batches, and **flush** to each other connection once: its own queue, then what its rooms have for it,
+//!   batches, a share of them in each turn, and **flush** to each other connection once: its own queue, then what its rooms have for it,
 //!   from the same batches. **reap** frees; nothing is freed before. **inspect** answers who looks from outside.
 //!
 //! Reading, timers and the mailbox have budgets, and so bound what a flush has to send; what is left
@@ -121,9 +121,9 @@ const TURN_BYTES_HIGH: usize = 1 << 20;
 /// Memory for replies that is kept for the next turn: they are flushed when they have passed that by what one
 /// read has brought, so that less would be let go and taken again in each turn.
 const SCRATCH_KEPT_BYTES: usize = TURN_BYTES_HIGH + RECEIVE_BYTES;
-/// Deliveries that the mail of a turn may mean, and their bytes: what a hot room may take of a turn
-/// before everybody else is read from again. One publication is never divided. (A model has few: there each
-/// turn leaves some for the next.)
+/// Deliveries that the mail of a turn may mean, and their bytes, which are also what the fan-out of a turn may
+/// send: what a hot room may take of a turn before everybody else is read from again. (A model has few: there
+/// each turn leaves some for the next.)
 const DELIVERIES_PER_TURN: usize = if cfg!(loom) { 1 } else { 32 << 10 };
 const DELIVERED_BYTES_PER_TURN: usize = 4 << 20;
 /// Timers looked at per turn.
@@ -322,12 +322,13 @@ impl<I: Io> Shard<I> {
     /// Until when the next turn waits if nothing happens: for a simulation, which knows so whether a thread
     /// would wake.
     pub fn wait_deadline(&self) -> Option<Time> {
-        let Core { mailbox, dirty, resumed, publications, inspections, .. } = &self.core;
+        let Core { mailbox, dirty, resumed, publications, inspections, rooms, .. } = &self.core;
         let is_idle = self.expired.is_empty()
             && dirty.is_empty()
             && resumed.is_empty()
             && publications.is_empty()
             && inspections.is_empty()
+            && rooms.arrived_in().is_empty()
             && !mailbox.has_mail();
         if !is_idle {
             return Some(Time::ZERO);

@@ -11,7 +11,7 @@ use super::mailbox::{Mail, Mesh, Publication};
 use super::membership::LocalRooms;
 use super::session::Flag;
 use super::stats::Counter;
-use super::{Core, Shard, TURN_BYTES_HIGH, mark_dirty};
+use super::{Core, RECEIVE_BYTES, Shard, TURN_BYTES_HIGH, mark_dirty};
 use crate::id::{ConnectionId, ShardId};
 use crate::mutant::{Mutant, strikes};
 use crate::protocol::{Kind, Opcode, push_server_frame, server_frame_bytes};
@@ -23,8 +23,9 @@ use crate::time::Time;
 #[cfg(test)]
 mod tests;
 
-/// One batch gathers up to this much, so that what a slow receiver pins stays divisible.
-const BATCH_BYTES_MAX: usize = 64 << 10;
+/// One batch gathers up to this much: what one read brings leaves in one send, and what a slow receiver pins stays
+/// divisible. (One message may be longer.)
+pub const BATCH_BYTES_MAX: usize = RECEIVE_BYTES;
 
 /// A connection that publishes.
 #[derive(Clone, Debug)]

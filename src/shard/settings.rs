@@ -36,6 +36,8 @@ pub struct Settings {
     pub reply_bytes_high: usize,
     /// Bytes of answers that may wait on a shard before those that can be long are refused.
     pub http_bytes_max: usize,
+    /// Members that are sent to in a turn before everybody else is read from again; at least 1.
+    pub fan_out_members_max: usize,
     /// Rooms that a connection may be in.
     pub memberships_max: usize,
     /// How long one that died may take to come back before the others are told that it left.

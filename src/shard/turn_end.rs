@@ -31,8 +31,10 @@ impl<S> Core<S> {
     /// Publishes the numbers of a turn that has ended now, with so many connections, and tells those who have
     /// asked for its end.
     pub(super) fn publish_numbers(&mut self, end: Time, connections: usize) {
-        let Core { arrivals, tally, .. } = self;
-        arrivals.flushed(end, tally);
+        let Core { arrivals, rooms, tally, .. } = self;
+        if rooms.arrived_in().is_empty() {
+            arrivals.flushed(end, tally);
+        }
         tally.observe(Distribution::TurnDuration, end.since(self.now).as_nanos() as u64, 1);
         tally.add(Counter::Turns, 1);
         tally.set(Counter::TurnEnd, end.as_nanos());

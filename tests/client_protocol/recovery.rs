@@ -174,8 +174,8 @@ fn what_is_too_much_for_one_reply_follows_as_pushes() {
             (10_000, 200, 1, 13),
             // The first alone is too much.
             (200_000, 4, 1, 0),
-            // Those of one turn stand together in up to 64 KiB.
-            (10_000, 40, 20, 11),
+            // Those of one turn stand together in up to 128 KiB.
+            (10_000, 40, 20, 12),
             (1000, 100, 20, 99),
         ] {
             let (replied, pushed) = recover_much(framing, bytes, count, in_a_turn);

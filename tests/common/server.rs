@@ -206,7 +206,10 @@ impl Server {
             });
             let woken =
                 shards.iter().any(|shard| !self.finished.contains(shard) && self.wakers[*shard].is_set());
-            let moved = self.net.borrow().activity != before || in_flight || woken;
+            let goes_on = shards.iter().any(|shard| {
+                !self.finished.contains(shard) && self.shards[*shard].wait_deadline() == Some(Time::ZERO)
+            });
+            let moved = self.net.borrow().activity != before || in_flight || woken || goes_on;
             quiet = if moved { 0 } else { quiet + 1 };
             if quiet == 2 {
                 return;

@@ -1,11 +1,14 @@
 //! What arrived in a turn, to many members at once: one send each, whatever the others' sockets do.
 
+use std::io::ErrorKind;
+
 use fanfare::endpoint::CloseKind;
-use fanfare::shard::Counter;
+use fanfare::shard::{Counter, Settings};
+use fanfare::time::Time;
 
 use crate::common::endpoints::{Obedient, Record};
 use crate::common::sim::{Call, PlannedFailure};
-use crate::common::{Client, Frame, Server, binary, settings, split_response, text};
+use crate::common::{Client, Frame, Server, binary, request, settings, split_response, text};
 
 /// A room with members and a publisher on each of two shards; what both say in one round arrives on the first
 /// shard in one turn, as two publications.
@@ -222,4 +225,129 @@ fn a_member_of_several_rooms_that_is_cut_goes_on_where_it_was() {
         assert_eq!(server.take_texts(member), [news.as_str(); 3], "cut at {cut}");
         server.finish();
     }
+}
+
+/// Members that a turn sends to in the tests of what takes several.
+const SHARE: usize = 3;
+
+impl Hall {
+    fn with_share(members: usize) -> Hall {
+        let mut hall = Hall::new(0);
+        hall.server = Server::new(2, Settings { fan_out_members_max: SHARE, ..settings() });
+        hall.members = (0..members).map(|_| hall.server.connect(0, "/rooms/hall")).collect();
+        hall.publishers = [0, 1].map(|shard| hall.server.connect(shard, "/rooms/hall"));
+        hall
+    }
+
+    /// The second shard's publisher says something, and the first shard has it in its inbox.
+    fn say_there(&mut self, what: &str) {
+        self.server.feed(self.publishers[1], &text(what));
+        self.server.turn(1);
+    }
+
+    fn members_served(&self) -> usize {
+        self.members.iter().filter(|member| !self.server.socket(**member).output.is_empty()).count()
+    }
+}
+
+#[test]
+fn a_turn_sends_to_its_share_of_the_members_and_the_next_goes_on() {
+    // With the publisher there is one member more.
+    for (members, turns) in [(SHARE - 1, 1), (SHARE, 2), (SHARE + 1, 2), (3 * SHARE - 1, 3)] {
+        let mut hall = Hall::with_share(members);
+        hall.say_there("long");
+        for turn in 1..=turns {
+            assert!(hall.server.shards[0].wait_deadline() == Some(Time::ZERO), "there is more to do");
+            hall.server.turn(0);
+            assert_eq!(hall.members_served(), members.min(turn * SHARE), "in turn {turn}");
+        }
+        assert!(hall.server.shards[0].wait_deadline() != Some(Time::ZERO), "{members} members are served");
+        for member in hall.members.clone() {
+            assert_eq!(hall.server.take_texts(member), ["long"]);
+        }
+        assert_eq!(hall.server.take_texts(hall.publishers[0]), ["long"]);
+        hall.check_counters(members as u64 + 1);
+        hall.server.finish();
+    }
+}
+
+#[test]
+fn a_long_message_goes_to_as_many_members_as_the_bytes_of_a_turn_allow() {
+    const MESSAGE_BYTES: usize = 1 << 20;
+    let mut hall = Hall::new(12);
+    let message = vec![5; MESSAGE_BYTES];
+    hall.server.feed(hall.publishers[1], &binary(&message));
+    hall.server.settle_shards(&[1]);
+    for turn in 1..=3 {
+        hall.server.turn(0);
+        assert_eq!(hall.members_served(), 4 * turn, "4 MiB in each turn");
+    }
+    hall.server.settle();
+    for member in hall.members.clone() {
+        assert_eq!(hall.server.take_frames(member), [Frame::binary(&message)]);
+    }
+    hall.server.finish();
+}
+
+#[test]
+fn whoever_leaves_in_the_middle_of_a_fan_out_moves_nobody() {
+    for (leaver, turns) in (0..9).flat_map(|leaver| [(leaver, 1), (leaver, 2)]) {
+        let mut hall = Hall::with_share(9);
+        hall.say_there("one");
+        (0..turns).for_each(|_| hall.server.turn(0));
+        hall.server.socket(hall.members[leaver]).error = Some(ErrorKind::ConnectionReset);
+        hall.server.settle();
+        for (number, member) in hall.members.clone().into_iter().enumerate().filter(|(n, _)| *n != leaver) {
+            assert_eq!(hall.server.take_texts(member), ["one"], "member {number}, {leaver} has left");
+        }
+        assert_eq!(hall.server.take_texts(hall.publishers[0]), ["one"]);
+        hall.server.finish();
+    }
+}
+
+#[test]
+fn whoever_comes_or_speaks_in_the_middle_of_a_fan_out_gets_all_that_is_due_in_order() {
+    for speaker in 0..8 {
+        let mut hall = Hall::with_share(8);
+        let late = hall.server.adopt(0);
+        hall.server.turn(0);
+        hall.say_there("first");
+        hall.say_there("second");
+        hall.server.turn(0);
+        hall.server.feed(late, &request("/rooms/hall"));
+        hall.server.turn(0);
+        hall.server.feed(hall.members[speaker], &text("third"));
+        hall.server.settle();
+        for (number, member) in hall.members.clone().into_iter().enumerate() {
+            let heard = &["first", "second", "third"][..if number == speaker { 2 } else { 3 }];
+            assert_eq!(hall.server.take_texts(member), heard, "member {number}");
+        }
+        assert_eq!(hall.server.take_texts(hall.publishers[0]), ["first", "second", "third"]);
+        let output = hall.server.take_output(late);
+        let (status, rest) = split_response(&output);
+        assert_eq!(status, 101);
+        assert!(rest.ends_with(b"third"), "who comes late hears what is said then");
+        hall.server.finish();
+    }
+}
+
+#[test]
+fn others_are_answered_within_a_fan_out_and_its_room_goes_on_in_order() {
+    let mut hall = Hall::with_share(30);
+    let echo = hall.server.connect(0, "/echo");
+    for number in 0..5 {
+        hall.say_there(&number.to_string());
+    }
+    let mut turns = 0;
+    while hall.server.shards[0].wait_deadline() == Some(Time::ZERO) {
+        hall.server.feed(echo, &text("alive"));
+        hall.server.turn(0);
+        assert_eq!(hall.server.take_texts(echo), ["alive"], "answered in every turn");
+        turns += 1;
+    }
+    assert!(turns >= 30 / SHARE, "{turns} turns");
+    for member in hall.members.clone() {
+        assert_eq!(hall.server.take_texts(member), ["0", "1", "2", "3", "4"]);
+    }
+    hall.server.finish();
 }

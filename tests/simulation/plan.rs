@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fanfare::config::Config;
 use fanfare::rooms::{LagPolicy, RoomName};
+use fanfare::shard::Settings;
 
 use crate::chance::{Chance, Odds};
 use crate::faults::FaultOdds;
@@ -19,6 +20,8 @@ pub struct Plan {
     /// hears in a moment.
     pub mailbox_bytes: usize,
     pub http_bytes: usize,
+    /// Members that a turn sends to: few, so that a fan-out takes several turns.
+    pub fan_out_members: usize,
     pub rooms: Vec<RoomName>,
     /// Steps before everything calms down.
     pub steps: usize,
@@ -111,6 +114,12 @@ impl Plan {
         self.config.history_memory == self.config.history_bytes
     }
 
+    /// What shards are told with a configuration.
+    pub fn settings(&self, config: &Config) -> Settings {
+        let (http_bytes_max, fan_out_members_max) = (self.http_bytes, self.fan_out_members);
+        Settings { http_bytes_max, fan_out_members_max, ..config.settings() }
+    }
+
     pub fn draw(seed: u64) -> Plan {
         let chance = &mut Chance::new(seed);
         let large = chance.one_in(8);
@@ -137,6 +146,7 @@ impl Plan {
             drain: *chance.pick(&[Drain::Early, Drain::Last, Drain::Last, Drain::InTheStorm]),
             watches_memory: chance.one_in(8),
             reload: if chance.one_in(2) { 0 } else { chance.magnitude(64..=2_000) as Odds },
+            fan_out_members: *chance.pick(&[1, 2, 5, 1024]),
             config,
         }
     }

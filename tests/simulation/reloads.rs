@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use fanfare::config::Config;
-use fanfare::shard::Settings;
 
 use crate::chance::Chance;
 use crate::plan::draw_config;
@@ -30,7 +29,7 @@ impl World {
 
     fn reload(&mut self, config: &Config) {
         self.trace.borrow_mut().note(NOBODY, "reload", config.ping_interval.as_millis() as u64);
-        let settings = Settings { http_bytes_max: self.plan.http_bytes, ..config.settings() };
+        let settings = self.plan.settings(config);
         self.server.reload_with(config, settings, self.plan.mailbox_bytes);
         if let Some(gate) = &mut self.gate {
             gate.reload(config.acceptor_settings(config.max_connections.unwrap_or(usize::MAX)));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare::endpoint::{CloseCause, CloseKind};
-use fanfare::shard::{Counter, Settings};
+use fanfare::shard::Counter;
 use fanfare::time::Time;
 
 use crate::chance::Chance;
@@ -99,7 +99,7 @@ impl World {
         let mut chance = Chance::new(plan.seed ^ 0x5eed);
         let ledger = Ledger::default();
         let config = &plan.config;
-        let settings = Settings { http_bytes_max: plan.http_bytes, ..config.settings() };
+        let settings = plan.settings(config);
         let router = ledger.router_plan(config);
         let server =
             Server::assemble(plan.shards, settings, plan.mailbox_bytes, router, config.room_settings());

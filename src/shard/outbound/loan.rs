@@ -73,12 +73,8 @@ impl Outbound {
     /// Queues a message as a reply.
     pub fn push_message(&mut self, arena: &mut SendArena, opcode: Opcode, payload: &[u8]) {
         if payload.len() < LOAN_BYTES_MIN {
-            // Nearly all are so: straight into the scratch.
-            let start = arena.scratch.len() as u32;
-            push_server_frame(&mut arena.scratch, opcode, payload);
-            let end = arena.scratch.len() as u32;
-            self.push_scratch(arena, start, end, Purpose::Reply);
-            return;
+            // Nearly all are so: straight into the scratch, which so few bytes always go to.
+            return self.push_reply(arena, 0, |out| push_server_frame(out, opcode, payload));
         }
         match arena.place_of(payload) {
             Some(place) => self.push_loan(arena, opcode, payload.len(), place),

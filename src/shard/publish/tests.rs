@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::endpoint::OwnMessages;
-use crate::protocol::{Decoded, Role, decode_header};
+use crate::protocol::{Decoded, Role, SERVER_HEADER_BYTES_MAX, decode_header};
 use crate::reactor::Wake;
 use crate::rooms::{Encoding, HistoryLimits, Registry, RoomName, RoomSettings, Start};
 use crate::shard::Mailbox;
@@ -180,7 +180,7 @@ proptest! {
 fn a_message_alone_is_one_whose_frame_is_over_the_bound() {
     for (over, alone) in [(-1, false), (0, false), (1, true)] {
         let mut setup = setup();
-        let payload = (BATCH_BYTES_MAX - 4).strict_add_signed(over);
+        let payload = (BATCH_BYTES_MAX - SERVER_HEADER_BYTES_MAX).strict_add_signed(over);
         let frame = server_frame_bytes(payload);
         assert_eq!(frame, BATCH_BYTES_MAX.strict_add_signed(over));
         setup.push(0, 0, &vec![0; payload]);
@@ -207,7 +207,8 @@ fn a_room_that_is_emptied_publishes_what_is_pending_once() {
 
 #[test]
 fn messages_share_a_batch_until_it_is_exactly_full() {
-    for (count, batches) in [(63, 1), (64, 1), (65, 2)] {
+    let full = BATCH_BYTES_MAX / 1024;
+    for (count, batches) in [(full - 1, 1), (full, 1), (full + 1, 2)] {
         let mut setup = setup();
         for number in 0..count {
             setup.push(0, number % 2, &[1; 1024 - 4]);

@@ -15,7 +15,7 @@ use fanfare::endpoint::{
 use fanfare::id::ShardId;
 use fanfare::protocol::{CloseCode, Message, Refusal};
 use fanfare::rooms::RoomName;
-use fanfare::shard::Counter;
+use fanfare::shard::{Counter, RECEIVE_BYTES, Settings};
 
 use super::common::Server;
 use super::peer::Peer;
@@ -72,8 +72,8 @@ impl World {
         );
         let healthz = Resource { content_type: "text/plain", body: b"ok\n".into(), ..Resource::default() };
         plan.add_resource("/healthz", healthz);
-        let server =
-            Server::with_rooms(shards, config.settings(), config.mailbox_bytes, plan, config.room_settings());
+        let settings = Settings { fan_out_members_max: 2, ..config.settings() };
+        let server = Server::with_rooms(shards, settings, config.mailbox_bytes, plan, config.room_settings());
         World { server, config, peers: Vec::new(), ledger }
     }
 
@@ -154,7 +154,7 @@ impl World {
 }
 
 /// What one queue may pin above its limit: the answer with which it passes it, and its block.
-const PINNED_OVERHEAD_BYTES: usize = 64 << 10;
+const PINNED_OVERHEAD_BYTES: usize = RECEIVE_BYTES;
 
 /// How often each connection was opened and closed at its endpoint.
 #[derive(Clone, Debug, Default)]
