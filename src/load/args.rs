@@ -60,7 +60,8 @@ pub enum Scenario {
     #[command(
         after_help = "It is measured twice, for --duration each: while all members read, and after some have stopped. \
         Those may be cut by the server, or miss messages: that is counted and is no error. All others have to get \
-        everything. What the stalled ones still find in their sockets at the end is checked too. Latency and deliveries \
+        everything. At the end the stalled ones read again until the server has answered a Ping or ended the connection, and \
+        what they find is checked too; with --no-check they only read what is there. Latency and deliveries \
         are those of the others alone, before too."
     )]
     Stalled(StalledArgs),

@@ -140,6 +140,27 @@ fn those_that_the_server_cuts_for_having_stopped_are_no_error() {
 }
 
 #[test]
+fn what_the_server_says_to_a_stalled_member_behind_the_end_counts() {
+    // The server had its reasons before, and finds words when there is room for them.
+    let liar = Liar::cutting();
+    for threads in ["1", "2"] {
+        let more = ["--connections", "10", "--rate", "20", "--threads", threads];
+        let json = stalled(&liar.url(), &more).clean();
+        let counts = ["members", "cut"].map(|name| number(&json, &format!("/stalled/{name}")));
+        assert_eq!(counts, [2, 2], "{json:#}");
+        assert_eq!(json["ended"], serde_json::json!({ "closed by the server with 1008: told to": 2 }));
+    }
+}
+
+#[test]
+fn a_stalled_member_that_the_server_still_has_is_not_cut() {
+    let liar = Liar::start(To::Others(usize::MAX), |_, _| Deed::Pass);
+    let more = ["--connections", "10", "--rate", "20"];
+    let json = stalled(&liar.url(), &[&more[..], &["--timeout", "1h"]].concat()).clean();
+    assert_eq!(["members", "cut"].map(|name| number(&json, &format!("/stalled/{name}"))), [2, 0]);
+}
+
+#[test]
 fn a_lie_to_a_member_that_reads_is_found_beside_stalled_ones() {
     let lie: Lie = |number, _| if number % 20 == 10 { Deed::Instead(vec![]) } else { Deed::Pass };
     let liar = Liar::start(To::Others(1), lie);

@@ -161,15 +161,15 @@ impl Worker<'_> {
             return self.give_up(key, message);
         }
         let Some(peer) = self.peers.remove_at(key.index()) else { return Ok(()) };
-        let is_paused = peer.is_paused();
+        let has_stopped = peer.has_stopped();
         self.io.close(peer.stream);
         self.course.live.open.fetch_sub(1, Ordering::Relaxed);
         if let Some(receiver) = &peer.receives {
-            self.traffic.settle_ended(receiver, is_paused);
+            self.traffic.settle_ended(receiver, has_stopped);
         }
         let tally = &mut self.traffic.tally;
         tally.note_cause(kind, detail);
-        match is_paused {
+        match has_stopped {
             true => tally.stalled.cut += 1,
             false => tally.errors.closed += 1,
         }
@@ -188,8 +188,7 @@ impl Worker<'_> {
     /// Breaks all connections, to open them anew. They are reset, so that no port rests for a minute.
     pub(super) fn break_all(&mut self) {
         self.storm = self.course.storm();
-        let keys: Vec<Key> = self.peers.keys().collect();
-        for key in keys {
+        for key in self.keys() {
             let Some(peer) = self.peers.remove_at(key.index()) else { continue };
             // If it cannot be, it ends in the ordinary way.
             let _ = sockopt::set_socket_linger(&peer.stream, Some(Duration::ZERO));
