@@ -53,7 +53,7 @@ pub enum Scenario {
     /// Connections that all break at once and come back at once, again and again
     #[command(
         after_help = "Each storm resets every connection, opens all of them anew and waits until the last is back. What \
-        is refused or ends meanwhile is counted and tried again. In the results a message is an opening handshake."
+        the server refuses or ends meanwhile is counted as that, with its reason, and tried again. In the results a message is an opening handshake."
     )]
     Storm(StormArgs),
     /// A fan-out in which some members stop reading: what it does to the others

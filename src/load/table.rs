@@ -91,7 +91,7 @@ impl fmt::Display for Table<'_> {
             row(f, "pings", &format!("{} answered", grouped(report.pings)))?;
         }
         row(f, "errors", &self.errors())?;
-        for (cause, count) in &report.ended {
+        for (cause, count) in report.refused.iter().chain(&report.ended) {
             row(f, "", &format!("{} {cause}", grouped(*count)))?;
         }
         if let Some(server) = &report.server {
@@ -138,6 +138,7 @@ impl Table<'_> {
             (errors.reordered, "out of order"),
             (errors.wrong, "wrong"),
             (errors.closed, if errors.closed == 1 { "connection ended" } else { "connections ended" }),
+            (errors.refused, if errors.refused == 1 { "connection refused" } else { "connections refused" }),
             (errors.unanswered, "unanswered on ended connections"),
             (self.0.unsent, "due and not sent"),
         ];

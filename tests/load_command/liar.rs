@@ -138,7 +138,7 @@ impl Liar {
         let address = listen(move |id, stream| {
             let Some((mut stream, answer)) = read_handshake(stream) else { return };
             if (10..10 + refused).contains(&id) {
-                let _ = stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
+                let _ = stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\nfull (--places)\n");
                 return;
             }
             echo(stream, &answer, |_, _| Deed::Pass, &counted);
