@@ -20,7 +20,8 @@ use crate::cli;
         fanfare load echo --connections 100 --in-flight 16 ws://127.0.0.1:9001/echo\n  \
         fanfare load fanout --connections 1000 --size 64 ws://127.0.0.1:9001/rooms/load\n\n\
         Every message is numbered and sealed: what is lost, comes twice, late or changed is counted.\n\
-        Exit status: 0 for a clean run, 1 for one that failed or found such messages, 2 for bad flags."
+        Exit status: 0 for a clean run; 1 for one that failed, found such messages, had connections ended or refused by\n\
+        the server, or whose --pid ended; 2 for bad flags."
 )]
 pub struct LoadArgs {
     /// What to do
@@ -217,7 +218,8 @@ pub struct CommonArgs {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true, help_heading = "Connections")]
     pub timeout: Duration,
     /// The server's process, if it runs on this machine: its processor time and memory are shown. Memory that a
-    /// server got for an earlier run it uses again: for bytes a connection start a fresh one
+    /// server got for an earlier run it uses again: for bytes a connection start a fresh one. There are no figures of
+    /// one that ends during the run
     #[arg(long, value_name = "PID", value_parser = count(1..=4_194_304), allow_hyphen_values = true, help_heading = "Measuring")]
     pub pid: Option<u32>,
     /// Write the results there as one JSON object; - for standard output, in place of the table

@@ -65,6 +65,8 @@ pub struct Report {
     pub refused: BTreeMap<String, u64>,
     /// What the server used, if its process is known.
     pub server: Option<Server>,
+    /// The number of that process, if it ended during the run, so that there is nothing to say of it.
+    pub server_ended: Option<u32>,
     /// What this process used.
     pub generator: Generator,
     /// Who could do no more.
@@ -198,14 +200,15 @@ impl Report {
             refused: in_words(&tally.refusals),
             saturated: saturated(server.map(|server| server.busy), generator.busy),
             server,
+            server_ended: tally.server_ended,
             generator,
         }
     }
 
-    /// Whether everything came, as it was sent.
+    /// Whether everything came, as it was sent, from a server that was there until the end.
     pub fn is_clean(&self) -> bool {
         let has_all = self.size_bytes.is_none() || self.total.received > 0;
-        self.errors.sum() == 0 && self.unsent == 0 && has_all
+        self.errors.sum() == 0 && self.unsent == 0 && has_all && self.server_ended.is_none()
     }
 }
 

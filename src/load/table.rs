@@ -101,6 +101,13 @@ impl fmt::Display for Table<'_> {
                 &of_server(server, if report.storms_s.is_some() { "handshake" } else { "message" }),
             )?;
         }
+        if let Some(pid) = report.server_ended {
+            row(
+                f,
+                "server",
+                &format!("process {pid} (--pid) ended during the run: there are no figures of it"),
+            )?;
+        }
         let generator = report.generator;
         let threads = if generator.threads == 1 { "thread" } else { "threads" };
         row(f, "generator", &format!("{:.2} cores, {} {threads}", generator.cores, generator.threads))?;
@@ -159,6 +166,7 @@ impl Table<'_> {
             Saturated::Server => "server",
             Saturated::Generator => "generator: the server can do more than this",
             Saturated::Neither if self.0.server.is_some() => "neither",
+            Saturated::Neither if self.0.server_ended.is_some() => "not the generator",
             Saturated::Neither => "not the generator; --pid shows the server",
         }
     }

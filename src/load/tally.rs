@@ -147,6 +147,8 @@ pub struct Tally {
     pub threads: Vec<ThreadTime>,
     /// What the server had used at both ends, if its process is known.
     pub server: Option<(Usage, Usage)>,
+    /// The number of that process, if it ended before all of it was known.
+    pub server_ended: Option<u32>,
 }
 
 impl Tally {
@@ -203,6 +205,7 @@ impl Tally {
         self.pings += other.pings;
         self.threads.extend(other.threads);
         self.server = self.server.take().or(other.server);
+        self.server_ended = self.server_ended.or(other.server_ended);
     }
 }
 
