@@ -20,7 +20,7 @@ use crate::cli;
         fanfare load echo --connections 100 --in-flight 16 ws://127.0.0.1:9001/echo\n  \
         fanfare load fanout --connections 1000 --size 64 ws://127.0.0.1:9001/rooms/load\n\n\
         Every message is numbered and sealed: what is lost, comes twice, late or changed is counted.\n\
-        Exit status: 0 for a clean run; 1 for one that failed, found such messages, had connections ended or refused by\n\
+        Exit status: 0 for a clean run; 1 for one that failed, found such messages, had connections ended or refused by \
         the server, or whose --pid ended; 2 for bad flags."
 )]
 pub struct LoadArgs {
