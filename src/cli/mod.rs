@@ -154,7 +154,14 @@ pub struct Cli {
     #[arg(long, env = "FANFARE_WORKERS", value_name = "COUNT", value_parser = number::<usize>, allow_hyphen_values = true, help_heading = "Workers")]
     pub workers: Option<usize>,
     /// Cores of the workers: auto, off, or numbers such as 0,2,4-7
-    #[arg(long, env = "FANFARE_PIN", value_name = "CORES", default_value = "auto", help_heading = "Workers")]
+    #[arg(
+        long,
+        env = "FANFARE_PIN",
+        value_name = "CORES",
+        default_value = "auto",
+        allow_hyphen_values = true,
+        help_heading = "Workers"
+    )]
     pub pin: Pin,
     /// Publications in flight to one worker over which publishers are not read from
     #[arg(long, env = "FANFARE_MAILBOX_BYTES", value_name = "SIZE", default_value = "16MiB", value_parser = size, allow_hyphen_values = true, help_heading = "Workers")]

@@ -20,7 +20,8 @@ use crate::cli;
         fanfare load echo --connections 100 --in-flight 16 ws://127.0.0.1:9001/echo\n  \
         fanfare load fanout --connections 1000 --size 64 ws://127.0.0.1:9001/rooms/load\n\n\
         Every message is numbered and sealed: what is lost, comes twice, late or changed is counted.\n\
-        Exit status: 0 for a clean run, 1 for one that failed or found such messages, 2 for bad flags."
+        Exit status: 0 for a clean run; 1 for one that failed, found such messages, had connections ended or refused by \
+        the server, or whose --pid ended; 2 for bad flags."
 )]
 pub struct LoadArgs {
     /// What to do
@@ -53,14 +54,15 @@ pub enum Scenario {
     /// Connections that all break at once and come back at once, again and again
     #[command(
         after_help = "Each storm resets every connection, opens all of them anew and waits until the last is back. What \
-        is refused or ends meanwhile is counted and tried again. In the results a message is an opening handshake."
+        the server refuses or ends meanwhile is counted as that, with its reason, and tried again. In the results a message is an opening handshake."
     )]
     Storm(StormArgs),
     /// A fan-out in which some members stop reading: what it does to the others
     #[command(
         after_help = "It is measured twice, for --duration each: while all members read, and after some have stopped. \
         Those may be cut by the server, or miss messages: that is counted and is no error. All others have to get \
-        everything. What the stalled ones still find in their sockets at the end is checked too. Latency and deliveries \
+        everything. At the end the stalled ones read again until the server has answered a Ping or ended the connection, and \
+        what they find is checked too; with --no-check they only read what is there. Latency and deliveries \
         are those of the others alone, before too."
     )]
     Stalled(StalledArgs),
@@ -112,7 +114,7 @@ pub struct IdleArgs {
 #[derive(Debug, Args)]
 pub struct StormArgs {
     /// How often all come back
-    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = count(1..=1_000_000), allow_negative_numbers = true, help_heading = "Measuring")]
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = count(1..=1_000_000), allow_hyphen_values = true, help_heading = "Measuring")]
     pub storms: u32,
     /// What all scenarios have.
     #[command(flatten)]
@@ -127,7 +129,7 @@ pub struct StalledArgs {
         long,
         value_name = "PERCENT",
         default_value = "10%",
-        allow_negative_numbers = true,
+        allow_hyphen_values = true,
         help_heading = "Traffic"
     )]
     pub stalled: Share,
@@ -154,7 +156,7 @@ pub struct RoomArgs {
     pub publisher_url: Option<Url>,
     /// Rooms that the connections are shared out among; the URLs need {room} then, which becomes the number of
     /// each, from 0 on
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = count(1..=1_000_000), allow_negative_numbers = true, help_heading = "Traffic")]
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = count(1..=1_000_000), allow_hyphen_values = true, help_heading = "Traffic")]
     pub rooms: u32,
 }
 
@@ -162,18 +164,18 @@ pub struct RoomArgs {
 #[derive(Debug, Args)]
 pub struct TrafficArgs {
     /// Bytes of each message's payload, which is binary
-    #[arg(long, value_name = "SIZE", default_value = "64", value_parser = message_size, allow_negative_numbers = true, help_heading = "Traffic")]
+    #[arg(long, value_name = "SIZE", default_value = "64", value_parser = message_size, allow_hyphen_values = true, help_heading = "Traffic")]
     pub size: usize,
     /// Closed loop: messages under way at a time, of each connection or in each room
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = count(1..=65_536), allow_negative_numbers = true, conflicts_with = "rate", help_heading = "Traffic")]
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = count(1..=65_536), allow_hyphen_values = true, conflicts_with = "rate", help_heading = "Traffic")]
     pub in_flight: u32,
     /// Open loop: messages a second, of all connections or in all rooms together, whatever comes back; latency
     /// counts from when a message was due
-    #[arg(long, value_name = "PER_SECOND", value_parser = rate, allow_negative_numbers = true, help_heading = "Traffic")]
+    #[arg(long, value_name = "PER_SECOND", value_parser = rate, allow_hyphen_values = true, help_heading = "Traffic")]
     pub rate: Option<f64>,
     /// End when each sender's messages, so many, have come back or reached the room, if that is before the end of
     /// --duration
-    #[arg(long, value_name = "COUNT", value_parser = cli::number::<NonZeroU64>, allow_negative_numbers = true, help_heading = "Traffic")]
+    #[arg(long, value_name = "COUNT", value_parser = cli::number::<NonZeroU64>, allow_hyphen_values = true, help_heading = "Traffic")]
     pub messages: Option<NonZeroU64>,
     /// Do not compare payloads, and take masked frames too: for servers that send back what they do not
     /// understand. Only how many messages come is counted then
@@ -185,10 +187,10 @@ pub struct TrafficArgs {
 #[derive(Debug, Args)]
 pub struct TimeArgs {
     /// How long to measure
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, allow_negative_numbers = true, help_heading = "Measuring")]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, allow_hyphen_values = true, help_heading = "Measuring")]
     pub duration: Duration,
     /// How long to run before that
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration_or_none, allow_negative_numbers = true, help_heading = "Measuring")]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration_or_none, allow_hyphen_values = true, help_heading = "Measuring")]
     pub warm_up: Duration,
 }
 
@@ -199,37 +201,44 @@ pub struct CommonArgs {
     #[arg(required = true, value_name = "URL", value_hint = ValueHint::Url)]
     pub urls: Vec<Url>,
     /// Connections, without publishers
-    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = count(1..=10_000_000), allow_negative_numbers = true, help_heading = "Connections")]
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = count(1..=10_000_000), allow_hyphen_values = true, help_heading = "Connections")]
     pub connections: u32,
     /// Local addresses to connect from, in turns: addresses and networks such as 127.0.0.0/24. Each allows about
     /// 28,000 connections to one server
     #[arg(long, value_name = "ADDRESSES", help_heading = "Connections")]
     pub source: Option<Sources>,
     /// Connections that are being opened at a time [default: 128; in a storm all]
-    #[arg(long, value_name = "COUNT", value_parser = count(1..=10_000_000), allow_negative_numbers = true, help_heading = "Connections")]
+    #[arg(long, value_name = "COUNT", value_parser = count(1..=10_000_000), allow_hyphen_values = true, help_heading = "Connections")]
     pub opening: Option<u32>,
     /// Header of each opening handshake, for example "Origin: http://localhost"; may be repeated
     #[arg(long, value_name = "HEADER", help_heading = "Connections")]
     pub header: Vec<Header>,
     /// How long nothing may change while connections are opened, members wait for a first message, or messages are
     /// missing at the end
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, allow_negative_numbers = true, help_heading = "Connections")]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true, help_heading = "Connections")]
     pub timeout: Duration,
     /// The server's process, if it runs on this machine: its processor time and memory are shown. Memory that a
-    /// server got for an earlier run it uses again: for bytes a connection start a fresh one
-    #[arg(long, value_name = "PID", value_parser = count(1..=4_194_304), allow_negative_numbers = true, help_heading = "Measuring")]
+    /// server got for an earlier run it uses again: for bytes a connection start a fresh one. There are no figures of
+    /// one that ends during the run
+    #[arg(long, value_name = "PID", value_parser = count(1..=4_194_304), allow_hyphen_values = true, help_heading = "Measuring")]
     pub pid: Option<u32>,
     /// Write the results there as one JSON object; - for standard output, in place of the table
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Measuring")]
     pub json: Option<PathBuf>,
     /// Threads that make the load; connections are shared out among them
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = count(1..=256), allow_negative_numbers = true, help_heading = "This process")]
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = count(1..=256), allow_hyphen_values = true, help_heading = "This process")]
     pub threads: u32,
     /// Cores of the threads: auto, off, or numbers such as 0,2,4-7
-    #[arg(long, value_name = "CORES", default_value = "off", help_heading = "This process")]
+    #[arg(
+        long,
+        value_name = "CORES",
+        default_value = "off",
+        allow_hyphen_values = true,
+        help_heading = "This process"
+    )]
     pub pin: Pin,
     /// Same number, same payloads and masks [default: a random one]
-    #[arg(long, value_name = "NUMBER", value_parser = cli::number::<u64>, allow_negative_numbers = true, help_heading = "This process")]
+    #[arg(long, value_name = "NUMBER", value_parser = cli::number::<u64>, allow_hyphen_values = true, help_heading = "This process")]
     pub seed: Option<u64>,
 }
 

@@ -86,9 +86,11 @@ pub fn measure(plan: &Plan) -> Result<Measured, LoadError> {
 
 /// A failure, with what became of the connections.
 fn with_causes(error: LoadError, tally: &Tally) -> LoadError {
-    match tally.causes.iter().next() {
-        Some((kind, ended)) => {
-            LoadError::Failed(format!("{error}; {} ended: {}", ended.count, ended.cause(kind)))
+    let refusals = tally.refusals.iter().map(|cause| ("not accepted", cause));
+    let causes = refusals.chain(tally.causes.iter().map(|cause| ("ended", cause)));
+    match causes.max_by_key(|(_, (_, ended))| ended.count) {
+        Some((what, (kind, ended))) => {
+            LoadError::Failed(format!("{error}; {} {what}: {}", ended.count, ended.cause(kind)))
         }
         None => error,
     }
@@ -250,6 +252,9 @@ impl<'p> Conductor<'p> {
         LoadError::Failed(match phase {
             "opening" => {
                 format!("{open} of {all} connections are open, and none came for {timeout} (--timeout)")
+            }
+            "storm" => {
+                format!("{open} of {all} connections are back, and none came for {timeout} (--timeout)")
             }
             _ => format!(
                 "{begun} of {} members have got a first message, and none more for {timeout} (--timeout); is what a \

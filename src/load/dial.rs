@@ -61,15 +61,24 @@ pub fn handshake(target: &Target, headers: &[Header], key: [u8; 16]) -> ClientHa
     ClientHandshake::new(target.authority(), target.path(), key, &[], &headers)
 }
 
-/// Why the server did not accept, with what it says itself in `answer`.
-pub fn explain_refusal(target: &Target, error: &HandshakeError, answer: &[u8]) -> String {
+/// Why the server did not accept: the kind of cause, and what it says itself in `answer`.
+pub fn refusal(error: &HandshakeError, answer: &[u8]) -> (String, String) {
+    let kind = match error {
+        HandshakeError::Status(status) => format!("refused with HTTP status {status}"),
+        _ => format!("no WebSocket: {error}"),
+    };
     let body = answer.windows(4).position(|end| end == b"\r\n\r\n").map_or(&[][..], |at| &answer[at + 4..]);
-    let body: String = String::from_utf8_lossy(body)
+    let says = String::from_utf8_lossy(body)
         .trim()
         .chars()
         .map(|character| if character.is_control() { ' ' } else { character })
         .take(SHOWN_CHARS_MAX)
         .collect();
-    let says = if body.is_empty() { String::new() } else { format!("; it says: {body}") };
+    (kind, says)
+}
+
+/// The same where nothing can go on without this connection.
+pub fn explain_refusal(target: &Target, error: &HandshakeError, says: &str) -> String {
+    let says = if says.is_empty() { String::new() } else { format!("; it says: {says}") };
     format!("{}: no WebSocket: {error}{says}", target.url)
 }

@@ -53,8 +53,17 @@ impl Meter {
         }
     }
 
+    /// The server's process, if it is gone and a reading is lacking.
+    fn server_ended(&self) -> Option<u32> {
+        let lacks =
+            |reading: &Option<Reading>| reading.as_ref().is_none_or(|reading| reading.server.is_none());
+        let lacks_any = lacks(&self.started) || lacks(&self.stopped);
+        self.pid.filter(|pid| lacks_any && Usage::of_process(*pid).is_err())
+    }
+
     /// What was used between both.
     pub fn read_into(self, tally: &mut Tally) {
+        tally.server_ended = self.server_ended();
         tally.calm_seconds = self.calm.map_or(0.0, |(from, until)| until.since(from).as_secs_f64());
         let (Some(started), Some(stopped)) = (self.started, self.stopped) else { return };
         tally.seconds = stopped.at.since(started.at).as_secs_f64();

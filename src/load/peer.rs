@@ -60,6 +60,9 @@ pub struct Peer {
     /// What the kernel has not taken yet.
     unsent: Vec<u8>,
     interest: Interest,
+    has_stopped: bool,
+    /// Bytes within which it waits for the answer to its Ping; none if it does not wait.
+    awaited: usize,
 }
 
 impl Peer {
@@ -73,21 +76,48 @@ impl Peer {
     ) -> Peer {
         let interest = Interest { readable: true, writable: false };
         let life = Life::Connecting;
-        Peer { stream, spec, since, life, sends, receives, unsent: Vec::new(), interest }
+        let (unsent, has_stopped, awaited) = (Vec::new(), false, 0);
+        Peer { stream, spec, since, life, sends, receives, unsent, interest, has_stopped, awaited }
     }
 
-    /// Whether it has stopped reading.
-    pub fn is_paused(&self) -> bool {
-        !self.interest.readable
+    /// Whether it has stopped reading at some time.
+    pub fn has_stopped(&self) -> bool {
+        self.has_stopped
     }
 
-    /// Stops reading for good.
+    /// Whether it reads, as far as is known here.
+    pub fn is_reading(&self) -> bool {
+        self.interest.readable
+    }
+
+    /// Stops reading.
     ///
     /// # Errors
     ///
     /// The operating system's.
-    pub fn pause(&mut self, io: &mut PollIo, key: Key) -> io::Result<()> {
+    pub fn stop(&mut self, io: &mut PollIo, key: Key) -> io::Result<()> {
+        self.has_stopped = true;
         self.watch(io, key, Interest { readable: false, ..self.interest })
+    }
+
+    /// Reads again, and waits for the answer to a Ping within the next `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub fn ask(&mut self, io: &mut PollIo, key: Key, bytes: usize) -> io::Result<()> {
+        self.awaited = bytes;
+        self.watch(io, key, Interest { readable: true, ..self.interest })
+    }
+
+    /// Whether it waits for the answer to its Ping.
+    pub fn awaits_answer(&self) -> bool {
+        self.awaited > 0
+    }
+
+    /// Notes that so many bytes have come, and whether the answer was among them.
+    pub fn note_answer(&mut self, bytes: usize, is_answered: bool) {
+        self.awaited = if is_answered { 0 } else { self.awaited.saturating_sub(bytes) };
     }
 
     /// Whether messages can be sent now.

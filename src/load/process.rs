@@ -43,11 +43,11 @@ impl Usage {
     ///
     /// # Errors
     ///
-    /// When there is no such process.
+    /// When there is no such process, or none any more that does anything.
     pub fn of_process(pid: u32) -> io::Result<Usage> {
         let folder = PathBuf::from(format!("/proc/{pid}"));
         let (user_s, system_s) = times(&fs::read_to_string(folder.join("stat"))?)?;
-        let rss_bytes = rss_bytes(&fs::read_to_string(folder.join("status"))?);
+        let rss_bytes = rss_bytes(&fs::read_to_string(folder.join("status"))?).ok_or_else(ended)?;
         let mut threads = BTreeMap::new();
         for task in fs::read_dir(folder.join("task"))?.flatten() {
             // It may end meanwhile, and some kernels do not count so finely.
@@ -115,10 +115,15 @@ fn times(stat: &str) -> io::Result<(f64, f64)> {
     }
 }
 
-fn rss_bytes(status: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kibibytes.unwrap_or_default() << 10
+/// Nothing of a process that has ended and is still listed: it has given its memory back before it closed its
+/// sockets.
+fn rss_bytes(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? << 10)
+}
+
+fn ended() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "it has no memory: it has ended, or is the kernel's")
 }
 
 #[cfg(test)]
@@ -137,7 +142,8 @@ mod tests {
         let stat = "12 (a) b (c)) S 1 2 3 4 5 6 7 8 9 10 150 250 0 0 20 0 1 0";
         assert_eq!(times(stat).unwrap(), (1.5, 2.5));
         assert!(times("12 (a").is_err());
-        assert_eq!(rss_bytes("Name:\ta\nVmRSS:\t   1024 kB\n"), 1 << 20);
+        assert_eq!(rss_bytes("Name:\ta\nVmRSS:\t   1024 kB\n"), Some(1 << 20));
+        assert_eq!(rss_bytes("Name:\ta\nState:\tZ (zombie)\n"), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::conductor::Measured;
 use super::latency::Latency;
 use super::plan::{Kind, Pace, Plan};
 use super::process::Usage;
-use super::tally::{Errors, Stalled, Tally};
+use super::tally::{Ended, Errors, Stalled, Tally};
 
 /// The version of the JSON: it changes when a field is taken away or gets another meaning.
 const VERSION: u32 = 1;
@@ -61,8 +61,12 @@ pub struct Report {
     pub pings: u64,
     /// Why connections ended before their time, and how many did.
     pub ended: BTreeMap<String, u64>,
+    /// Why the server did not accept connections that came back in a storm, and how many times.
+    pub refused: BTreeMap<String, u64>,
     /// What the server used, if its process is known.
     pub server: Option<Server>,
+    /// The number of that process, if it ended during the run, so that there is nothing to say of it.
+    pub server_ended: Option<u32>,
     /// What this process used.
     pub generator: Generator,
     /// Who could do no more.
@@ -192,18 +196,24 @@ impl Report {
             storms_s: (plan.kind == Kind::Storm).then_some(back_s),
             stalled: (plan.kind == Kind::Stalled).then(|| StalledReport::new(&tally, latency_us)),
             pings: tally.pings,
-            ended: tally.causes.iter().map(|(kind, ended)| (ended.cause(kind), ended.count)).collect(),
+            ended: in_words(&tally.causes),
+            refused: in_words(&tally.refusals),
             saturated: saturated(server.map(|server| server.busy), generator.busy),
             server,
+            server_ended: tally.server_ended,
             generator,
         }
     }
 
-    /// Whether everything came, as it was sent.
+    /// Whether everything came, as it was sent, from a server that was there until the end.
     pub fn is_clean(&self) -> bool {
         let has_all = self.size_bytes.is_none() || self.total.received > 0;
-        self.errors.sum() == 0 && self.unsent == 0 && has_all
+        self.errors.sum() == 0 && self.unsent == 0 && has_all && self.server_ended.is_none()
     }
+}
+
+fn in_words(causes: &BTreeMap<String, Ended>) -> BTreeMap<String, u64> {
+    causes.iter().map(|(kind, ended)| (ended.cause(kind), ended.count)).collect()
 }
 
 /// What memory grew by for each connection; nothing if it did not.

@@ -91,7 +91,7 @@ impl fmt::Display for Table<'_> {
             row(f, "pings", &format!("{} answered", grouped(report.pings)))?;
         }
         row(f, "errors", &self.errors())?;
-        for (cause, count) in &report.ended {
+        for (cause, count) in report.refused.iter().chain(&report.ended) {
             row(f, "", &format!("{} {cause}", grouped(*count)))?;
         }
         if let Some(server) = &report.server {
@@ -99,6 +99,13 @@ impl fmt::Display for Table<'_> {
                 f,
                 "server",
                 &of_server(server, if report.storms_s.is_some() { "handshake" } else { "message" }),
+            )?;
+        }
+        if let Some(pid) = report.server_ended {
+            row(
+                f,
+                "server",
+                &format!("process {pid} (--pid) ended during the run: there are no figures of it"),
             )?;
         }
         let generator = report.generator;
@@ -138,6 +145,7 @@ impl Table<'_> {
             (errors.reordered, "out of order"),
             (errors.wrong, "wrong"),
             (errors.closed, if errors.closed == 1 { "connection ended" } else { "connections ended" }),
+            (errors.refused, if errors.refused == 1 { "connection refused" } else { "connections refused" }),
             (errors.unanswered, "unanswered on ended connections"),
             (self.0.unsent, "due and not sent"),
         ];
@@ -158,6 +166,7 @@ impl Table<'_> {
             Saturated::Server => "server",
             Saturated::Generator => "generator: the server can do more than this",
             Saturated::Neither if self.0.server.is_some() => "neither",
+            Saturated::Neither if self.0.server_ended.is_some() => "not the generator",
             Saturated::Neither => "not the generator; --pid shows the server",
         }
     }

@@ -24,6 +24,8 @@ pub struct Errors {
     pub wrong: u64,
     /// Connections that the server ended.
     pub closed: u64,
+    /// Connections that the server did not accept.
+    pub refused: u64,
     /// Messages that were sent and did not come because such a connection had ended, at each receiver.
     pub unanswered: u64,
 }
@@ -31,7 +33,8 @@ pub struct Errors {
 impl Errors {
     /// All of them.
     pub fn sum(&self) -> u64 {
-        self.lost + self.duplicated + self.reordered + self.wrong + self.closed + self.unanswered
+        let connections = self.closed + self.refused;
+        self.lost + self.duplicated + self.reordered + self.wrong + connections + self.unanswered
     }
 
     fn add(&mut self, other: &Errors) {
@@ -40,6 +43,7 @@ impl Errors {
         self.reordered += other.reordered;
         self.wrong += other.wrong;
         self.closed += other.closed;
+        self.refused += other.refused;
         self.unanswered += other.unanswered;
     }
 }
@@ -74,7 +78,7 @@ pub struct Stalled {
     pub missed: u64,
 }
 
-/// Connections that ended for causes of one kind.
+/// Connections that ended, or were not accepted, for causes of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
     /// How many there are.
@@ -121,6 +125,8 @@ pub struct Tally {
     pub errors: Errors,
     /// Why connections ended.
     pub causes: BTreeMap<String, Ended>,
+    /// Why the server did not accept others.
+    pub refusals: BTreeMap<String, Ended>,
     /// Messages that were sent, over the whole run.
     pub sent: u64,
     /// Messages that came, over the whole run.
@@ -141,6 +147,8 @@ pub struct Tally {
     pub threads: Vec<ThreadTime>,
     /// What the server had used at both ends, if its process is known.
     pub server: Option<(Usage, Usage)>,
+    /// The number of that process, if it ended before all of it was known.
+    pub server_ended: Option<u32>,
 }
 
 impl Tally {
@@ -154,10 +162,13 @@ impl Tally {
 
     /// Notes why a connection ended: a kind of cause, and what was said of this one.
     pub fn note_cause(&mut self, kind: &str, detail: &str) {
-        let is_full = self.causes.len() >= CAUSES_MAX && !self.causes.contains_key(kind);
-        let kind = if is_full { "other causes" } else { kind };
-        let ended = self.causes.entry(kind.to_owned()).or_default();
-        ended.add(&Ended { count: 1, detail: detail.to_owned(), differ: false });
+        note(&mut self.causes, kind, detail);
+    }
+
+    /// Notes a connection that the server did not accept, and why.
+    pub fn note_refusal(&mut self, kind: &str, detail: &str) {
+        self.errors.refused += 1;
+        note(&mut self.refusals, kind, detail);
     }
 
     /// Counts what receivers whose connections ended still waited for, once all threads are in.
@@ -181,6 +192,9 @@ impl Tally {
         for (kind, ended) in other.causes {
             self.causes.entry(kind).or_default().add(&ended);
         }
+        for (kind, refused) in other.refusals {
+            self.refusals.entry(kind).or_default().add(&refused);
+        }
         self.sent += other.sent;
         self.received += other.received;
         self.begun += other.begun;
@@ -191,7 +205,15 @@ impl Tally {
         self.pings += other.pings;
         self.threads.extend(other.threads);
         self.server = self.server.take().or(other.server);
+        self.server_ended = self.server_ended.or(other.server_ended);
     }
+}
+
+fn note(causes: &mut BTreeMap<String, Ended>, kind: &str, detail: &str) {
+    let is_full = causes.len() >= CAUSES_MAX && !causes.contains_key(kind);
+    let kind = if is_full { "other causes" } else { kind };
+    let ended = causes.entry(kind.to_owned()).or_default();
+    ended.add(&Ended { count: 1, detail: detail.to_owned(), differ: false });
 }
 
 #[cfg(test)]

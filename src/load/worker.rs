@@ -20,6 +20,7 @@ use super::traffic::{Receiver, Span, Stage, Traffic};
 
 mod opening;
 mod reading;
+mod stopping;
 
 /// What one read takes at most.
 const RECEIVE_BYTES: usize = 256 << 10;
@@ -56,6 +57,8 @@ pub struct Worker<'p> {
     arrived: Time,
     /// Receivers that are not known to have everything, from the end on.
     waiting: Option<Vec<Key>>,
+    /// Members that had stopped and are asked what has become of them, behind that.
+    asked: Option<Vec<Key>>,
     /// What the progress line knows already.
     shown: [u64; 3],
 }
@@ -98,6 +101,7 @@ impl<'p> Worker<'p> {
             probe_at: Time::ZERO,
             arrived: Time::ZERO,
             waiting: None,
+            asked: None,
             shown: [0; 3],
         }
     }
@@ -115,7 +119,7 @@ impl<'p> Worker<'p> {
             self.open_more(now)?;
             self.send_touched();
             self.show();
-            if self.is_done(now) {
+            if self.is_done(now)? {
                 break;
             }
             let deadline = self.deadline(now);
@@ -194,25 +198,27 @@ impl<'p> Worker<'p> {
         }
     }
 
-    /// Reads no more from those that are to stall.
-    fn stall(&mut self) -> Result<(), String> {
-        let keys: Vec<Key> = self.peers.keys().collect();
-        for key in keys {
-            let Some(peer) = self.peers.get_mut(key) else { continue };
-            if matches!(peer.spec.part, Part::Stalling(_)) {
-                self.traffic.tally.stalled.members += 1;
-                let paused = peer.pause(&mut self.io, key);
-                paused.map_err(|error| format!("cannot stop watching a socket: {error}"))?;
-            }
+    /// Whether nothing more is to come, or has come for too long.
+    fn is_done(&mut self, now: Time) -> Result<bool, String> {
+        if self.traffic.stage != Stage::Over {
+            return Ok(false);
         }
-        Ok(())
+        // First the others: what is read by those that had stopped would make them wait.
+        if self.asked.is_none() && (self.have_all() || now >= self.patience()) {
+            self.asked = Some(self.ask_stopped(now)?);
+        }
+        let patience = self.patience();
+        let peers = &self.peers;
+        let Some(asked) = &mut self.asked else { return Ok(false) };
+        let is_told = |key: &Key| !peers.get(*key).is_some_and(Peer::awaits_answer);
+        while asked.last().is_some_and(is_told) {
+            asked.pop();
+        }
+        Ok(asked.is_empty() || now >= patience)
     }
 
-    /// Whether nothing more is to come, or has come for too long.
-    fn is_done(&mut self, now: Time) -> bool {
-        if self.traffic.stage != Stage::Over {
-            return false;
-        }
+    /// Whether all that read have everything.
+    fn have_all(&mut self) -> bool {
         let lasts = self.traffic.lasts();
         for (flow, last) in lasts.iter().flatten() {
             self.course.set_last(*flow, *last);
@@ -220,7 +226,7 @@ impl<'p> Worker<'p> {
         let peers = &self.peers;
         let waiting = self.waiting.get_or_insert_with(|| peers.keys().collect());
         let has_all = |key: &Key| {
-            let Some(peer) = peers.get(*key).filter(|peer| !peer.is_paused()) else { return true };
+            let Some(peer) = peers.get(*key).filter(|peer| !peer.has_stopped()) else { return true };
             let Some(receiver) = &peer.receives else { return true };
             let last = last_of(self.course, &self.traffic, receiver);
             last.is_some_and(|last| !receiver.misses() || receiver.account.next() > last)
@@ -228,7 +234,7 @@ impl<'p> Worker<'p> {
         while waiting.last().is_some_and(has_all) {
             waiting.pop();
         }
-        waiting.is_empty() && lasts.is_some() || now >= self.patience()
+        waiting.is_empty() && lasts.is_some()
     }
 
     /// Until when something has to come once it is over.
@@ -263,6 +269,10 @@ impl<'p> Worker<'p> {
         self.shown = now;
     }
 
+    fn keys(&self) -> Vec<Key> {
+        self.peers.keys().collect()
+    }
+
     fn note(&self, note: Note) {
         // Nobody listens any more once the run has failed.
         let _ = self.notes.send(note);
@@ -274,15 +284,14 @@ impl<'p> Worker<'p> {
         for (flow, last) in self.traffic.lasts().into_iter().flatten() {
             self.course.set_last(flow, last);
         }
-        let keys: Vec<Key> = self.peers.keys().collect();
-        for key in keys {
-            if self.peers.get(key).is_some_and(Peer::is_paused) {
+        for key in self.keys() {
+            if self.peers.get(key).is_some_and(|peer| !peer.is_reading()) {
                 self.read_rest(key)?;
             }
             let Some(mut peer) = self.peers.remove_at(key.index()) else { continue };
             if let Some(receiver) = &peer.receives {
                 let last = last_of(self.course, &self.traffic, receiver).filter(|_| receiver.misses());
-                self.traffic.settle(receiver, last, peer.is_paused());
+                self.traffic.settle(receiver, last, peer.has_stopped());
             }
             if peer.can_send() {
                 self.out.clear();

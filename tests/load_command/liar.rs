@@ -101,10 +101,23 @@ impl Liar {
             let Some((stream, answer)) = read_handshake(stream) else { return };
             match to {
                 To::Sender => echo(stream, &answer, lie, &counted),
-                To::Others(place) => relay((id, stream), &answer, (place, lie), &counted, &room),
+                To::Others(place) => {
+                    relay((id, stream), &answer, (place, lie), Opcode::Pong, &counted, &room);
+                }
             }
         });
         Liar { address, got }
+    }
+
+    /// A server that passes everything on, and closes with 1008 who sends a Ping.
+    pub fn cutting() -> Liar {
+        let room = Arc::new(Mutex::new(Room::default()));
+        let address = listen(move |id, stream| {
+            let Some((stream, answer)) = read_handshake(stream) else { return };
+            let truth: Lie = |_, _| Deed::Pass;
+            relay((id, stream), &answer, (0, truth), Opcode::Close, &Got::default(), &room);
+        });
+        Liar { address, got: Arc::default() }
     }
 
     /// A server that answers each request with these bytes and waits for the end.
@@ -125,7 +138,7 @@ impl Liar {
         let address = listen(move |id, stream| {
             let Some((mut stream, answer)) = read_handshake(stream) else { return };
             if (10..10 + refused).contains(&id) {
-                let _ = stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
+                let _ = stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\nfull (--places)\n");
                 return;
             }
             echo(stream, &answer, |_, _| Deed::Pass, &counted);
@@ -245,8 +258,8 @@ fn read_handshake(mut stream: TcpStream) -> Option<(TcpStream, String)> {
     Some((stream, answer))
 }
 
-/// Hands each message over, until the peer leaves or it is told to end.
-fn read_messages(stream: &TcpStream, got: &Got, mut take: impl FnMut(&[u8]) -> bool) {
+/// Hands over what each data message and Ping has, until the peer leaves or it is told to end.
+fn read_messages(stream: &TcpStream, got: &Got, mut take: impl FnMut(Opcode, &[u8]) -> bool) {
     let mut connection = Connection::open(Role::Server);
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -256,7 +269,12 @@ fn read_messages(stream: &TcpStream, got: &Got, mut take: impl FnMut(&[u8]) -> b
             match event {
                 Event::Message(message) => {
                     got.add();
-                    if !take(message.payload) {
+                    if !take(Opcode::Binary, message.payload) {
+                        return;
+                    }
+                }
+                Event::Ping(payload) => {
+                    if !take(Opcode::Ping, payload) {
                         return;
                     }
                 }
@@ -310,7 +328,8 @@ fn echo(stream: TcpStream, answer: &str, lie: impl Fn(u64, &[u8]) -> Deed, got: 
     let _ = (&stream).write_all(answer.as_bytes());
     let mut kept = Kept::default();
     let mut number = 0;
-    read_messages(&stream, got, |message| {
+    read_messages(&stream, got, |opcode, message| {
+        assert_eq!(opcode, Opcode::Binary, "only who has stopped reading asks");
         let mut out = Vec::new();
         let goes_on = push(&mut out, &mut kept, lie(number, message), message);
         number += 1;
@@ -323,6 +342,7 @@ fn relay(
     (id, stream): (u64, TcpStream),
     answer: &str,
     (told, lie): (usize, Lie),
+    on_ping: Opcode,
     got: &Got,
     room: &Mutex<Room>,
 ) {
@@ -333,8 +353,15 @@ fn relay(
         let _ = (&stream).write_all(answer.as_bytes());
         room.members.push((id, stream.try_clone().expect("a descriptor")));
     }
-    read_messages(&stream, got, |message| {
+    read_messages(&stream, got, |opcode, message| {
         let mut room = lock();
+        if opcode == Opcode::Ping {
+            let mut answer = Vec::new();
+            let payload = if on_ping == Opcode::Close { b"\x03\xf0told to" } else { message };
+            push_server_frame(&mut answer, on_ping, payload);
+            let _ = (&stream).write_all(&answer);
+            return on_ping == Opcode::Pong;
+        }
         let Room { members, kept, number } = &mut *room;
         let mut lied = Vec::new();
         let goes_on = push(&mut lied, kept, lie(*number, message), message);

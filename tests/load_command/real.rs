@@ -179,6 +179,27 @@ fn a_host_may_be_a_name() {
 }
 
 #[test]
+fn a_process_that_ends_has_no_figures_and_is_named() {
+    let fixed = ["--connections", "2", "--warm-up", "0s", "--duration", "10m"];
+    for (json, part) in [
+        (true, "\"server\":null,\"server_ended\":PID,"),
+        (false, "\n  server      process PID (--pid) ended during the run: there are no figures of it\n"),
+    ] {
+        let (liar, mut other) = (Liar::start(To::Sender, |_, _| Deed::Pass), server());
+        let (url, pid) = (liar.url(), other.child.id().to_string());
+        let shown = if json { &["--json", "-"][..] } else { &[] };
+        let run = run_until(&[&["echo", &url, "--pid", &pid], &fixed[..], shown].concat(), || {
+            liar.wait_for(100);
+            other.child.kill().expect("it is ours");
+            other.child.wait().expect("its end");
+        });
+        assert_eq!((run.status, run.stderr.as_str()), (Some(1), ""), "{run:?}");
+        assert!(run.stdout.contains(&part.replace("PID", &pid)), "{run:?}");
+        assert!(!run.stdout.contains("--pid shows"), "{run:?}");
+    }
+}
+
+#[test]
 fn the_server_is_measured_by_its_process() {
     let server = server();
     let url = format!("ws://{}/echo", server.address);

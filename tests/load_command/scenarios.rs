@@ -88,9 +88,29 @@ fn whoever_is_refused_in_a_storm_is_counted_and_comes_again() {
     // 10 come, then 30 are refused, as often as they come.
     let fixed = ["storm", &url, "--connections", "10", "--storms", "1", "--timeout", "60s", "--json", "-"];
     let json = run(&fixed).unclean();
-    assert_eq!((number(&json, "/messages"), errors(&json)), (10, [0, 0, 0, 0, 30]), "{json:#}");
-    let (cause, count) = json["ended"].as_object().unwrap().iter().next().unwrap();
-    assert!(cause.contains("status 503") && count == 30, "{json:#}");
+    assert_eq!((number(&json, "/messages"), errors(&json)), (10, [0; 5]), "{json:#}");
+    assert_eq!((number(&json, "/errors/refused"), &json["ended"]), (30, &serde_json::json!({})), "{json:#}");
+    assert_eq!(json["refused"], serde_json::json!({ "refused with HTTP status 503: full (--places)": 30 }));
+    let liar = Liar::flaky(2);
+    let table = run(&["storm", &liar.url(), "--connections", "10", "--storms", "1", "--timeout", "60s"]);
+    assert_eq!(table.status, Some(1), "{table:?}");
+    for part in ["errors      2 connections refused\n", "2 refused with HTTP status 503: full (--places)\n"] {
+        assert!(table.stdout.contains(part), "{part}: {table:?}");
+    }
+}
+
+#[test]
+fn a_storm_of_which_nobody_comes_back_says_who_was_refused_and_why() {
+    let liar = Liar::flaky(1 << 40);
+    let run = run(&["storm", &liar.url(), "--connections", "10", "--timeout", "100ms"]);
+    let complaint = run.complaint(1);
+    for part in [
+        "0 of 10 connections are back",
+        "100ms (--timeout)",
+        "not accepted: refused with HTTP status 503: full",
+    ] {
+        assert!(complaint.contains(part), "{part}: {complaint}");
+    }
 }
 
 /// A run in which some stop reading.
@@ -137,6 +157,27 @@ fn those_that_the_server_cuts_for_having_stopped_are_no_error() {
     let expected = if liar.got() > 251 { 1 } else { cut };
     assert_eq!((errors(&json), cut), ([0; 5], expected), "{json:#}");
     assert_eq!(number(&json, "/errors/unanswered"), 0, "{json:#}");
+}
+
+#[test]
+fn what_the_server_says_to_a_stalled_member_behind_the_end_counts() {
+    // The server had its reasons before, and finds words when there is room for them.
+    let liar = Liar::cutting();
+    for threads in ["1", "2"] {
+        let more = ["--connections", "10", "--rate", "20", "--threads", threads];
+        let json = stalled(&liar.url(), &more).clean();
+        let counts = ["members", "cut"].map(|name| number(&json, &format!("/stalled/{name}")));
+        assert_eq!(counts, [2, 2], "{json:#}");
+        assert_eq!(json["ended"], serde_json::json!({ "closed by the server with 1008: told to": 2 }));
+    }
+}
+
+#[test]
+fn a_stalled_member_that_the_server_still_has_is_not_cut() {
+    let liar = Liar::start(To::Others(usize::MAX), |_, _| Deed::Pass);
+    let more = ["--connections", "10", "--rate", "20"];
+    let json = stalled(&liar.url(), &[&more[..], &["--timeout", "1h"]].concat()).clean();
+    assert_eq!(["members", "cut"].map(|name| number(&json, &format!("/stalled/{name}"))), [2, 0]);
 }
 
 #[test]

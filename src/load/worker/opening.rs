@@ -86,7 +86,8 @@ impl Worker<'_> {
             Ok(Err(error)) | Err(error) => {
                 let target = &self.plan.targets[peer.spec.target as usize];
                 let source = self.plan.source_of(peer.spec.number);
-                self.give_up(key, dial::explain(target, source, &error.into()))
+                let message = dial::explain(target, source, &error.into());
+                self.give_up(key, (&message, ""), || message.clone())
             }
         }
     }
@@ -105,7 +106,10 @@ impl Worker<'_> {
         peer.life = Life::Upgrading(Box::new(handshake));
         match sent {
             Ok(()) => Ok(()),
-            Err(error) => self.give_up(key, format!("{}: no WebSocket: {error}", target.url)),
+            Err(error) => {
+                let message = || format!("{}: no WebSocket: {error}", target.url);
+                self.give_up(key, ("no WebSocket", &error.to_string()), message)
+            }
         }
     }
 
@@ -119,8 +123,9 @@ impl Worker<'_> {
             Ok(None) => return Ok(None),
             Err(error) => {
                 let target = &self.plan.targets[peer.spec.target as usize];
-                let message = dial::explain_refusal(target, &error, bytes);
-                return self.give_up(key, message).map(|()| None);
+                let (kind, says) = dial::refusal(&error, bytes);
+                let message = || dial::explain_refusal(target, &error, &says);
+                return self.give_up(key, (&kind, &says), message).map(|()| None);
             }
         };
         peer.life = Life::Open(Reader::new(self.plan.checked));
@@ -138,16 +143,21 @@ impl Worker<'_> {
         Ok(Some(accepted.used))
     }
 
-    /// Notes that a connection could not be opened. Nothing can go on without it; in a storm it is tried again.
-    fn give_up(&mut self, key: Key, message: String) -> Result<(), String> {
+    /// Notes that the server did not accept a connection. In a storm it is tried again; else nothing can go on
+    /// without it, which the message says.
+    fn give_up(
+        &mut self,
+        key: Key,
+        (kind, detail): (&str, &str),
+        message: impl FnOnce() -> String,
+    ) -> Result<(), String> {
         if self.storm == 0 {
-            return Err(message);
+            return Err(message());
         }
         let Some(peer) = self.peers.remove_at(key.index()) else { return Ok(()) };
         self.io.close(peer.stream);
         self.opening -= 1;
-        self.traffic.tally.errors.closed += 1;
-        self.traffic.tally.note_cause(&message, "");
+        self.traffic.tally.note_refusal(kind, detail);
         self.to_open.push_back(peer.spec);
         Ok(())
     }
@@ -157,19 +167,19 @@ impl Worker<'_> {
         let Some(peer) = self.peers.get(key) else { return Ok(()) };
         if !matches!(peer.life, Life::Open(_)) {
             let url = &self.plan.targets[peer.spec.target as usize].url;
-            let message = format!("{url}: no WebSocket: {kind} {detail}").trim_end().to_owned();
-            return self.give_up(key, message);
+            let message = || format!("{url}: no WebSocket: {kind} {detail}").trim_end().to_owned();
+            return self.give_up(key, (&format!("no WebSocket: {kind}"), detail), message);
         }
         let Some(peer) = self.peers.remove_at(key.index()) else { return Ok(()) };
-        let is_paused = peer.is_paused();
+        let has_stopped = peer.has_stopped();
         self.io.close(peer.stream);
         self.course.live.open.fetch_sub(1, Ordering::Relaxed);
         if let Some(receiver) = &peer.receives {
-            self.traffic.settle_ended(receiver, is_paused);
+            self.traffic.settle_ended(receiver, has_stopped);
         }
         let tally = &mut self.traffic.tally;
         tally.note_cause(kind, detail);
-        match is_paused {
+        match has_stopped {
             true => tally.stalled.cut += 1,
             false => tally.errors.closed += 1,
         }
@@ -188,8 +198,7 @@ impl Worker<'_> {
     /// Breaks all connections, to open them anew. They are reset, so that no port rests for a minute.
     pub(super) fn break_all(&mut self) {
         self.storm = self.course.storm();
-        let keys: Vec<Key> = self.peers.keys().collect();
-        for key in keys {
+        for key in self.keys() {
             let Some(peer) = self.peers.remove_at(key.index()) else { continue };
             // If it cannot be, it ends in the ordinary way.
             let _ = sockopt::set_socket_linger(&peer.stream, Some(Duration::ZERO));

@@ -11,11 +11,9 @@ use fanfare::slab::Key;
 use fanfare::time::Time;
 
 use super::Worker;
+use super::stopping::QUESTION;
 use crate::load::peer::{self, Life, Reader};
 use crate::load::traffic::{Receiver, Traffic};
-
-/// What is read at most at the end from a member that had stopped: more than any kernel holds for it.
-const REST_BYTES_MAX: usize = 64 << 20;
 
 const BROKE: &str = "the connection broke";
 const BROKE_PROTOCOL: &str = "the server broke the protocol";
@@ -39,7 +37,7 @@ impl Worker<'_> {
     }
 
     /// Reads once, and gives the bytes that there were.
-    fn receive(&mut self, key: Key) -> Result<usize, String> {
+    pub(super) fn receive(&mut self, key: Key) -> Result<usize, String> {
         let Some(peer) = self.peers.get_mut(key) else { return Ok(0) };
         let received = match self.io.receive(&peer.stream, &mut self.buffer) {
             Ok(0) => return self.end(key, ("ended by the server without a Close", "")).map(|()| 0),
@@ -56,26 +54,16 @@ impl Worker<'_> {
         Ok(received)
     }
 
-    /// Reads what is left for a member that had stopped.
-    pub(super) fn read_rest(&mut self, key: Key) -> Result<(), String> {
-        let mut rest = REST_BYTES_MAX;
-        while rest > 0 {
-            match self.receive(key)? {
-                0 => return Ok(()),
-                received => rest = rest.saturating_sub(received),
-            }
-        }
-        Ok(())
-    }
-
     /// Takes frames in.
     fn read(&mut self, key: Key, range: Range<usize>) -> Result<(), String> {
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
         let Life::Open(reader) = &mut peer.life else { return Ok(()) };
         self.out.clear();
+        let received = range.len();
         let bytes = &mut self.buffer[range];
         let (arrived, receiver) = (self.arrived, peer.receives.as_mut());
-        let mut desk = Desk { traffic: &mut self.traffic, receiver, answers: &mut self.out };
+        let (traffic, answers) = (&mut self.traffic, &mut self.out);
+        let mut desk = Desk { traffic, receiver, answers, is_answered: false };
         let cause = match reader {
             Reader::Strict(connection) => {
                 let start = desk.read_plain(connection, bytes, arrived);
@@ -91,6 +79,8 @@ impl Worker<'_> {
                 Err(error) => Some((BROKE_PROTOCOL.to_owned(), error.to_string())),
             },
         };
+        let is_answered = desk.is_answered;
+        peer.note_answer(received, is_answered);
         let sent = if self.out.is_empty() { Ok(()) } else { peer.send(&mut self.io, key, &self.out) };
         match (cause, sent) {
             (Some((kind, detail)), _) => self.end(key, (&kind, &detail)),
@@ -106,6 +96,8 @@ struct Desk<'d> {
     receiver: Option<&'d mut Receiver>,
     /// Frames to send in answer.
     answers: &'d mut Vec<u8>,
+    /// Whether our question has been answered.
+    is_answered: bool,
 }
 
 impl Desk<'_> {
@@ -161,8 +153,8 @@ impl Desk<'_> {
                     return Some((format!("closed by the server {code}"), reason.escape_debug().to_string()));
                 }
                 Event::Failed(failure) => return Some((BROKE_PROTOCOL.to_owned(), failure.to_string())),
-                Event::Pong(_)
-                | Event::Request(_)
+                Event::Pong(payload) => self.is_answered |= payload == QUESTION,
+                Event::Request(_)
                 | Event::Body { .. }
                 | Event::BadRequest(_)
                 | Event::Proxied(_)
