@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each bench uses its part
 
 pub mod child;
+pub mod output;
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
