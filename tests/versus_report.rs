@@ -8,6 +8,10 @@ mod bars;
 mod cells;
 #[path = "../benches/versus/chart.rs"]
 mod chart;
+#[path = "../benches/common/mod.rs"]
+mod common;
+#[path = "../benches/versus/names.rs"]
+mod names;
 #[path = "../benches/versus/order.rs"]
 mod order;
 #[path = "../benches/versus/outcome.rs"]
@@ -167,12 +171,37 @@ fn every_bar_is_about_a_load_that_there_is() {
 
 #[test]
 fn names_choose_loads() {
-    let chosen = |asked: &str| {
-        cells::all().iter().filter(|cell| cell.is_meant(asked)).map(|cell| cell.name).collect::<Vec<_>>()
+    let chosen = |asked: &[&str], is_smoke| -> Result<Vec<&str>, String> {
+        let asked: Vec<String> = asked.iter().map(|asked| (*asked).to_owned()).collect();
+        Ok(cells::chosen(&asked, is_smoke)?.into_iter().map(|cell| cell.name).collect())
     };
-    assert_eq!(chosen("echo-16b"), [ECHO_16_1, ECHO_16_16]);
-    assert_eq!(chosen("Fan-out 64 B to 1,000, 1 in"), [FANOUT_64_1]);
-    assert!(chosen("nothing").is_empty());
+    assert_eq!(chosen(&["echo-16b"], false).unwrap(), [ECHO_16_1, ECHO_16_16]);
+    assert_eq!(chosen(&["Fan-out 64 B to 1,000, 1 in"], true).unwrap(), [FANOUT_64_1]);
+    // In the order of the table, and each once.
+    assert_eq!(chosen(&["idle", "echo-16b-16", "idle"], false).unwrap(), [ECHO_16_16, IDLE]);
+    assert_eq!(chosen(&[], false).unwrap().len(), cells::all().len());
+    assert_eq!(chosen(&[], true).unwrap(), cells::SMOKE);
+    let refused = chosen(&["idle", "nosuch"], false).unwrap_err();
+    assert!(refused.starts_with("load nosuch: expected echo-16b-1, echo-16b-16, "), "{refused}");
+}
+
+#[test]
+fn a_whole_name_means_its_owner_alone() {
+    const NAMES: [names::Names; 4] =
+        [["floor", "floor"], ["floor-plain", "floor, a send each"], ["ws", "Node ws"], ["news", "News"]];
+    for (asked, meant) in [
+        ("floor", &[0][..]),
+        ("FLOOR-", &[1]),
+        ("flo", &[0, 1]),
+        ("ws", &[2]),
+        ("node WS", &[2]),
+        ("w", &[2, 3]),
+        ("x", &[]),
+    ] {
+        assert_eq!(names::meant(asked, &NAMES), meant, "{asked}");
+    }
+    let refused = names::all_meant("--servers", &["ws".to_owned(), "x".to_owned()], &NAMES).unwrap_err();
+    assert_eq!(refused, "--servers x: expected floor, floor-plain, ws, news, or a part of a name");
 }
 
 #[test]
@@ -226,11 +255,26 @@ fn a_load_in_which_something_went_wrong_counts_for_nothing() {
 
 fn report(cells: Vec<CellResults>) -> Report {
     let listed = |key, name| Listed { key, name, version: "1.2".to_owned() };
-    let about = About { processor: "A <B> & C".to_owned(), rounds: 2, ..About::default() };
+    let about = About { processor: "A <B> & C".to_owned(), cores: 2, rounds: 2, ..About::default() };
     let servers =
         vec![listed(FLOOR, "floor"), listed(FANFARE, "fanfare"), listed("tungstenite", "tokio-tungstenite")];
-    let absent = vec![Absent { name: "Bun", why: "not installed: no bun".to_owned() }];
+    let absent = vec![Absent { key: "bun", name: "Bun", why: "not installed: no bun".to_owned() }];
     Report::new(about, servers, absent, cells, vec!["echo-16b-1, tungstenite: lost 3".to_owned()])
+}
+
+#[test]
+fn the_table_says_where_server_and_load_ran() {
+    for (cores, said, is_warned) in [
+        (1, "server and load generator on the same core", true),
+        (2, "server on one core, load generator on another", false),
+    ] {
+        let mut report = report(Vec::new());
+        report.about.cores = cores;
+        let text = report.markdown();
+        assert!(text.contains(&format!("{said}, loopback")), "{text}");
+        assert!(text.contains(&format!(", {} to run on", common::output::counted(cores, "core"))), "{text}");
+        assert_eq!(text.contains(common::output::ONE_CORE), is_warned, "{text}");
+    }
 }
 
 #[test]

@@ -2,9 +2,14 @@
 
 #![allow(dead_code)] // each bench uses its part
 
+pub mod child;
+pub mod output;
+
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr, Command, Stdio};
+
+use core_affinity::CoreId;
 
 /// A process that ends with its owner.
 pub struct Owned(pub Child);
@@ -21,9 +26,18 @@ impl Drop for Owned {
 pub fn start_server<'a>(
     flags: impl IntoIterator<Item = &'a str>,
 ) -> (Owned, String, Lines<BufReader<ChildStderr>>) {
+    start_server_on(None, flags)
+}
+
+/// The same on a core, if on one.
+pub fn start_server_on<'a>(
+    core: Option<CoreId>,
+    flags: impl IntoIterator<Item = &'a str>,
+) -> (Owned, String, Lines<BufReader<ChildStderr>>) {
     let flags: Vec<&str> = flags.into_iter().collect();
     let no_admin: &[&str] = if flags.contains(&"--admin") { &[] } else { &["--admin", "none"] };
-    let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+    command
         .args(["--listen", "127.0.0.1:0"])
         .args(no_admin)
         // Publishers that send as fast as they can are what is measured.
@@ -32,9 +46,9 @@ pub fn start_server<'a>(
         // Its address and whom it cut are read from its log.
         .args(["--log", "info", "--log-rate", "1000000"])
         .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the server starts");
+        .stderr(Stdio::piped());
+    child::bind(&mut command, core);
+    let mut child = command.spawn().expect("the server starts");
     let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
     let process = Owned(child);
     let mut said = String::new();

@@ -15,6 +15,7 @@ use std::time::Duration;
 use fanfare::protocol::{Opcode, push_server_frame};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::common::child::bind;
 use crate::common::connect;
 use crate::flat::frames;
 
@@ -177,7 +178,8 @@ struct Traced {
 impl Traced {
     fn start(workers: usize) -> Result<Traced, Box<dyn Error>> {
         let counts = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("strace-{}", std::process::id()));
-        let mut strace = Command::new("strace")
+        let mut command = Command::new("strace");
+        command
             // Without -I2 it would not hear the signal that ends it.
             .args(["-f", "-c", "-I2", "--summary-columns=calls,name", "-o"])
             .arg(&counts)
@@ -193,8 +195,9 @@ impl Traced {
             .args(["--message-rate", "1000000", "--byte-rate", "1TiB", "--handshakes-per-second", "1000000"])
             .args(["--workers", &workers.to_string()])
             .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
+            .stderr(Stdio::piped());
+        bind(&mut command, None);
+        let mut strace = command.spawn()?;
         let mut lines = BufReader::new(strace.stderr.take().expect("it is piped")).lines();
         let mut traced = Traced { strace, address: String::new(), counts };
         let mut said = String::new();

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::common::child::bind;
 use crate::scenario::{COUNTED, NOT_COUNTED, Scenario};
 use crate::tool;
 
@@ -22,7 +23,8 @@ pub fn run(scenario: &Scenario) {
 ///
 /// If valgrind fails or has counted nothing.
 pub fn count(scenario: &Scenario) -> Result<f64, Box<dyn Error>> {
-    let output = Command::new("valgrind")
+    let mut command = Command::new("valgrind");
+    command
         .args(["--tool=callgrind", "--collect-atstart=no"])
         .arg(format!("--toggle-collect={COUNTED}"))
         .arg(format!("--callgrind-out-file={}", profile(scenario).display()))
@@ -31,8 +33,9 @@ pub fn count(scenario: &Scenario) -> Result<f64, Box<dyn Error>> {
         // A repeated string instruction counts once for each byte. Without them copies are loops, as they are
         // on machines that do not have fast ones.
         .env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-ERMS,-FSRM")
-        .stdin(Stdio::null())
-        .output()?;
+        .stdin(Stdio::null());
+    bind(&mut command, None);
+    let output = command.output()?;
     let (said, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if !output.status.success() {
         return Err(format!("valgrind: {}\n{log}", output.status).into());

@@ -22,6 +22,7 @@ mod scenario;
 mod table;
 mod tool;
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::process::{Command, ExitCode};
@@ -42,8 +43,9 @@ struct Arguments {
     /// Words: "instructions" or "calls" for one of the tables, or a part of a scenario's name
     words: Vec<String>,
     /// Shows so many functions that take most of the instructions of each scenario
-    #[arg(long, value_name = "COUNT")]
-    functions: Option<usize>,
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    functions: Option<u16>,
     /// Writes the counts into costs.md, as the column of this change
     #[arg(long, value_name = "CHANGE")]
     column: Option<String>,
@@ -70,6 +72,34 @@ impl Arguments {
         let mut parts = self.words.iter().filter(|word| !TABLES.contains(&word.as_str())).peekable();
         parts.peek().is_none() || parts.any(|part| scenario.contains(part.as_str()))
     }
+
+    /// Whether there is something to count in a table.
+    fn wants_of(&self, table: &str) -> bool {
+        self.wants_table(table) && names(table).into_iter().any(|scenario| self.wants(scenario))
+    }
+
+    /// Why a word chooses nothing, if one does.
+    fn complaint(&self) -> Option<String> {
+        let scenarios: BTreeSet<&str> =
+            TABLES.into_iter().filter(|table| self.wants_table(table)).flat_map(names).collect();
+        let chooses = |word: &str| scenarios.iter().any(|scenario| scenario.contains(word));
+        let unknown = self.words.iter().find(|word| !TABLES.contains(&word.as_str()) && !chooses(word))?;
+        let scenarios: Vec<&str> = scenarios.into_iter().collect();
+        Some(format!(
+            "word {unknown}: expected {} or a part of the name of a scenario: {}",
+            TABLES.join(", "),
+            scenarios.join("; ")
+        ))
+    }
+}
+
+/// The names of a table's scenarios.
+fn names(table: &str) -> Vec<&'static str> {
+    if table == TABLES[0] {
+        scenario::ALL.iter().map(|scenario| scenario.name).collect()
+    } else {
+        calls::ALL.iter().map(|scenario| scenario.name).collect()
+    }
 }
 
 fn main() -> ExitCode {
@@ -82,6 +112,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let arguments = Arguments::parse_from(arguments);
+    if let Some(complaint) = arguments.complaint() {
+        eprintln!("{complaint}");
+        return ExitCode::from(2);
+    }
     let result = if arguments.test { smoke() } else { measure(&arguments) };
     match result {
         Ok(missed) if missed.is_empty() => ExitCode::SUCCESS,
@@ -145,7 +179,7 @@ fn measure(arguments: &Arguments) -> Result<Vec<String>, Box<dyn Error>> {
     let tables: [(_, _, fn(&Arguments) -> _); 2] =
         [(INSTRUCTIONS, valgrind, count_instructions), (CALLS, strace, count_calls)];
     for (word, (heading, probe, count)) in TABLES.into_iter().zip(tables) {
-        if !arguments.wants_table(word) {
+        if !arguments.wants_of(word) {
             continue;
         }
         println!("\n{heading}");
@@ -198,7 +232,9 @@ fn count_instructions(arguments: &Arguments) -> Result<Counts, Box<dyn Error>> {
         let seen = instructions::count(scenario)?;
         println!("{:<66} {:>9}", scenario.name, show(seen));
         if let Some(most) = arguments.functions {
-            instructions::functions(scenario, most)?.iter().for_each(|function| println!("    {function}"));
+            instructions::functions(scenario, most.into())?
+                .iter()
+                .for_each(|function| println!("    {function}"));
         }
         counts.push(Count { name: scenario.name.to_owned(), seen, slack: SLACK });
     }

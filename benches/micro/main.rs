@@ -8,6 +8,7 @@
 //! Times are medians of rounds, of the time that this thread computes. It fails if a bar is not met; with
 //! `--test` everything runs once, and only the bars that are counts are judged.
 
+mod arguments;
 #[path = "../../tests/counting/mod.rs"]
 mod counting;
 #[path = "../common/flat.rs"]
@@ -23,7 +24,13 @@ use std::process::ExitCode;
 use harness::Harness;
 
 fn main() -> ExitCode {
-    let smoke = std::env::args().any(|argument| argument == "--test");
+    let smoke = match arguments::is_smoke(std::env::args().skip(1)) {
+        Ok(smoke) => smoke,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(2);
+        }
+    };
     let mut harness = Harness { smoke, bars: Vec::new() };
     mask::run(&mut harness);
     protocol::run(&mut harness);

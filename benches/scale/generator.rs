@@ -4,7 +4,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::process::{CLIENT_CORE, Server, on_core};
+use crate::common::child::bind;
+use crate::process::{CLIENT_CORE, Server, core};
 use crate::settings::Size;
 
 /// The program that makes the load.
@@ -63,7 +64,8 @@ impl Generator {
             (in_flight, None) => command.args(["--in-flight", &in_flight.unwrap_or(1).to_string()]),
         };
         command.arg(load.server.url(load.path)).stdin(Stdio::null());
-        let output = on_core(CLIENT_CORE, move || command.output()).map_err(|error| error.to_string())?;
+        bind(&mut command, core(CLIENT_CORE));
+        let output = command.output().map_err(|error| error.to_string())?;
         let said = String::from_utf8_lossy(&output.stderr);
         let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
         let found: Value = serde_json::from_slice(&output.stdout)

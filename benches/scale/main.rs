@@ -44,9 +44,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use fanfare::server::raise_descriptor_limit;
 
+use common::output::{self, ONE_CORE, say};
 use generator::Generator;
 use report::{Finding, Report};
 use settings::{Settings, Size};
+
+/// The table and the figures.
+const FILES: [&str; 2] = ["scale.md", "scale.json"];
 
 type Part = (&'static str, fn(&Size, &Generator) -> Vec<Finding>);
 
@@ -76,6 +80,14 @@ fn measure(settings: &Settings) -> ExitCode {
         eprintln!("there is no part {unknown}: expected idle, shards, tail, accept or linear");
         return ExitCode::from(2);
     }
+    if let Err(why) = output::check(&settings.out, &FILES) {
+        eprintln!("{why}");
+        return ExitCode::from(2);
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if cores == 1 {
+        eprintln!("{ONE_CORE}");
+    }
     let size = Size::of(settings);
     let generator = Generator { program: settings.generator.clone() };
     let mut findings = Vec::new();
@@ -83,20 +95,18 @@ fn measure(settings: &Settings) -> ExitCode {
         eprintln!("{name} …");
         findings.extend(measure(&size, &generator));
     }
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let command = std::iter::once("cargo bench --bench scale --".to_owned())
         .chain(std::env::args().skip(1).filter(|argument| argument != "--bench"))
         .collect::<Vec<String>>()
         .join(" ");
     let report = Report { command, cores, rounds: size.rounds, findings };
     let markdown = report.markdown();
-    println!("{markdown}");
     let json = serde_json::to_string_pretty(&report).expect("numbers and texts");
-    let written = std::fs::create_dir_all(&settings.out)
-        .and_then(|()| std::fs::write(settings.out.join("scale.md"), &markdown))
-        .and_then(|()| std::fs::write(settings.out.join("scale.json"), &json));
-    if let Err(error) = written {
-        eprintln!("--out {}: {error}", settings.out.display());
+    let [table, figures] = FILES;
+    let written = output::write(&settings.out, &[(table, &markdown), (figures, &json)]);
+    say(&markdown);
+    if let Err(why) = written {
+        eprintln!("{why}");
         return ExitCode::FAILURE;
     }
     let missed = report.misses() > 0 && !settings.smoke;

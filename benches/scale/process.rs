@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use core_affinity::CoreId;
 
-use crate::common::{Owned, start_server};
+use crate::common::child::bind;
+use crate::common::{Owned, start_server_on};
 use crate::floor;
 
 /// What servers and clients are kept apart on, where there are two cores.
@@ -22,18 +23,10 @@ const FLOOR_BACKLOG: i32 = 4096;
 /// A server answers long before, or never.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Starts processes on one core: they inherit it from the thread that starts them.
-pub fn on_core<R: Send>(core: usize, start: impl FnOnce() -> R + Send) -> R {
-    std::thread::scope(|scope| {
-        let started = scope.spawn(move || {
-            let cores = core_affinity::get_core_ids().unwrap_or_default();
-            if cores.len() > 1 {
-                core_affinity::set_for_current(CoreId { id: cores[core % cores.len()].id });
-            }
-            start()
-        });
-        started.join().expect("the process starts")
-    })
+/// One of the cores that this process may use, if there are several.
+pub fn core(number: usize) -> Option<CoreId> {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    (cores.len() > 1).then(|| cores[number % cores.len()])
 }
 
 /// A server.
@@ -48,11 +41,12 @@ pub struct Server {
 impl Server {
     /// One with one worker, on its core.
     pub fn start(flags: &[&str]) -> Server {
-        on_core(SERVER_CORE, || Server::start_anywhere(flags))
+        Server::start_on(core(SERVER_CORE), flags)
     }
 
-    pub fn start_anywhere(flags: &[&str]) -> Server {
-        let (process, address, log) = start_server(flags.iter().copied());
+    /// One on a core, or on all.
+    pub fn start_on(core: Option<CoreId>, flags: &[&str]) -> Server {
+        let (process, address, log) = start_server_on(core, flags.iter().copied());
         let cut = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&cut);
         let (sender, admin) = channel();
@@ -116,7 +110,8 @@ impl Server {
         let mut start = Command::new(std::env::current_exe().expect("this bench is a file"));
         start.args([FLOOR, floor::Mode::Plain.name(), &message_bytes.to_string()]);
         start.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = on_core(SERVER_CORE, move || start.spawn().expect("the floor starts"));
+        bind(&mut start, core(SERVER_CORE));
+        let mut child = start.spawn().expect("the floor starts");
         let output = child.stdout.take().expect("it is piped");
         let process = Owned(child);
         let said = BufReader::new(output).lines().next();
@@ -158,15 +153,10 @@ pub struct Helper {
 
 impl Helper {
     pub fn start(arguments: &[&str]) -> Helper {
-        let start = || {
-            Command::new(std::env::current_exe().expect("this bench is a file"))
-                .args(arguments)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("a process of clients starts")
-        };
-        let mut child = on_core(CLIENT_CORE, start);
+        let mut start = Command::new(std::env::current_exe().expect("this bench is a file"));
+        start.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        bind(&mut start, core(CLIENT_CORE));
+        let mut child = start.spawn().expect("a process of clients starts");
         let input = child.stdin.take().expect("it is piped");
         let output = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         Helper { _process: Owned(child), input, output }

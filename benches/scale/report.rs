@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::common::output::{ONE_CORE, counted};
+
 /// One bar.
 #[derive(Debug, Serialize)]
 pub struct Bar {
@@ -69,9 +71,15 @@ impl Report {
 
     pub fn markdown(&self) -> String {
         let mut text = format!(
-            "`{}` on {} cores, medians of {} interleaved rounds.\n\n| part | bar | seen | allowed | holds |\n|---|---|--:|--:|---|\n",
-            self.command, self.cores, self.rounds
+            "`{}` on {}, medians of {}.\n\n",
+            self.command,
+            counted(self.cores, "core"),
+            counted(self.rounds, "interleaved round")
         );
+        if self.cores == 1 {
+            let _ = writeln!(text, "{ONE_CORE}.\n");
+        }
+        text.push_str("| part | bar | seen | allowed | holds |\n|---|---|--:|--:|---|\n");
         for finding in &self.findings {
             for Bar { name, seen, allowed, at_most, holds, unit } in &finding.bars {
                 let (sign, holds) = (if *at_most { "≤" } else { "≥" }, if *holds { "yes" } else { "**no**" });

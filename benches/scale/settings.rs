@@ -13,10 +13,12 @@ pub struct Settings {
     /// Parts to run: idle, shards, tail, accept, linear; all without any
     pub parts: Vec<String>,
     /// Rounds, whose medians count
-    #[arg(long, default_value_t = 5)]
-    pub rounds: usize,
+    #[arg(long, default_value_t = 5, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
     /// Milliseconds of each window under load
-    #[arg(long, default_value_t = 3_000)]
+    #[arg(long, default_value_t = 3_000, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u64).range(100..))]
     pub window_ms: u64,
     /// The program whose `load fanout` makes the load
     #[arg(long, default_value = env!("CARGO_BIN_EXE_fanfare"))]
@@ -79,9 +81,9 @@ impl Size {
             };
         }
         Size {
-            rounds: settings.rounds.max(1),
-            idle_rounds: settings.rounds.clamp(1, 2),
-            window_ms: settings.window_ms.max(100),
+            rounds: settings.rounds as usize,
+            idle_rounds: settings.rounds.min(2) as usize,
+            window_ms: settings.window_ms,
             messages: 10_000,
             deliveries: 2_000_000,
             wheel: Duration::from_secs(70),

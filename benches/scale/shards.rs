@@ -1,10 +1,12 @@
 //! Two shards against one at the same load.
 
+use core_affinity::CoreId;
+
 use crate::bars;
 use crate::common::median;
 use crate::drum::{Scene, Took, run};
 use crate::generator::{Generator, Load};
-use crate::process::{CLIENT_CORE, Server, on_core};
+use crate::process::{CLIENT_CORE, Server, core};
 use crate::report::{Finding, round};
 use crate::settings::Size;
 
@@ -55,8 +57,8 @@ pub fn simulated(size: &Size) -> Finding {
 /// What it is called, and how its server is started.
 type Cell = (&'static str, fn() -> Server);
 
-fn start(workers: &str) -> Server {
-    Server::start_anywhere(&["--workers", workers, "--pin", "off", "--admin", "127.0.0.1:0"])
+fn start(core: Option<CoreId>, workers: &str) -> Server {
+    Server::start_on(core, &["--workers", workers, "--pin", "off", "--admin", "127.0.0.1:0"])
 }
 
 /// How far the share of a shard is from what it would be if all had the same.
@@ -78,9 +80,9 @@ pub fn real(size: &Size, generator: &Generator) -> Finding {
         ),
     );
     let cells: [Cell; 3] = [
-        ("one worker", || start("1")),
-        ("two workers", || start("2")),
-        ("one worker, on the core of the clients", || on_core(CLIENT_CORE, || start("1"))),
+        ("one worker", || start(None, "1")),
+        ("two workers", || start(None, "2")),
+        ("one worker, on the core of the clients", || start(core(CLIENT_CORE), "1")),
     ];
     let mut costs = cells.map(|_| Vec::new());
     // Of all rounds: the one that is farthest from an even share.

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::names::{Names, all_meant};
+
 /// What the generator does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -62,12 +64,6 @@ impl Cell {
         self.rounds_max = 1;
         self
     }
-
-    /// Whether somebody who wrote `asked` means this one.
-    pub fn is_meant(&self, asked: &str) -> bool {
-        let asked = asked.to_lowercase();
-        self.name.contains(&asked) || self.title.to_lowercase().contains(&asked)
-    }
 }
 
 const fn echo(name: &'static str, title: &'static str, size: usize, in_flight: usize, count: usize) -> Cell {
@@ -108,6 +104,23 @@ pub const IDLE: &str = "idle";
 
 /// Enough of them to see that everything works.
 pub const SMOKE: [&str; 6] = [ECHO_16_16, ECHO_64K_1, FANOUT_64_16, FANOUT_16K_1, STORM, IDLE];
+
+/// Those that were asked for by their names or parts of them; enough to see that everything works, or all, if none was.
+///
+/// # Errors
+///
+/// If a name is none of theirs.
+pub fn chosen(asked: &[String], is_smoke: bool) -> Result<Vec<Cell>, String> {
+    let all = all();
+    let names: Vec<Names> = all.iter().map(|cell| [cell.name, cell.title]).collect();
+    let meant = all_meant("load", asked, &names)?;
+    let is_chosen = |at: usize, cell: &Cell| match asked {
+        [] => !is_smoke || SMOKE.contains(&cell.name),
+        _ => meant.contains(&at),
+    };
+    let chosen = all.into_iter().enumerate().filter(|(at, cell)| is_chosen(*at, cell));
+    Ok(chosen.map(|(_, cell)| if is_smoke { cell.small() } else { cell }).collect())
+}
 
 /// All of them, in the order of the table.
 pub fn all() -> Vec<Cell> {

@@ -28,7 +28,8 @@
 //! unshare -rn sh -c 'ip link set lo up && sysctl -q net.ipv4.tcp_congestion_control=reno && cargo bench --bench versus'
 //! ```
 //!
-//! The exit status is 1 if a load failed on a server; a figure that is not reached only stands in the report.
+//! The exit status is 1 if a load failed on a server or the results cannot be written, and 2 if there is nothing to measure
+//! as it is asked for; a figure that is not reached only stands in the report.
 
 mod bars;
 mod cells;
@@ -37,6 +38,7 @@ mod chart;
 mod common;
 mod load;
 mod machine;
+mod names;
 mod order;
 mod outcome;
 mod peers;
@@ -48,19 +50,22 @@ mod servers;
 mod settings;
 mod statistics;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use fanfare::server::raise_descriptor_limit;
 
-use cells::Cell;
+use common::output::{self, ONE_CORE, counted, say};
 use load::Length;
+use peers::Server;
 use processes::Cores;
-use report::{About, Report};
+use report::{About, Absent, Report};
 use rounds::Plan;
 use settings::Settings;
 
+/// The table, the figures and the chart.
+const FILES: [&str; 3] = ["versus.md", "versus.json", "versus.svg"];
 /// How long a load lasts when all run at once: until so much has come, however long that takes.
 const SMOKE: Length = Length { seconds: 60.0, warm_up: 0.0, messages: Some(20) };
 
@@ -74,48 +79,86 @@ fn main() -> ExitCode {
         return servers::run(arguments);
     }
     let settings = Settings::parse();
-    let cells = chosen(&settings);
     let (servers, absent) = peers::find(&settings);
-    if settings.list || cells.is_empty() {
-        cells::all().iter().for_each(|cell| println!("{:16} {}", cell.name, cell.title));
-        servers.iter().for_each(|server| println!("{} {}", server.listed.name, server.listed.version));
-        absent.iter().for_each(|absent| println!("{}: {}", absent.name, absent.why));
-        return if settings.list { ExitCode::SUCCESS } else { ExitCode::from(2) };
+    if settings.list {
+        say(&listed(&servers, &absent));
+        return ExitCode::SUCCESS;
     }
-    let Some(cores) = Cores::find() else {
-        eprintln!("the cores that this process may use are not known");
-        return ExitCode::FAILURE;
-    };
+    match plan(&settings, servers, &absent) {
+        Ok(plan) => measure(&settings, &plan, absent),
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// All loads and servers, by the names that choose them.
+fn listed(servers: &[Server], absent: &[Absent]) -> String {
+    let line = |name: &str, words: &str| format!("\n  {name:16} {}", words.trim_end());
+    let loads = cells::all().into_iter().map(|cell| line(cell.name, cell.title));
+    let here = servers.iter().map(|server| &server.listed);
+    let here = here.map(|listed| line(listed.key, &format!("{} {}", listed.name, listed.version)));
+    let absent = absent.iter().map(|absent| line(absent.key, &format!("{}: {}", absent.name, absent.why)));
+    format!("loads{}\n--servers{}", loads.collect::<String>(), here.chain(absent).collect::<String>())
+}
+
+/// What was asked for, if it can be measured and its results written.
+fn plan(settings: &Settings, servers: Vec<Server>, absent: &[Absent]) -> Result<Plan, String> {
+    let cells = cells::chosen(&settings.select, settings.smoke)?;
+    let servers = peers::chosen(servers, absent, &settings.servers)?;
+    if !settings.smoke {
+        output::check(&settings.out, &FILES)?;
+    }
+    let cores = Cores::find().ok_or("the cores that this process may use are not known")?;
     let length = Length { seconds: settings.seconds, warm_up: settings.warm_up, messages: None };
     let length = if settings.smoke { SMOKE } else { length };
     let (rounds, scratch) = (settings.rounds as usize, PathBuf::from(env!("CARGO_TARGET_TMPDIR")));
-    let plan = Plan { cells, servers, rounds, length, cores, scratch };
-    let (results, failures) = if settings.smoke { plan.all_at_once() } else { plan.one_by_one() };
-    let listed = plan.servers.iter().map(|server| server.listed.clone()).collect();
-    let report = Report::new(about(&settings), listed, absent, results, failures);
-    if settings.smoke {
-        println!("{} loads, {} servers", report.cells.len(), report.servers.len());
-        report.absent.iter().for_each(|absent| println!("{}: {}", absent.name, absent.why));
-        report.failures.iter().for_each(|failure| println!("FAILS: {failure}"));
-    } else {
-        println!("{}", report.markdown());
-        match write(&report, &settings.out) {
-            Ok(()) => println!("written to {}: versus.md, versus.json, versus.svg", settings.out.display()),
-            Err(error) => eprintln!("--out {}: {error}", settings.out.display()),
-        }
-        eprintln!("{} figures are not reached", report.misses());
-    }
-    if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(Plan { cells, servers, rounds, length, cores, scratch })
 }
 
-/// The loads that were asked for.
-fn chosen(settings: &Settings) -> Vec<Cell> {
-    let is_chosen = |cell: &Cell| match settings.select.as_slice() {
-        [] => !settings.smoke || cells::SMOKE.contains(&cell.name),
-        select => select.iter().any(|asked| cell.is_meant(asked)),
+fn measure(settings: &Settings, plan: &Plan, absent: Vec<Absent>) -> ExitCode {
+    let about = about(settings);
+    if about.cores == 1 {
+        eprintln!("{ONE_CORE}");
+    }
+    let (results, failures) = if settings.smoke { plan.all_at_once() } else { plan.one_by_one() };
+    let listed = plan.servers.iter().map(|server| server.listed.clone()).collect();
+    let report = Report::new(about, listed, absent, results, failures);
+    let is_written = if settings.smoke {
+        say(&summary(&report));
+        true
+    } else {
+        hand_over(&report, settings)
     };
-    let small = |cell: Cell| if settings.smoke { cell.small() } else { cell };
-    cells::all().into_iter().filter(is_chosen).map(small).collect()
+    if is_written && report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What there is to say where no figure means anything.
+fn summary(report: &Report) -> String {
+    let (loads, servers) = (counted(report.cells.len(), "load"), counted(report.servers.len(), "server"));
+    let absent = report.absent.iter().map(|absent| format!("\n{}: {}", absent.name, absent.why));
+    let failures = report.failures.iter().map(|failure| format!("\nFAILS: {failure}"));
+    format!("{loads}, {servers}{}", absent.chain(failures).collect::<String>())
+}
+
+/// Writes the table, the figures and the chart, then shows the table; whether they are written.
+fn hand_over(report: &Report, settings: &Settings) -> bool {
+    let markdown = report.markdown();
+    let json = serde_json::to_string_pretty(report).expect("numbers and texts");
+    let [table, figures, picture] = FILES;
+    let files = [(table, markdown.as_str()), (figures, &json), (picture, &chart::svg(report))];
+    let written = output::write(&settings.out, &files);
+    say(&markdown);
+    match &written {
+        Ok(()) => say(&format!("written to {}: {}", settings.out.display(), FILES.join(", "))),
+        Err(why) => eprintln!("{why}"),
+    }
+    match report.misses() {
+        1 => eprintln!("1 figure is not reached"),
+        misses => eprintln!("{misses} figures are not reached"),
+    }
+    written.is_ok()
 }
 
 fn about(settings: &Settings) -> About {
@@ -131,13 +174,4 @@ fn about(settings: &Settings) -> About {
         rounds: settings.rounds as usize,
         seconds: settings.seconds,
     }
-}
-
-/// The table, the figures and the chart.
-fn write(report: &Report, folder: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    std::fs::write(folder.join("versus.md"), report.markdown())?;
-    let json = serde_json::to_string_pretty(report).map_err(std::io::Error::other)?;
-    std::fs::write(folder.join("versus.json"), json)?;
-    std::fs::write(folder.join("versus.svg"), chart::svg(report))
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::cells::{Cell, Work};
 use crate::machine::{locked, output};
+use crate::names::{Names, all_meant, meant};
 use crate::processes::Ready;
 use crate::report::{Absent, Listed};
 use crate::results::{FANFARE, FLOOR, FLOOR_PLAIN, FLOOR_RING};
@@ -50,12 +51,17 @@ pub struct Launch {
 }
 
 impl Server {
-    fn new(key: &'static str, name: &'static str, version: String, how: How) -> Server {
+    fn new([key, name]: Names, version: String, how: How) -> Server {
         Server { listed: Listed { key, name, version }, how }
     }
 
     pub fn key(&self) -> &'static str {
         self.listed.key
+    }
+
+    /// What others are held against.
+    fn is_floor(&self) -> bool {
+        matches!(self.how, How::Floor(_))
     }
 
     /// Whether it can do that work, and would say something by it.
@@ -117,25 +123,43 @@ impl Server {
     }
 }
 
-/// Those that are here and asked for, and those that are not here.
+/// Those that were asked for, of those that are here.
+///
+/// # Errors
+///
+/// If a name is none of theirs, or only of one that is not here.
+pub fn chosen(here: Vec<Server>, absent: &[Absent], asked: &[String]) -> Result<Vec<Server>, String> {
+    let names: Vec<Names> = (here.iter().map(|server| [server.key(), server.listed.name]))
+        .chain(absent.iter().map(|absent| [absent.key, absent.name]))
+        .collect();
+    let all = all_meant("--servers", asked, &names)?;
+    for asked in asked {
+        if let Some(missing) = meant(asked, &names)[0].checked_sub(here.len()) {
+            let Absent { name, why, .. } = &absent[missing];
+            return Err(format!("--servers {asked}: expected one that is here, and {name} is {why}"));
+        }
+    }
+    let is_chosen = |at: usize, server: &Server| asked.is_empty() || server.is_floor() || all.contains(&at);
+    let chosen = here.into_iter().enumerate().filter(|(at, server)| is_chosen(*at, server));
+    Ok(chosen.map(|(_, server)| server).collect())
+}
+
+/// Those that are here, and those that are not.
 pub fn find(settings: &Settings) -> (Vec<Server>, Vec<Absent>) {
     let crate_of = |name: &str| format!("{} on tokio {}", locked(name), locked("tokio"));
-    let own = |key, name, how| Ok(Server::new(key, name, env!("CARGO_PKG_VERSION").to_owned(), how));
-    let floor = |key, name, mode| Ok(Server::new(key, name, String::new(), How::Floor(mode)));
+    let floor = |names, mode| Ok(Server::new(names, String::new(), How::Floor(mode)));
     let found: Vec<Result<Server, Absent>> = vec![
-        floor(FLOOR, "floor", None),
-        floor(FLOOR_PLAIN, "floor, a send each", Some(Mode::Plain)),
+        floor([FLOOR, "floor"], None),
+        floor([FLOOR_PLAIN, "floor, a send each"], Some(Mode::Plain)),
         floor_ring(),
-        own(FANFARE, "fanfare", How::Fanfare),
+        Ok(Server::new([FANFARE, "fanfare"], env!("CARGO_PKG_VERSION").to_owned(), How::Fanfare)),
         Ok(Server::new(
-            "fastwebsockets",
-            "fastwebsockets",
+            ["fastwebsockets", "fastwebsockets"],
             crate_of("fastwebsockets"),
             How::Role(servers::FAST),
         )),
         Ok(Server::new(
-            "tungstenite",
-            "tokio-tungstenite",
+            ["tungstenite", "tokio-tungstenite"],
             crate_of("tokio-tungstenite"),
             How::Role(servers::TUNGSTENITE),
         )),
@@ -147,8 +171,7 @@ pub fn find(settings: &Settings) -> (Vec<Server>, Vec<Absent>) {
     let (mut servers, mut absent) = (Vec::new(), Vec::new());
     for found in found {
         match found {
-            Ok(server) if settings.wants(server.key(), server.listed.name) => servers.push(server),
-            Ok(_) => {}
+            Ok(server) => servers.push(server),
             Err(missing) => absent.push(missing),
         }
     }
@@ -164,8 +187,11 @@ fn role(arguments: &[&str]) -> Command {
 fn floor_ring() -> Result<Server, Absent> {
     const NAME: &str = "floor, io_uring";
     match Ring::new() {
-        Ok(_) => Ok(Server::new(FLOOR_RING, NAME, String::new(), How::Floor(Some(Mode::Ring)))),
-        Err(error) => Err(Absent { name: NAME, why: format!("left out: the kernel refuses one: {error}") }),
+        Ok(_) => Ok(Server::new([FLOOR_RING, NAME], String::new(), How::Floor(Some(Mode::Ring)))),
+        Err(error) => {
+            let why = format!("left out: the kernel refuses one: {error}");
+            Err(Absent { key: FLOOR_RING, name: NAME, why })
+        }
     }
 }
 
@@ -185,41 +211,42 @@ fn script(name: &str) -> String {
     format!("{FOLDER}/{name}")
 }
 
-fn not_installed(name: &'static str, what: &str) -> Absent {
-    Absent { name, why: format!("not installed: {what}") }
+fn not_installed([key, name]: Names, what: &str) -> Absent {
+    Absent { key, name, why: format!("not installed: {what}") }
 }
 
 fn node(settings: &Settings) -> Result<Server, Absent> {
-    const NAME: &str = "Node ws";
-    let node = output("node", &["--version"]).ok_or_else(|| not_installed(NAME, "no node"))?;
+    const NAMES: Names = ["ws", "Node ws"];
+    let node = output("node", &["--version"]).ok_or_else(|| not_installed(NAMES, "no node"))?;
     let packages = settings.npm.join("node_modules");
     let version = std::fs::read_to_string(packages.join("ws/package.json"))
         .ok()
         .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
         .and_then(|manifest| Some(manifest.get("version")?.as_str()?.to_owned()))
-        .ok_or_else(|| not_installed(NAME, &format!("no package ws in {}", packages.display())))?;
+        .ok_or_else(|| not_installed(NAMES, &format!("no package ws in {}", packages.display())))?;
     let how =
         How::Program { program: "node".into(), arguments: vec![script("ws.cjs")], packages: Some(packages) };
-    Ok(Server::new("ws", NAME, format!("{version} on Node {node}"), how))
+    Ok(Server::new(NAMES, format!("{version} on Node {node}"), how))
 }
 
 fn bun(settings: &Settings) -> Result<Server, Absent> {
+    const NAMES: Names = ["bun", "Bun"];
     let local = settings.npm.join("node_modules/.bin/bun");
     let found = [PathBuf::from("bun"), local].into_iter().find_map(|program| {
         let version = output(program.to_str()?, &["--version"])?;
         Some((program, version))
     });
-    let (program, version) = found.ok_or_else(|| not_installed("Bun", "no bun on PATH or in --npm"))?;
+    let (program, version) = found.ok_or_else(|| not_installed(NAMES, "no bun on PATH or in --npm"))?;
     let how = How::Program { program, arguments: vec![script("bun.js")], packages: None };
-    Ok(Server::new("bun", "Bun", version, how))
+    Ok(Server::new(NAMES, version, how))
 }
 
 /// Built here, from Debian's golang-go and golang-github-gorilla-websocket-dev.
 fn gorilla() -> Result<Server, Absent> {
-    const NAME: &str = "Go gorilla";
-    let go = output("go", &["version"]).ok_or_else(|| not_installed(NAME, "no go"))?;
+    const NAMES: Names = ["gorilla", "Go gorilla"];
+    let go = output("go", &["version"]).ok_or_else(|| not_installed(NAMES, "no go"))?;
     if !Path::new(GORILLA_FOLDER).is_dir() {
-        return Err(not_installed(NAME, &format!("no {GORILLA_FOLDER}")));
+        return Err(not_installed(NAMES, &format!("no {GORILLA_FOLDER}")));
     }
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("versus-gorilla");
     let built = Command::new("go")
@@ -228,32 +255,31 @@ fn gorilla() -> Result<Server, Absent> {
         .arg(script("gorilla.go"))
         .envs([("GO111MODULE", "off"), ("GOPATH", GO_PATH)])
         .output();
-    match built {
-        Ok(built) if built.status.success() => {}
-        Ok(built) => {
-            let why = String::from_utf8_lossy(&built.stderr).trim().replace('\n', "; ");
-            return Err(Absent { name: NAME, why: format!("left out: go build failed: {why}") });
-        }
-        Err(error) => {
-            return Err(Absent { name: NAME, why: format!("left out: go build failed: {error}") });
-        }
+    let failure = match built {
+        Ok(built) if built.status.success() => None,
+        Ok(built) => Some(String::from_utf8_lossy(&built.stderr).trim().replace('\n', "; ")),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(failure) = failure {
+        let [key, name] = NAMES;
+        return Err(Absent { key, name, why: format!("left out: go build failed: {failure}") });
     }
     let package = "golang-github-gorilla-websocket-dev";
     let version = output("dpkg-query", &["-W", "-f", "${Version}", package]).unwrap_or_default();
     let go = go.trim_start_matches("go version ").to_owned();
     let how = How::Program { program, arguments: Vec::new(), packages: None };
-    Ok(Server::new("gorilla", NAME, format!("{version} on {go}"), how))
+    Ok(Server::new(NAMES, format!("{version} on {go}"), how))
 }
 
 fn nginx() -> Result<Server, Absent> {
-    const NAME: &str = "nchan";
-    let nginx = output("nginx", &["-v"]).ok_or_else(|| not_installed(NAME, "no nginx"))?;
+    const NAMES: Names = ["nchan", "nchan"];
+    let nginx = output("nginx", &["-v"]).ok_or_else(|| not_installed(NAMES, "no nginx"))?;
     if !Path::new(NCHAN_MODULE).exists() {
-        return Err(not_installed(NAME, &format!("no {NCHAN_MODULE}")));
+        return Err(not_installed(NAMES, &format!("no {NCHAN_MODULE}")));
     }
     let module = output("dpkg-query", &["-W", "-f", "${Version}", "libnginx-mod-nchan"]).unwrap_or_default();
     let nginx = nginx.trim_start_matches("nginx version: ").to_owned();
-    Ok(Server::new("nchan", NAME, format!("{module} on {nginx}"), How::Nchan))
+    Ok(Server::new(NAMES, format!("{module} on {nginx}"), How::Nchan))
 }
 
 /// nginx cannot choose a port itself, and has its settings in a file.

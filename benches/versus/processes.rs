@@ -9,6 +9,7 @@ use std::time::Duration;
 use core_affinity::CoreId;
 
 use crate::common::Owned;
+use crate::common::child::bind;
 
 /// A server is up long before, or never, even where much else runs.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -52,7 +53,6 @@ pub enum Ready {
 
 /// Starts a server and waits until it listens.
 pub fn start(mut command: Command, ready: &Ready, core: CoreId) -> Result<Running, String> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = spawn_on(core, &mut command)?;
     let (sender, lines) = channel();
     // Both are read to their ends: a server must never wait for a reader.
@@ -89,7 +89,6 @@ pub struct Finished {
 
 /// Runs a program to its end; one that takes longer than `patience` is ended.
 pub fn finish(mut command: Command, core: CoreId, patience: Duration) -> Result<Finished, String> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = spawn_on(core, &mut command)?;
     let (sender, texts) = channel();
     read_all(child.stdout.take(), sender.clone(), true);
@@ -108,16 +107,11 @@ pub fn finish(mut command: Command, core: CoreId, patience: Duration) -> Result<
     Ok(Finished { output, failure })
 }
 
+/// Starts it with no input, and its outputs to be read.
 fn spawn_on(core: CoreId, command: &mut Command) -> Result<Child, String> {
-    // A process begins on the cores of the thread that starts it.
-    let spawned = thread::scope(|scope| {
-        let pinned = scope.spawn(|| {
-            core_affinity::set_for_current(core);
-            command.spawn()
-        });
-        pinned.join().expect("starting a process does not panic")
-    });
-    spawned.map_err(|error| format!("{command:?}: {error}"))
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    bind(command, Some(core));
+    command.spawn().map_err(|error| format!("{command:?}: {error}"))
 }
 
 fn read_lines(output: Option<impl Read + Send + 'static>, lines: Sender<String>) {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::bars::{Judgement, Verdict, judge};
 use crate::cells::Work;
+use crate::common::output::{ONE_CORE, counted};
 use crate::results::{CellResults, FLOOR, Measured, Row};
 use crate::statistics::Spread;
 
@@ -13,6 +14,7 @@ use crate::statistics::Spread;
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct About {
     pub processor: String,
+    /// That this process may run on.
     pub cores: usize,
     pub kernel: String,
     pub congestion_control: String,
@@ -33,6 +35,7 @@ pub struct Listed {
 /// One that could not.
 #[derive(Clone, Debug, Serialize)]
 pub struct Absent {
+    pub key: &'static str,
     pub name: &'static str,
     pub why: String,
 }
@@ -93,15 +96,23 @@ impl Report {
         let named = self.servers.iter().filter(|server| !server.version.is_empty());
         let versions: Vec<String> =
             named.map(|server| format!("{} {}", server.name, server.version)).collect();
+        let places = match cores {
+            1 => "server and load generator on the same core",
+            _ => "server on one core, load generator on another",
+        };
         let mut text = format!(
-            "Medians of {rounds} interleaved rounds of {seconds} s (in parentheses the quartiles), server on one core, \
-             load generator on another, loopback.\nA ratio is the median of the ratios within a round. CPU is user and \
+            "Medians of {} of {seconds} s (in parentheses the quartiles), {places}, loopback.\nA ratio is the median of the ratios within a round. CPU is user and \
              system time of the server, in microseconds.\n\n\
-             * machine: {processor}, {cores} cores, Linux {kernel}, congestion control {congestion_control}\n\
+             * machine: {processor}, {} to run on, Linux {kernel}, congestion control {congestion_control}\n\
              * {rustc}; {}\n* command: `{command}`\n",
+            counted(*rounds, "interleaved round"),
+            counted(*cores, "core"),
             versions.join(", "),
         );
-        for Absent { name, why } in &self.absent {
+        if *cores == 1 {
+            let _ = writeln!(text, "* {ONE_CORE}");
+        }
+        for Absent { name, why, .. } in &self.absent {
             let _ = writeln!(text, "* {name}: {why}");
         }
         text

@@ -8,20 +8,21 @@ use clap::Parser;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "versus")]
 pub struct Settings {
-    /// Loads to run, by a part of the name: echo, fanout-64b, "16 in flight"; all without any
+    /// Loads to run, by the name or a part of it: echo-16b-1, fanout, "16 in flight"; all without any
     #[arg(env = "VERSUS_SELECT", value_delimiter = ',')]
     pub select: Vec<String>,
-    /// Servers to run, by a part of the name; the floor is always there; all that are installed without any
+    /// Servers to run, by the name or a part of it; the floor is always there; all that are installed without any
     #[arg(long, env = "VERSUS_SERVERS", value_delimiter = ',')]
     pub servers: Vec<String>,
     /// Rounds, in each of which every server has its turn
-    #[arg(long, env = "VERSUS_ROUNDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "VERSUS_ROUNDS", default_value_t = 5, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
     /// Seconds of one load on one server in a round
-    #[arg(long, env = "VERSUS_SECONDS", default_value_t = 1.0, value_parser = seconds)]
+    #[arg(long, env = "VERSUS_SECONDS", default_value_t = 1.0, allow_negative_numbers = true, value_parser = seconds)]
     pub seconds: f64,
     /// Seconds before that in which nothing is counted
-    #[arg(long, env = "VERSUS_WARM_UP", default_value_t = 0.3, value_parser = seconds)]
+    #[arg(long, env = "VERSUS_WARM_UP", default_value_t = 0.3, allow_negative_numbers = true, value_parser = seconds)]
     pub warm_up: f64,
     /// Folder with the npm packages ws and bun: npm install --prefix FOLDER ws bun
     #[arg(long, env = "VERSUS_NPM", default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/peers"))]
@@ -38,18 +39,6 @@ pub struct Settings {
     /// What cargo says
     #[arg(long, hide = true)]
     pub bench: bool,
-}
-
-impl Settings {
-    /// Whether a server was asked for.
-    pub fn wants(&self, key: &str, name: &str) -> bool {
-        let name = name.to_lowercase();
-        let is_meant = |asked: &String| {
-            let asked = asked.to_lowercase();
-            key.contains(&asked) || name.contains(&asked)
-        };
-        self.servers.is_empty() || key.starts_with("floor") || self.servers.iter().any(is_meant)
-    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
