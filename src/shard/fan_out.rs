@@ -174,21 +174,23 @@ impl<I: Io> Shard<I> {
         let same_for_all = is_same_for_all(local);
         let first_run = fan_out.runs.len();
         for member in &waiting[..members] {
-            let slot = connections.at_mut(member.connection).expect("a member's connection is present");
+            let membership = memberships.at(*member).expect("a member's membership is present");
+            let connection = membership.connection;
+            let slot = connections.at_mut(connection).expect("a member's connection is present");
             let session = &mut slot.session;
             if session.is(Flag::Blocked) {
                 continue;
             }
-            let nothing_else = !session.awaits_flush()
-                && others_have_all(rooms, memberships, session.memberships, member.membership);
-            let membership = memberships.at_mut(member.membership).expect("a member's membership is present");
+            let nothing_else =
+                !session.awaits_flush() && others_have_all(rooms, memberships, session.memberships, *member);
+            let membership = memberships.at_mut(*member).expect("a member's membership is present");
             if !(same_for_all && nothing_else && membership.is_in_step(offset_before)) {
-                mark_dirty(dirty, member.connection, session);
+                mark_dirty(dirty, connection, session);
                 continue;
             }
             let run = fan_out.run(first_run, (key, local), membership.encoding);
             if matches!(fan_out.runs[run].source, Source::Apart) {
-                mark_dirty(dirty, member.connection, session);
+                mark_dirty(dirty, connection, session);
                 continue;
             }
             if !strikes(Mutant::RepeatedDelivery) {
@@ -196,8 +198,7 @@ impl<I: Io> Shard<I> {
             }
             if !strikes(Mutant::LostDelivery) {
                 fan_out.runs[run].members += 1;
-                let (connection, membership) = (member.connection, member.membership);
-                fan_out.recipients.push(Recipient { connection, membership, run: run as u32 });
+                fan_out.recipients.push(Recipient { connection, membership: *member, run: run as u32 });
             }
         }
         self.core.rooms.note_addressed(key, members);

@@ -4,15 +4,6 @@ use std::sync::Arc;
 
 use crate::rooms::{Batch, LagPolicy, Room};
 
-/// A member, as the delivery loop wants it.
-#[derive(Clone, Copy, Debug)]
-pub struct Member {
-    /// The connection's slot.
-    pub connection: u32,
-    /// The number of its membership.
-    pub membership: u32,
-}
-
 /// A publication that members are still to be sent.
 #[derive(Debug)]
 pub struct Arrived {
@@ -37,8 +28,8 @@ pub struct LocalRoom {
     /// What happens to members that fall behind. What a turn has begun to send must not change within it, so
     /// this only changes between the phases of one.
     pub policy: LagPolicy,
-    /// Its members here.
-    pub members: Vec<Member>,
+    /// The numbers of its members' memberships here.
+    pub members: Vec<u32>,
     /// The first so many of them have had what arrived, or are marked for it.
     pub addressed: u32,
     /// How many of them are told who joins and leaves.

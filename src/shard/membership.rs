@@ -15,7 +15,7 @@ use crate::slab::{Key, NONE, Slab};
 use crate::time::Time;
 
 use super::begun::{Begun, begin};
-pub use super::local_room::{Arrived, LocalRoom, Member};
+pub use super::local_room::{Arrived, LocalRoom};
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +25,8 @@ mod tests;
 pub struct Membership {
     /// The offset up to which it has been served.
     pub cursor: u64,
+    /// The slot of its connection.
+    pub connection: u32,
     /// The number of the room's entry here, which stays while it has a member.
     pub room: u32,
     /// The lower half of the offset up to which messages may be ones that it does not get.
@@ -373,6 +375,7 @@ impl LocalRooms {
             }
         };
         let membership = Membership {
+            connection,
             room: room_key.index(),
             cursor: from,
             // It may have been a member before, and begin with messages of that time.
@@ -384,7 +387,7 @@ impl LocalRooms {
             next: *first,
         };
         let index = self.memberships.insert(membership).index();
-        local.members.push(Member { connection, membership: index });
+        local.members.push(index);
         local.room.member_joined(wish.watches);
         local.watchers += usize::from(wish.watches);
         self.begun.keep(index, pieces);
@@ -481,16 +484,16 @@ impl LocalRooms {
 }
 
 /// Tells the member at this place of a room's list where it stands, if it is not the one that leaves.
-fn set_position(memberships: &mut Slab<Membership>, members: &[Member], position: u32) {
+fn set_position(memberships: &mut Slab<Membership>, members: &[u32], position: u32) {
     if let Some(member) = members.get(position as usize)
-        && let Some(membership) = memberships.at_mut(member.membership)
+        && let Some(membership) = memberships.at_mut(*member)
     {
         membership.position = position;
     }
 }
 
 /// Bytes that one membership takes: its slot, and its place in the room's list.
-pub const MEMBERSHIP_BYTES: usize = Slab::<Membership>::SLOT_BYTES + size_of::<Member>();
+pub const MEMBERSHIP_BYTES: usize = Slab::<Membership>::SLOT_BYTES + size_of::<u32>();
 
 /// The head of an empty list of memberships.
 pub const NO_MEMBERSHIP: u32 = NONE;

@@ -167,17 +167,18 @@ impl<I: Io> Shard<I> {
         let limit = core.settings.reply_bytes_max();
         let (mut told, mut overflowing) = (0, Vec::new());
         for member in &local.members {
-            let Some(membership) = core.rooms.membership(member.membership) else { continue };
+            let Some(membership) = core.rooms.membership(*member) else { continue };
+            let connection = membership.connection;
             let encoding = membership.encoding;
             if !membership.watches || !encode_presence(&local.room, batch, encoding, *joined) {
                 continue;
             }
-            let Some(slot) = connections.at_mut(member.connection) else { continue };
+            let Some(slot) = connections.at_mut(connection) else { continue };
             slot.session.outbound.push_notice(&mut core.arena, batch, encoding);
-            mark_dirty(&mut core.dirty, member.connection, &mut slot.session);
+            mark_dirty(&mut core.dirty, connection, &mut slot.session);
             told += 1;
             if slot.session.outbound.pinned_reply_bytes() > limit {
-                overflowing.push(member.connection);
+                overflowing.push(connection);
             }
         }
         core.tally.add(Counter::Notices, told as u64);

@@ -147,9 +147,10 @@ impl<I: Io> Shard<I> {
                 *next = Some(at as u32 + 1);
                 return false;
             }
-            let member = &local.members[at];
-            if let Some(key) = self.connections.key_at(member.connection) {
-                self.rank(key, sort, Some(member.membership), top, budget);
+            let member = local.members[at];
+            let membership = self.core.rooms.membership(member);
+            if let Some(key) = membership.and_then(|found| self.connections.key_at(found.connection)) {
+                self.rank(key, sort, Some(member), top, budget);
             }
         }
         true

@@ -82,7 +82,7 @@ proptest! {
             for room in 0..4 {
                 let name = RoomName::new(&format!("room {room}")).unwrap();
                 let seen: BTreeSet<usize> = rooms.find(&name).map_or(BTreeSet::new(), |key| {
-                    rooms.get(key).unwrap().members.iter().map(|member| member.connection as usize).collect()
+                    rooms.get(key).unwrap().members.iter().map(|member| rooms.membership(*member).unwrap().connection as usize).collect()
                 });
                 let expected: BTreeSet<usize> =
                     model.iter().filter(|(_, of)| *of == room).map(|(member, _)| *member).collect();
