@@ -72,18 +72,20 @@ pub trait Io {
     /// `WouldBlock` and `Interrupted` mean "later"; all others end the connection.
     fn send(&mut self, stream: &Self::Stream, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Sends to many streams, each of which stands there once. Tells `cut`, in any order, of which of them the
+    /// Sends the same to many streams, each of which stands there once. Tells `cut`, in any order, of which of them the
     /// kernel did not take everything: its place, and what [`Io::send`] would have said.
     fn send_each<'a>(
         &mut self,
-        sends: impl Iterator<Item = (&'a Self::Stream, &'a [u8])>,
+        slices: &[IoSlice<'_>],
+        streams: impl Iterator<Item = &'a Self::Stream>,
         mut cut: impl FnMut(usize, io::Result<usize>),
     ) where
         Self::Stream: 'a,
     {
-        for (at, (stream, bytes)) in sends.enumerate() {
-            match self.send(stream, &[IoSlice::new(bytes)]) {
-                Ok(sent) if sent == bytes.len() => {}
+        let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+        for (at, stream) in streams.enumerate() {
+            match self.send(stream, slices) {
+                Ok(sent) if sent == bytes => {}
                 sent => cut(at, sent),
             }
         }

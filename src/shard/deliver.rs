@@ -11,24 +11,26 @@ use super::batch_pool::frame_bytes;
 use super::departed::Counted;
 use super::mailbox::{Adopt, Entrance, Mail, Publication};
 use super::membership::Arrived;
+use super::publish::BATCH_BYTES_MAX;
 use super::session::{Flag, Session, Slot};
 use super::stats::Counter;
-use super::{Core, DELIVERED_BYTES_PER_TURN, DELIVERIES_PER_TURN, Shard};
+use super::{Core, DELIVERED_BYTES_PER_MAIL, DELIVERIES_PER_MAIL, Shard};
 
 impl<I: Io> Shard<I> {
     pub(super) fn take_mail(&mut self) {
         let is_within_fan_out = !self.core.rooms.arrived_in().is_empty();
-        let (mut work, mut bytes) = (0, 0);
-        while work < DELIVERIES_PER_TURN && bytes < DELIVERED_BYTES_PER_TURN {
+        let (mut work, mut bytes, mut each_has_enough) = (0, 0, false);
+        while work < DELIVERIES_PER_MAIL && bytes < DELIVERED_BYTES_PER_MAIL && !each_has_enough {
             let mailbox = &self.core.mailbox;
             let taken = if is_within_fan_out { mailbox.take_urgent() } else { mailbox.take() };
             let Some(mail) = taken else { break };
             work += 1;
             match mail {
                 Mail::Publication(publication) => {
-                    let members = self.arrive(&publication);
+                    let (members, bytes_each) = self.arrive(&publication);
                     work += members * publication.batch.len() as usize;
                     bytes += members * frame_bytes(&publication.batch);
+                    each_has_enough = bytes_each >= BATCH_BYTES_MAX;
                 }
                 Mail::Presence(change) => work += self.tell_presence(&change),
                 Mail::Removal(order) => work += self.remove_ordered(&order),
@@ -47,15 +49,18 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Takes in a publication for a room, and returns for how many members it is.
-    fn arrive(&mut self, publication: &Publication) -> usize {
+    /// Takes in a publication for a room. Returns for how many members it is, and the bytes that each of them is to
+    /// be sent now.
+    fn arrive(&mut self, publication: &Publication) -> (usize, usize) {
         let batch = Arc::clone(&publication.batch);
         let messages = u64::from(batch.len());
         let arrived = Arrived { offset_before: publication.offset_before, batch };
-        let Some(local) = self.core.rooms.arrive(publication.local_room, arrived) else { return 0 };
-        let members = local.members.len();
+        let Some(local) = self.core.rooms.arrive(publication.local_room, arrived) else {
+            return (0, 0);
+        };
+        let reached = (local.members.len(), local.arrived_bytes);
         self.core.arrivals.note(publication.entered, messages);
-        members
+        reached
     }
 
     fn adopt(&mut self, adopt: Adopt<I::Socket>) {

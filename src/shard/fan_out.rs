@@ -8,7 +8,7 @@
 //! turns, in which everybody else is read from and answered. No other publication is taken in before all
 //! members have been addressed.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IoSlice};
 use std::ops::Range;
 
 use crate::mutant::{Mutant, strikes};
@@ -16,7 +16,6 @@ use crate::reactor::Io;
 use crate::rooms::{Encoding, LagPolicy};
 use crate::slab::{Key, Slab};
 
-use super::batch_pool::frame_bytes;
 use super::distribution::Distribution;
 use super::encode::encode;
 use super::membership::{Arrived, LocalRoom, LocalRooms, Membership};
@@ -25,11 +24,13 @@ use super::serve::set_cursor;
 use super::session::{Flag, Slot};
 use super::stats::Counter;
 use super::write::SendError;
-use super::{Core, DELIVERED_BYTES_PER_TURN, Shard, TURN_BYTES_HIGH, mark_dirty};
+use super::{Core, FAN_OUT_BYTES_PER_TURN, Shard, TURN_BYTES_HIGH, mark_dirty};
 
 /// Several publications are copied together, once for everybody, as one slice costs the kernel less than
 /// several; more than this costs more to copy than it saves.
 const JOINED_BYTES_MAX: usize = 32 << 10;
+/// So many that are longer are a slice each.
+const SLICES_MAX: usize = 4;
 
 /// What the members of a room are sent that are in step and read the same encoding.
 #[derive(Debug)]
@@ -47,11 +48,11 @@ struct Run {
 
 #[derive(Clone, Debug)]
 enum Source {
-    /// The one publication that has arrived.
+    /// Each publication that has arrived.
     Arrived,
     /// A range of the joined bytes.
     Joined(Range<usize>),
-    /// Several that are too long to be joined: everybody is marked for the flush.
+    /// They are too many and too long to be joined: everybody is marked for the flush.
     Apart,
 }
 
@@ -83,12 +84,13 @@ impl FanOut {
         for arrived in &local.arrived {
             encode(&local.room, &arrived.batch, encoding, arrived.offset_before);
         }
-        let (source, bytes) = match local.arrived.as_slice() {
-            [arrived] => (Source::Arrived, arrived.batch.bytes(encoding).len()),
-            several => match several.iter().map(|arrived| arrived.batch.bytes(encoding).len()).sum() {
-                bytes @ ..=JOINED_BYTES_MAX => (Source::Joined(self.join(several, encoding)), bytes),
-                bytes => (Source::Apart, bytes),
-            },
+        let arrived = local.arrived.as_slice();
+        let bytes = arrived.iter().map(|arrived| arrived.batch.bytes(encoding).len()).sum();
+        let source = match arrived.len() {
+            1 => Source::Arrived,
+            _ if bytes <= JOINED_BYTES_MAX => Source::Joined(self.join(arrived, encoding)),
+            ..=SLICES_MAX => Source::Arrived,
+            _ => Source::Apart,
         };
         let offset_before = local.arrived.first().map_or(local.seen, |first| first.offset_before);
         let messages = local.seen - offset_before;
@@ -106,15 +108,24 @@ impl FanOut {
 }
 
 impl Run {
-    fn bytes<'a>(&self, rooms: &'a LocalRooms, joined: &'a [u8]) -> &'a [u8] {
-        match &self.source {
-            Source::Joined(range) => &joined[range.clone()],
-            Source::Apart => &[],
+    /// What its members are sent; the rest of the slices is empty.
+    fn slices<'a>(&self, rooms: &'a LocalRooms, joined: &'a [u8]) -> ([IoSlice<'a>; SLICES_MAX], usize) {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let count = match &self.source {
+            Source::Joined(range) => {
+                slices[0] = IoSlice::new(&joined[range.clone()]);
+                1
+            }
+            Source::Apart => 0,
             Source::Arrived => {
                 let local = rooms.get(self.room).expect("a room that is fanned out has members");
-                local.arrived[0].batch.bytes(self.encoding)
+                for (slice, arrived) in slices.iter_mut().zip(&local.arrived) {
+                    *slice = IoSlice::new(arrived.batch.bytes(self.encoding));
+                }
+                local.arrived.len()
             }
-        }
+        };
+        (slices, count)
     }
 }
 
@@ -138,7 +149,7 @@ impl Share {
 impl<I: Io> Shard<I> {
     pub(super) fn fan_out(&mut self) {
         let members = self.core.settings.fan_out_members_max;
-        let mut share = Share { members, bytes: DELIVERED_BYTES_PER_TURN };
+        let mut share = Share { members, bytes: FAN_OUT_BYTES_PER_TURN };
         for at in 0..self.core.rooms.arrived_in().len() {
             self.address(self.core.rooms.arrived_in()[at], &mut share);
         }
@@ -168,9 +179,8 @@ impl<I: Io> Shard<I> {
         let (rooms, memberships) = rooms.parts();
         let Some(local) = rooms.get(key) else { return };
         let Some(offset_before) = local.arrived.first().map(|first| first.offset_before) else { return };
-        let bytes_each = local.arrived.iter().map(|arrived| frame_bytes(&arrived.batch)).sum();
         let waiting = &local.members[local.addressed as usize..];
-        let members = share.take(waiting.len(), bytes_each);
+        let members = share.take(waiting.len(), local.arrived_bytes);
         let same_for_all = is_same_for_all(local);
         let first_run = fan_out.runs.len();
         for member in &waiting[..members] {
@@ -208,16 +218,18 @@ impl<I: Io> Shard<I> {
         let Shard { io, connections, core, .. } = self;
         let Core { rooms, fan_out, .. } = core;
         let FanOut { runs, recipients, joined, cut } = fan_out;
-        let (mut latest, mut bytes): (Option<u32>, &[u8]) = (None, &[]);
-        let sends = recipients.iter().map(|recipient| {
-            if latest != Some(recipient.run) {
-                latest = Some(recipient.run);
-                bytes = runs[recipient.run as usize].bytes(rooms, joined);
-            }
-            let slot = connections.at(recipient.connection).expect("it was there when it was addressed");
-            (&slot.stream, bytes)
-        });
-        io.send_each(sends, |at, sent| cut.push((at as u32, sent.map_err(|error| error.kind()))));
+        let mut first = 0;
+        for group in recipients.chunk_by(|a, b| a.run == b.run) {
+            let (slices, count) = runs[group[0].run as usize].slices(rooms, joined);
+            let streams = group.iter().map(|recipient| {
+                let slot = connections.at(recipient.connection);
+                &slot.expect("it was there when it was addressed").stream
+            });
+            io.send_each(&slices[..count], streams, |at, sent| {
+                cut.push(((first + at) as u32, sent.map_err(|error| error.kind())));
+            });
+            first += group.len();
+        }
     }
 
     /// Goes on with those whose sockets did not take all: from here on they are as they would be had they been

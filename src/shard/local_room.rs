@@ -40,4 +40,6 @@ pub struct LocalRoom {
     pub seen: u64,
     /// What came last, until all members have been addressed: in order and without a gap.
     pub arrived: Vec<Arrived>,
+    /// How much it is for each of them, as frames.
+    pub arrived_bytes: usize,
 }

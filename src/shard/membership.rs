@@ -17,6 +17,7 @@ use crate::time::Time;
 use super::begun::{Begun, begin};
 pub use super::local_room::{Arrived, LocalRoom};
 
+mod arrivals;
 #[cfg(test)]
 mod tests;
 
@@ -267,39 +268,6 @@ impl LocalRooms {
         }
     }
 
-    /// Takes in what has come for a room.
-    pub fn arrive(&mut self, room: Key, arrived: Arrived) -> Option<&LocalRoom> {
-        let local = self.rooms.get_mut(room)?;
-        if arrived.last_offset() <= local.seen {
-            // It entered before this shard's first member came.
-            return None;
-        }
-        debug_assert_eq!(arrived.offset_before, local.seen, "nothing is missing");
-        local.seen = arrived.last_offset();
-        if local.arrived.is_empty() {
-            self.arrived_in.push(room);
-        }
-        local.arrived.push(arrived);
-        if let [.., before, last] = local.arrived.as_mut_slice()
-            && strikes(Mutant::SwappedDeliveries)
-        {
-            std::mem::swap(&mut before.batch, &mut last.batch);
-        }
-        Some(local)
-    }
-
-    /// The rooms that something has arrived in in this turn, or earlier if their members are not all addressed.
-    pub fn arrived_in(&self) -> &[Key] {
-        &self.arrived_in
-    }
-
-    /// Notes that the next so many members of a room have been addressed.
-    pub fn note_addressed(&mut self, room: Key, members: usize) {
-        if let Some(local) = self.rooms.get_mut(room) {
-            local.addressed += members as u32;
-        }
-    }
-
     /// The rooms and all memberships, to go through the members of a room.
     pub fn parts(&mut self) -> (&Slab<LocalRoom>, &mut Slab<Membership>) {
         (&self.rooms, &mut self.memberships)
@@ -317,22 +285,6 @@ impl LocalRooms {
                 local.policy = self.rules.lag_policy(local.room.name());
             }
         }
-    }
-
-    /// Lets go of what has arrived where all members have been addressed: whoever has not been sent it is served
-    /// from the room's window.
-    pub fn clear_arrived(&mut self) {
-        let LocalRooms { rooms, arrived_in, begun, .. } = self;
-        begun.clear();
-        arrived_in.retain(|key| {
-            let Some(local) = rooms.get_mut(*key) else { return false };
-            let is_unfinished = (local.addressed as usize) < local.members.len();
-            if !is_unfinished {
-                local.arrived.clear();
-                local.addressed = 0;
-            }
-            is_unfinished
-        });
     }
 
     /// Makes a connection a member; `first` is the head of its list of memberships. A member already
@@ -454,7 +406,17 @@ impl LocalRooms {
         let key = rooms.insert_with(|local_room| {
             let (room, seen) = registry.add_route(name, Route { shard: *shard, local_room }, now);
             let (policy, members, arrived) = (rules.lag_policy(name), Vec::new(), Vec::new());
-            LocalRoom { room, policy, members, addressed: 0, watchers: 0, pending: None, seen, arrived }
+            LocalRoom {
+                room,
+                policy,
+                members,
+                addressed: 0,
+                watchers: 0,
+                pending: None,
+                seen,
+                arrived,
+                arrived_bytes: 0,
+            }
         });
         self.by_name.insert(name.clone(), key);
         key

@@ -121,11 +121,13 @@ const TURN_BYTES_HIGH: usize = 1 << 20;
 /// Memory for replies that is kept for the next turn: they are flushed when they have passed that by what one
 /// read has brought, so that less would be let go and taken again in each turn.
 const SCRATCH_KEPT_BYTES: usize = TURN_BYTES_HIGH + RECEIVE_BYTES;
-/// Deliveries that the mail of a turn may mean, and their bytes, which are also what the fan-out of a turn may
-/// send: what a hot room may take of a turn before everybody else is read from again. (A model has few: there
-/// each turn leaves some for the next.)
-const DELIVERIES_PER_TURN: usize = if cfg!(loom) { 1 } else { 32 << 10 };
-const DELIVERED_BYTES_PER_TURN: usize = 4 << 20;
+/// Deliveries that the mail taken at a time may mean, and their bytes: together they leave in fewer sends, but
+/// other rooms wait for all of them. (A model has few: there each turn leaves some for the next.)
+const DELIVERIES_PER_MAIL: usize = if cfg!(loom) { 1 } else { 32 << 10 };
+const DELIVERED_BYTES_PER_MAIL: usize = 64 << 20;
+/// What the fan-out of a turn may send, beside [`Settings::fan_out_members_max`]: what a hot room may take of it
+/// before everybody else is read from again.
+const FAN_OUT_BYTES_PER_TURN: usize = 4 << 20;
 /// Timers looked at per turn.
 const TIMERS_PER_TURN: usize = 1024;
 

@@ -370,13 +370,15 @@ impl Io for SimIo {
     /// As a kernel may that is given all of them together: each for itself, and what came of it in any order.
     fn send_each<'a>(
         &mut self,
-        sends: impl Iterator<Item = (&'a SocketId, &'a [u8])>,
+        slices: &[IoSlice<'_>],
+        streams: impl Iterator<Item = &'a SocketId>,
         mut cut: impl FnMut(usize, io::Result<usize>),
     ) {
         let mut told = Vec::new();
-        for (at, (stream, bytes)) in sends.enumerate() {
-            match self.send(stream, &[IoSlice::new(bytes)]) {
-                Ok(sent) if sent == bytes.len() => {}
+        let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+        for (at, stream) in streams.enumerate() {
+            match self.send(stream, slices) {
+                Ok(sent) if sent == bytes => {}
                 sent => told.push((at, sent)),
             }
         }

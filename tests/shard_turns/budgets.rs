@@ -33,9 +33,9 @@ fn many_bytes_for_a_room_are_divided_over_turns_and_others_are_answered_in_betwe
         server.feed(echo, &text("alive"));
         server.turn(1);
         assert_eq!(server.take_texts(echo), ["alive"], "answered in every turn");
-        // One member's share, of 128 KiB at most, may go over the budget of 4 MiB.
+        // What one member is sent, less than 256 KiB, may go over the budget of 4 MiB.
         let in_one_turn = delivered(&server, &members) - before;
-        assert!(in_one_turn <= (4 << 20) + (128 << 10), "{in_one_turn}");
+        assert!(in_one_turn <= (4 << 20) + (256 << 10), "{in_one_turn}");
         turns += 1;
     }
     assert!(turns > 3, "{turns} turns for {everything} bytes");

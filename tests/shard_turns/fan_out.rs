@@ -251,6 +251,34 @@ impl Hall {
 }
 
 #[test]
+fn what_waits_for_a_room_leaves_together_until_it_is_enough_for_one_send() {
+    for (bytes, sends) in [
+        // Copied together; a slice each; and more than there are slices for.
+        ([100; 7].as_slice(), &[7 * 102][..]),
+        (&[20_000; 4], &[4 * 20_004]),
+        (&[20_000; 5], &[5 * 20_004]),
+        // 128 KiB is enough.
+        (&[131_061, 100], &[131_071 + 102]),
+        (&[65_532, 65_532, 100], &[131_072, 102]),
+        (&[70_000; 3], &[2 * 70_010, 70_010]),
+    ] {
+        let mut hall = Hall::new(3);
+        for (number, bytes) in bytes.iter().enumerate() {
+            hall.server.feed(hall.publishers[1], &binary(&vec![number as u8; *bytes]));
+            hall.server.settle_shards(&[1]);
+        }
+        hall.server.settle();
+        for member in hall.members.clone() {
+            assert_eq!(hall.server.socket(member).sends[1..], *sends, "for {bytes:?}");
+            let frames = hall.server.take_frames(member);
+            let expected = bytes.iter().enumerate().map(|(at, bytes)| Frame::binary(&vec![at as u8; *bytes]));
+            assert!(frames.into_iter().eq(expected), "{bytes:?}");
+        }
+        hall.server.finish();
+    }
+}
+
+#[test]
 fn a_turn_sends_to_its_share_of_the_members_and_the_next_goes_on() {
     // With the publisher there is one member more.
     for (members, turns) in [(SHARE - 1, 1), (SHARE, 2), (SHARE + 1, 2), (3 * SHARE - 1, 3)] {
