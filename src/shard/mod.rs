@@ -301,7 +301,6 @@ impl<I: Io> Shard<I> {
         self.run_timers();
         self.core.expire_lingering();
         self.tell_of_the_end();
-        self.enforce_drain_deadline();
         self.publish();
         self.take_mail();
         self.fan_out();
@@ -309,6 +308,8 @@ impl<I: Io> Shard<I> {
         self.core.rooms.clear_arrived();
         self.core.rooms.registry().maintain(self.core.now);
         self.core.end_floods();
+        // Who is told in this very turn, as it came late, has been sent its Close.
+        self.enforce_drain_deadline();
         self.reap();
         self.inspect();
         // Who leaves in the mail or in a flush is announced behind the publish phase.
@@ -365,9 +366,10 @@ impl<I: Io> Shard<I> {
 
     fn end_turn(&mut self) -> Progress {
         self.core.publish_numbers(self.io.now(), self.connections.len());
-        let Core { draining, mailbox, .. } = &self.core;
+        let Core { draining, mailbox, publications, .. } = &self.core;
         // A connection may have come just before the order to drain, on the other lane.
-        let finished = draining.is_some() && self.connections.is_empty() && !mailbox.has_mail();
+        let is_quiet = publications.is_empty() && !mailbox.has_mail();
+        let finished = draining.is_some() && self.connections.is_empty() && is_quiet;
         if !finished {
             return Progress::Running;
         }

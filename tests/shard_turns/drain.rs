@@ -142,6 +142,22 @@ fn the_deadline_of_a_drain_ends_those_who_do_not_take_their_bytes() {
 }
 
 #[test]
+fn a_shard_that_is_held_up_over_the_whole_drain_still_tells_everybody() {
+    let mut server = Server::new(1, settings());
+    let clients: Vec<_> = (0..20).map(|_| server.connect(0, "/rooms/a")).collect();
+    drain_slowly(&mut server);
+    let later = server.now() + 3 * DRAIN;
+    server.net.borrow_mut().now = later;
+    server.turn(0);
+    for client in clients {
+        assert_eq!(server.take_close(client), (1001, "the server is shutting down".to_owned()));
+        assert!(server.is_closed(client));
+    }
+    assert_eq!(server.finished.len(), 1);
+    server.finish();
+}
+
+#[test]
 fn a_connection_that_has_not_shaken_hands_is_refused_with_503() {
     let mut server = Server::new(1, settings());
     let silent = server.adopt(0);

@@ -15,7 +15,7 @@ const SEEDS: u64 = 1_000;
 /// Of so many opportunities a fault takes one.
 fn rarity(mutant: Mutant) -> u32 {
     match mutant {
-        Mutant::WrongPosition | Mutant::StaleEvent => 1,
+        Mutant::WrongPosition | Mutant::StaleEvent | Mutant::MovedMember => 1,
         _ => 20,
     }
 }
