@@ -59,8 +59,8 @@
 //!
 //! A room is an ordered log, and the log is the send queue ([`rooms`]): its window of the latest messages
 //! is the history, the source for who comes back, and what a slow member is served from. A membership is a
-//! cursor into it. What arrived in a turn is sent to all members that are in step from the very same
-//! batches; a connection owns only its answers and the frame that is half out.
+//! cursor into it. What arrives is sent to all members that are in step from the very same batches, over several
+//! turns if they are many; a connection owns only its answers and the frame that is half out.
 //!
 //! Who gets in is decided before the shards, on the acceptor's thread: how many handshakes a second, how many
 //! connections an address may have, and whether memory and descriptors are nearly used up; then nobody else is let

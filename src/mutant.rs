@@ -11,7 +11,7 @@ pub enum Mutant {
     LostDelivery,
     /// A member's cursor stays where it was behind what it was sent.
     RepeatedDelivery,
-    /// Two publications of a turn change places.
+    /// Two publications that are sent together change places.
     SwappedDeliveries,
     /// A member that is still to be sent to takes the place of one that has been, who has left.
     MovedMember,

@@ -6,61 +6,78 @@ use std::sync::Arc;
 use crate::endpoint::CloseCause;
 use crate::protocol::Connection;
 use crate::reactor::{Io, PeerAddress};
+use crate::rooms::Batch;
 
 use super::batch_pool::frame_bytes;
 use super::departed::Counted;
 use super::mailbox::{Adopt, Entrance, Mail, Publication};
-use super::membership::Arrived;
+use super::membership::{Arrived, LocalRoom};
 use super::publish::BATCH_BYTES_MAX;
 use super::session::{Flag, Session, Slot};
 use super::stats::Counter;
-use super::{Core, DELIVERED_BYTES_PER_MAIL, DELIVERIES_PER_MAIL, Shard};
+use super::{Core, MAIL_BYTES_MAX, MAIL_DELIVERED_BYTES_MAX, MAIL_WORK_MAX, Shard};
+
+/// What was taken out of the mailbox at a time, to be sent together.
+#[derive(Default)]
+struct Taken {
+    /// Pieces of mail, and the members that they are for, once for all that is for the same.
+    work: usize,
+    /// Of the publications themselves, and of all their deliveries.
+    bytes: usize,
+    delivered_bytes: usize,
+    /// There is more for the members of a room than one send should have.
+    is_enough_for_one: bool,
+}
+
+impl Taken {
+    fn note(&mut self, batch: &Batch, local: &LocalRoom) {
+        let (members, bytes) = (local.members.len(), frame_bytes(batch));
+        if local.arrived.len() == 1 {
+            self.work += members;
+        }
+        self.bytes += bytes;
+        self.delivered_bytes += members * bytes;
+        self.is_enough_for_one |= local.arrived_bytes >= BATCH_BYTES_MAX;
+    }
+
+    fn leaves_room(&self) -> bool {
+        self.work < MAIL_WORK_MAX
+            && self.bytes < MAIL_BYTES_MAX
+            && self.delivered_bytes < MAIL_DELIVERED_BYTES_MAX
+            && !self.is_enough_for_one
+    }
+}
 
 impl<I: Io> Shard<I> {
     pub(super) fn take_mail(&mut self) {
         let is_within_fan_out = !self.core.rooms.arrived_in().is_empty();
-        let (mut work, mut bytes, mut each_has_enough) = (0, 0, false);
-        while work < DELIVERIES_PER_MAIL && bytes < DELIVERED_BYTES_PER_MAIL && !each_has_enough {
+        let mut taken = Taken::default();
+        while taken.leaves_room() {
             let mailbox = &self.core.mailbox;
-            let taken = if is_within_fan_out { mailbox.take_urgent() } else { mailbox.take() };
-            let Some(mail) = taken else { break };
-            work += 1;
+            let mail = if is_within_fan_out { mailbox.take_urgent() } else { mailbox.take() };
+            let Some(mail) = mail else { break };
+            taken.work += 1;
             match mail {
                 Mail::Publication(publication) => {
-                    let (members, bytes_each) = self.arrive(&publication);
-                    work += members * publication.batch.len() as usize;
-                    bytes += members * frame_bytes(&publication.batch);
-                    each_has_enough = bytes_each >= BATCH_BYTES_MAX;
+                    if let Some(local) = self.core.arrive(&publication) {
+                        taken.note(&publication.batch, local);
+                    }
                 }
-                Mail::Presence(change) => work += self.tell_presence(&change),
-                Mail::Removal(order) => work += self.remove_ordered(&order),
+                Mail::Presence(change) => taken.work += self.tell_presence(&change),
+                Mail::Removal(order) => taken.work += self.remove_ordered(&order),
                 Mail::Adopt(adopt) => self.adopt(adopt),
                 Mail::Inspect(inspection) => {
                     self.core.inspections.take_up(*inspection, self.core.id, self.core.now);
                 }
                 Mail::Reload(reload) => self.reload(&reload),
-                Mail::Shed(order) => work += self.shed(order),
+                Mail::Shed(order) => taken.work += self.shed(order),
                 Mail::Drain(order) => self.drain(order),
                 Mail::Report(to) => self.core.reports.push(to),
             }
         }
-        if work > 0 {
+        if taken.work > 0 {
             self.core.mailbox.wake_waiters();
         }
-    }
-
-    /// Takes in a publication for a room. Returns for how many members it is, and the bytes that each of them is to
-    /// be sent now.
-    fn arrive(&mut self, publication: &Publication) -> (usize, usize) {
-        let batch = Arc::clone(&publication.batch);
-        let messages = u64::from(batch.len());
-        let arrived = Arrived { offset_before: publication.offset_before, batch };
-        let Some(local) = self.core.rooms.arrive(publication.local_room, arrived) else {
-            return (0, 0);
-        };
-        let reached = (local.members.len(), local.arrived_bytes);
-        self.core.arrivals.note(publication.entered, messages);
-        reached
     }
 
     fn adopt(&mut self, adopt: Adopt<I::Socket>) {
@@ -101,6 +118,16 @@ impl<I: Io> Shard<I> {
 }
 
 impl<S> Core<S> {
+    /// Takes in a publication for a room, if that has members here.
+    fn arrive(&mut self, publication: &Publication) -> Option<&LocalRoom> {
+        let batch = Arc::clone(&publication.batch);
+        let messages = u64::from(batch.len());
+        let arrived = Arrived { offset_before: publication.offset_before, batch };
+        let local = self.rooms.arrive(publication.local_room, arrived)?;
+        self.arrivals.note(publication.entered, messages);
+        Some(local)
+    }
+
     /// Counts and logs the end of a socket that could not become a connection. It is closed already: what
     /// would have to be said to it needs the memory that is missing.
     fn give_up(&mut self, (peer, counted): (PeerAddress, Counted), error: ErrorKind) {

@@ -5,8 +5,8 @@
 pub enum Distribution {
     /// How long turns take, from the return of the wait to the end, in nanoseconds.
     TurnDuration,
-    /// From the turn that has read a publication to the end of the turn that has sent it to those members here
-    /// whose sockets took it, in nanoseconds; once for each publication and shard with members.
+    /// From the turn that has read a publication to the end of the turn that has sent it, and what was taken with it,
+    /// to those members here whose sockets took it, in nanoseconds; once for each publication and shard with members.
     FlushLatency,
     /// How many messages members are behind their room when they are served: 1 is in step with single messages;
     /// once for each time that a member is served.

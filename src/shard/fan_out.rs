@@ -1,12 +1,12 @@
-//! The fan-out: members that are in step are sent what arrived in this turn straight from the rooms' batches.
+//! The fan-out: members that are in step are sent what arrived straight from the rooms' batches.
 //!
 //! A server of rooms does this nearly all the time, so it is short: what there is to send is found once for all
 //! members of a room that read the same encoding, and a member costs one look and one send. Everybody else is
 //! marked for the flush (`write.rs`), which makes a plan for each; whose socket did not take all goes on there.
 //!
 //! A turn has a [`Share`]: a room with more members than that, or a long message, is gone through over several
-//! turns, in which everybody else is read from and answered. No other publication is taken in before all
-//! members have been addressed.
+//! turns, in which everybody is read from and answered. No other publication is taken in before all members have
+//! been addressed.
 
 use std::io::{ErrorKind, IoSlice};
 use std::ops::Range;
@@ -19,6 +19,7 @@ use crate::slab::{Key, Slab};
 use super::distribution::Distribution;
 use super::encode::encode;
 use super::membership::{Arrived, LocalRoom, LocalRooms, Membership};
+use super::publish::BATCH_BYTES_MAX;
 use super::read::is_later;
 use super::serve::set_cursor;
 use super::session::{Flag, Slot};
@@ -31,6 +32,8 @@ use super::{Core, FAN_OUT_BYTES_PER_TURN, Shard, TURN_BYTES_HIGH, mark_dirty};
 const JOINED_BYTES_MAX: usize = 32 << 10;
 /// So many that are longer are a slice each.
 const SLICES_MAX: usize = 4;
+/// More than that are copied up to this all the same: a plan for each member costs more.
+const MANY_JOINED_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 
 /// What the members of a room are sent that are in step and read the same encoding.
 #[derive(Debug)]
@@ -90,6 +93,7 @@ impl FanOut {
             1 => Source::Arrived,
             _ if bytes <= JOINED_BYTES_MAX => Source::Joined(self.join(arrived, encoding)),
             ..=SLICES_MAX => Source::Arrived,
+            _ if bytes <= MANY_JOINED_BYTES_MAX => Source::Joined(self.join(arrived, encoding)),
             _ => Source::Apart,
         };
         let offset_before = local.arrived.first().map_or(local.seen, |first| first.offset_before);
@@ -136,22 +140,25 @@ struct Share {
 }
 
 impl Share {
-    /// Takes as many of the members who wait for so many bytes each as there is a share for: at least one, if
-    /// anything is left of it.
-    fn take(&mut self, waiting: usize, bytes_each: usize) -> usize {
-        let members = waiting.min(self.members).min(self.bytes.div_ceil(bytes_each.max(1)));
-        self.members -= members;
-        self.bytes = self.bytes.saturating_sub(members * bytes_each);
-        members
+    fn is_used_up(&self) -> bool {
+        self.members == 0 || self.bytes == 0
+    }
+
+    /// Takes a member's part, which may be more than is left.
+    fn take(&mut self, bytes: usize) {
+        self.members -= 1;
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
 
 impl<I: Io> Shard<I> {
     pub(super) fn fan_out(&mut self) {
-        let members = self.core.settings.fan_out_members_max;
+        let members = self.core.settings.fan_out_members_max.max(1);
         let mut share = Share { members, bytes: FAN_OUT_BYTES_PER_TURN };
-        for at in 0..self.core.rooms.arrived_in().len() {
-            self.address(self.core.rooms.arrived_in()[at], &mut share);
+        let mut at = 0;
+        while let Some(room) = self.core.rooms.arrived_in().get(at).filter(|_| !share.is_used_up()) {
+            self.address(*room, &mut share);
+            at += 1;
         }
         if !self.core.fan_out.recipients.is_empty() {
             self.send_runs();
@@ -179,18 +186,24 @@ impl<I: Io> Shard<I> {
         let (rooms, memberships) = rooms.parts();
         let Some(local) = rooms.get(key) else { return };
         let Some(offset_before) = local.arrived.first().map(|first| first.offset_before) else { return };
-        let waiting = &local.members[local.addressed as usize..];
-        let members = share.take(waiting.len(), local.arrived_bytes);
         let same_for_all = is_same_for_all(local);
         let first_run = fan_out.runs.len();
-        for member in &waiting[..members] {
+        let mut unaddressed = local.unaddressed as usize;
+        while unaddressed > 0 && !share.is_used_up() {
+            unaddressed -= 1;
+            let member = &local.members[unaddressed];
             let membership = memberships.at(*member).expect("a member's membership is present");
+            if membership.cursor >= local.seen {
+                // It has had it together with something else.
+                continue;
+            }
             let connection = membership.connection;
             let slot = connections.at_mut(connection).expect("a member's connection is present");
             let session = &mut slot.session;
             if session.is(Flag::Blocked) {
                 continue;
             }
+            share.take(local.arrived_bytes);
             let nothing_else =
                 !session.awaits_flush() && others_have_all(rooms, memberships, session.memberships, *member);
             let membership = memberships.at_mut(*member).expect("a member's membership is present");
@@ -211,7 +224,7 @@ impl<I: Io> Shard<I> {
                 fan_out.recipients.push(Recipient { connection, membership: *member, run: run as u32 });
             }
         }
-        self.core.rooms.note_addressed(key, members);
+        self.core.rooms.set_unaddressed(key, unaddressed);
     }
 
     fn send_runs(&mut self) {

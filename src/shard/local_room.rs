@@ -25,13 +25,13 @@ impl Arrived {
 pub struct LocalRoom {
     /// The room that all shards share.
     pub room: Arc<Room>,
-    /// What happens to members that fall behind. What a turn has begun to send must not change within it, so
-    /// this only changes between the phases of one.
+    /// What happens to members that fall behind. What has begun to be sent must not change until it is, so
+    /// this only changes between two fan-outs.
     pub policy: LagPolicy,
     /// The numbers of its members' memberships here.
     pub members: Vec<u32>,
-    /// The first so many of them have had what arrived, or are marked for it.
-    pub addressed: u32,
+    /// The first so many of them are still to be sent what arrived. Who joins meanwhile stands behind them.
+    pub unaddressed: u32,
     /// How many of them are told who joins and leaves.
     pub watchers: usize,
     /// This turn's publications: first and last in the publish queue.

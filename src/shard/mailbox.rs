@@ -5,7 +5,8 @@
 //! stops reading from its publishers ([`Mesh::waits_for_room`]) and is woken when the count has
 //! fallen, so a shard that lags gets back-pressure instead of an unbounded inbox.
 //!
-//! A shard drains its inbox after every return from wait, so "send, then wake" loses no wake-up. The tests
+//! A shard looks into its inbox after every return from wait, and does not sleep while anything is in it, so "send, then
+//! wake" loses no wake-up. The tests
 //! in `tests/loom` put this through every order of the threads' steps.
 
 use std::sync::Arc;

@@ -17,7 +17,7 @@ use crate::time::Time;
 use super::begun::{Begun, begin};
 pub use super::local_room::{Arrived, LocalRoom};
 
-mod arrivals;
+mod arriving;
 #[cfg(test)]
 mod tests;
 
@@ -231,17 +231,22 @@ impl LocalRooms {
         self.memberships.key_at(index)
     }
 
+    /// Messages of its room that a member has not been sent although it was its turn.
+    pub fn lag(&self, membership: &Membership) -> u64 {
+        let Some(local) = self.of(membership) else { return 0 };
+        let is_to_come = membership.position < local.unaddressed;
+        let due =
+            local.arrived.first().filter(|_| is_to_come).map_or(local.seen, |first| first.offset_before);
+        due.saturating_sub(membership.cursor)
+    }
+
     /// A room of this list that has more for its member, or else any of them, and the member's cursor.
     pub fn behind(&self, first: u32) -> Option<(&LocalRoom, u64)> {
-        let place = |index| {
-            let membership = self.memberships.at(index)?;
-            Some((self.of(membership)?, membership.cursor))
-        };
-        let mut places = self.memberships_of(first).filter_map(place);
-        let first = places.next()?;
-        let behind = |(local, cursor): &(&LocalRoom, u64)| *cursor < local.seen;
-        let found = if behind(&first) { first } else { places.find(behind).unwrap_or(first) };
-        Some(found)
+        let mut memberships = self.memberships_of(first).filter_map(|index| self.memberships.at(index));
+        let first = memberships.next()?;
+        let behind = |membership: &&Membership| self.lag(membership) > 0;
+        let found = if behind(&first) { first } else { memberships.find(behind).unwrap_or(first) };
+        Some((self.of(found)?, found.cursor))
     }
 
     /// What a member that has joined in this turn begins with, up to so many bytes of frames, as served.
@@ -410,7 +415,7 @@ impl LocalRooms {
                 room,
                 policy,
                 members,
-                addressed: 0,
+                unaddressed: 0,
                 watchers: 0,
                 pending: None,
                 seen,
@@ -431,12 +436,12 @@ impl LocalRooms {
         room.room.member_left(membership.watches);
         room.watchers -= usize::from(membership.watches);
         let mut gap = membership.position;
-        if gap < room.addressed && !strikes(Mutant::MovedMember) {
-            // Who is still to be addressed must not come to stand among those who are.
-            room.addressed -= 1;
-            room.members.swap(gap as usize, room.addressed as usize);
+        if gap < room.unaddressed && !strikes(Mutant::MovedMember) {
+            // Nobody else must come to stand among those who are still to be sent to, or the other way round.
+            room.unaddressed -= 1;
+            room.members.swap(gap as usize, room.unaddressed as usize);
             set_position(&mut self.memberships, &room.members, gap);
-            gap = room.addressed;
+            gap = room.unaddressed;
         }
         room.members.swap_remove(gap as usize);
         set_position(&mut self.memberships, &room.members, gap);

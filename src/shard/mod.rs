@@ -10,14 +10,15 @@
 //!   back as it is: it leaves from the receive buffer, before that is read into again.
 //! * **publish** gives the turn's publications their offsets, hands them to the mailboxes of all
 //!   shards with members (this one's too: so its members see the room's order) and wakes those.
-//! * **mailbox** is drained after every return from wait, so no wake-up is lost; it comes late in
-//!   the turn so that what a connection here published leaves in the same turn.
+//! * **mailbox** is taken from after every return from wait, and while anything is in it the next wait is a poll, so no
+//!   wake-up is lost; it comes late in the turn so that what a connection here published leaves in the same turn.
 //! * **fan-out** sends what arrived to the members that have nothing else to get, straight from the rooms'
 //!   batches, a share of them in each turn, and **flush** to each other connection once: its own queue, then what its rooms have for it,
 //!   from the same batches. **reap** frees; nothing is freed before. **inspect** answers who looks from outside.
 //!
-//! Reading, timers and the mailbox have budgets, and so bound what a flush has to send; what is left
-//! over makes the next wait a poll.
+//! Reading, timers, the mailbox and the fan-out have budgets, and so bound what a flush has to send; what is left
+//! over makes the next wait a poll. While a fan-out goes on over several turns, other publications wait in the
+//! mailbox, and new connections do not.
 
 mod api_calls;
 mod apply;
@@ -121,12 +122,14 @@ const TURN_BYTES_HIGH: usize = 1 << 20;
 /// Memory for replies that is kept for the next turn: they are flushed when they have passed that by what one
 /// read has brought, so that less would be let go and taken again in each turn.
 const SCRATCH_KEPT_BYTES: usize = TURN_BYTES_HIGH + RECEIVE_BYTES;
-/// Deliveries that the mail taken at a time may mean, and their bytes: together they leave in fewer sends, but
-/// other rooms wait for all of them. (A model has few: there each turn leaves some for the next.)
-const DELIVERIES_PER_MAIL: usize = if cfg!(loom) { 1 } else { 32 << 10 };
-const DELIVERED_BYTES_PER_MAIL: usize = 64 << 20;
+/// Mail that is taken at a time and the members that it is for, its bytes, and those of all its deliveries. What is
+/// taken together leaves in fewer sends, but other rooms wait for all of it. (A model has few: there each turn leaves
+/// some for the next.)
+const MAIL_WORK_MAX: usize = if cfg!(loom) { 1 } else { 32 << 10 };
+const MAIL_BYTES_MAX: usize = 4 << 20;
+const MAIL_DELIVERED_BYTES_MAX: usize = 64 << 20;
 /// What the fan-out of a turn may send, beside [`Settings::fan_out_members_max`]: what a hot room may take of it
-/// before everybody else is read from again.
+/// before everybody is read from again.
 const FAN_OUT_BYTES_PER_TURN: usize = 4 << 20;
 /// Timers looked at per turn.
 const TIMERS_PER_TURN: usize = 1024;
@@ -212,7 +215,7 @@ struct Core<S> {
     dead: Vec<u32>,
     /// Shards that got mail from this one and have not been woken since.
     reached: Vec<bool>,
-    /// The publications of this turn, by the time at which they were read.
+    /// The publications that are being sent, by the time at which they were read.
     arrivals: Arrivals,
     /// Bytes of answers that have not been taken yet, over all connections of this shard.
     http_bytes: usize,

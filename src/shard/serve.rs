@@ -1,5 +1,5 @@
 //! Serves a connection's memberships: each is a cursor, and what lies behind it is sent straight from
-//! the room's batches. A member that keeps up is served from what arrived in this turn, one that fell
+//! the room's batches. A member that keeps up is served from what has arrived, one that fell
 //! behind from the room's window; neither owns a queue. What the kernel did not take of a message that
 //! it has begun to take goes into the connection's own queue.
 
@@ -197,7 +197,7 @@ impl Plan {
         self.plan_window(serving, id, index)
     }
 
-    /// Plans what arrived in this turn, if that is all that the member has not got.
+    /// Plans what has arrived, if that is all that the member has not got.
     fn plan_arrived(&mut self, rooms: &LocalRooms, id: ConnectionId, index: u32) -> bool {
         let Some(membership) = rooms.membership(index) else { return true };
         let Some(local) = rooms.of(membership) else { return true };
@@ -278,7 +278,7 @@ fn before_newest(local: &LocalRoom, membership: &Membership, id: ConnectionId, n
     let mut found = missed.flat_map(newest).next();
     let all_arrived = local.arrived.first().is_some_and(|first| cursor >= first.offset_before);
     if found.is_none() && !all_arrived && membership.may_own_behind(local.seen - 1) {
-        // What came last is its own: the newest that it gets came in an earlier turn.
+        // What came last is its own: the newest that it gets came earlier.
         let held = held_behind(&local.room, cursor, now);
         found = held.iter().rev().find_map(|piece| {
             let entries = &piece.batch.entries()[piece.first as usize..piece.end as usize];

@@ -5,7 +5,7 @@ use super::distribution::Distribution;
 use super::stats::{Counter, Tally};
 use crate::time::Time;
 
-/// How many messages came in a turn, by the time of the turn that has read them: few times, as what another
+/// How many messages are being sent, by the time of the turn that has read them: few times, as what another
 /// shard has published in one turn comes together.
 #[derive(Debug, Default)]
 pub struct Arrivals(Vec<(Time, u64)>);
@@ -19,7 +19,7 @@ impl Arrivals {
         }
     }
 
-    /// Counts how long they took, at the end of the turn that has sent them.
+    /// Counts how long they took, at the end of the turn that has sent the last of them.
     fn flushed(&mut self, end: Time, tally: &mut Tally) {
         for (entered, messages) in self.0.drain(..) {
             tally.observe(Distribution::FlushLatency, end.since(entered).as_nanos() as u64, messages);

@@ -1,8 +1,10 @@
 //! What arrived in a turn, to many members at once: one send each, whatever the others' sockets do.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
-use fanfare::endpoint::CloseKind;
+use fanfare::endpoint::{CloseKind, RouterPlan};
+use fanfare::id::ShardId;
 use fanfare::shard::{Counter, Settings};
 use fanfare::time::Time;
 
@@ -142,10 +144,10 @@ fn sockets_that_fail_together_end_alone() {
     hall.server.settle();
     // The first send of all failed as planned, those of two others by their sockets.
     assert_eq!(hall.server.closes(CloseKind::TransportFailed), 3);
-    for member in [2, 3, 5] {
+    for member in [0, 2, 3] {
         assert_eq!(hall.server.take_texts(hall.members[member]), ["from there", "from here"]);
     }
-    for member in [0, 1, 4] {
+    for member in [1, 4, 5] {
         assert!(hall.server.is_closed(hall.members[member]));
         assert!(hall.server.take_output(hall.members[member]).is_empty());
     }
@@ -234,8 +236,9 @@ impl Hall {
     fn with_share(members: usize) -> Hall {
         let mut hall = Hall::new(0);
         hall.server = Server::new(2, Settings { fan_out_members_max: SHARE, ..settings() });
-        hall.members = (0..members).map(|_| hall.server.connect(0, "/rooms/hall")).collect();
+        // Who came last is sent to first: the publisher comes at the end.
         hall.publishers = [0, 1].map(|shard| hall.server.connect(shard, "/rooms/hall"));
+        hall.members = (0..members).map(|_| hall.server.connect(0, "/rooms/hall")).collect();
         hall
     }
 
@@ -302,7 +305,8 @@ fn a_turn_sends_to_its_share_of_the_members_and_the_next_goes_on() {
 #[test]
 fn a_long_message_goes_to_as_many_members_as_the_bytes_of_a_turn_allow() {
     const MESSAGE_BYTES: usize = 1 << 20;
-    let mut hall = Hall::new(12);
+    let mut hall = Hall::new(0);
+    hall.members = (0..12).map(|_| hall.server.connect(0, "/rooms/hall")).collect();
     let message = vec![5; MESSAGE_BYTES];
     hall.server.feed(hall.publishers[1], &binary(&message));
     hall.server.settle_shards(&[1]);
@@ -357,6 +361,79 @@ fn whoever_comes_or_speaks_in_the_middle_of_a_fan_out_gets_all_that_is_due_in_or
         assert!(rest.ends_with(b"third"), "who comes late hears what is said then");
         hall.server.finish();
     }
+}
+
+#[test]
+fn whoever_comes_in_the_middle_of_a_fan_out_does_not_prolong_it() {
+    let mut hall = Hall::with_share(3 * SHARE - 1);
+    let late: Vec<Client> = (0..3 * SHARE).map(|_| hall.server.adopt(0)).collect();
+    hall.server.turn(0);
+    hall.say_there("long");
+    hall.server.turn(0);
+    late.iter().for_each(|late| hall.server.feed(*late, &request("/rooms/hall")));
+    hall.server.turn(0);
+    assert!(hall.server.shards[0].wait_deadline() == Some(Time::ZERO), "a third is still to be sent to");
+    hall.server.turn(0);
+    assert!(hall.server.shards[0].wait_deadline() != Some(Time::ZERO), "all have been sent to");
+    hall.server.settle();
+    for member in hall.members.clone() {
+        assert_eq!(hall.server.take_texts(member), ["long"]);
+    }
+    hall.server.finish();
+}
+
+#[test]
+fn a_room_keeps_up_with_who_speaks_in_each_turn_of_its_fan_outs() {
+    const TURNS: usize = 300;
+    let mut hall = Hall::new(0);
+    let settings = Settings { fan_out_members_max: 10, ..settings() };
+    hall.server = Server::new(1, settings);
+    hall.members = (0..600).map(|_| hall.server.connect(0, "/rooms/hall")).collect();
+    let speaker = hall.server.connect(0, "/rooms/hall");
+    for number in 0..TURNS {
+        hall.server.feed(speaker, &text(&format!("{number:03}")));
+        hall.server.turn(0);
+        let waiting = hall.server.mesh.mail_waiting(ShardId::new(0));
+        assert!(waiting <= 61, "{waiting} publications wait: more than came in the turns of one fan-out");
+    }
+    hall.server.settle();
+    let expected: Vec<String> = (0..TURNS).map(|number| format!("{number:03}")).collect();
+    for member in hall.members.clone() {
+        assert_eq!(hall.server.take_texts(member), expected);
+    }
+    hall.server.finish();
+}
+
+#[test]
+fn who_has_had_it_together_with_something_else_takes_no_share() {
+    let record = Record::default();
+    let mut plan = RouterPlan::default();
+    plan.add_endpoint("/test", Arc::new(move |_| Box::new(Obedient::new(record.clone()))));
+    let mut server = Server::with(1, Settings { fan_out_members_max: SHARE, ..settings() }, 1 << 20, plan);
+    let rooms = ["a", "b", "c", "d", "e"];
+    let members: Vec<Client> = (0..2 * SHARE).map(|_| server.connect(0, "/test")).collect();
+    for (client, room) in members.iter().flat_map(|client| rooms.map(|room| (client, room))) {
+        server.feed(*client, &text(&format!("join {room}")));
+    }
+    let publisher = server.connect(0, "/test");
+    server.settle();
+    members.iter().for_each(|client| drop(server.take_output(*client)));
+    rooms.iter().for_each(|room| server.feed(publisher, &text(&format!("to {room} of {room}"))));
+    for _ in 0..3 {
+        assert!(server.shards[0].wait_deadline() == Some(Time::ZERO) || server.shards[0].io_mut().is_ready());
+        server.turn(0);
+    }
+    assert!(
+        server.shards[0].wait_deadline() != Some(Time::ZERO),
+        "two turns send all, one finds that they have"
+    );
+    for client in members {
+        let mut texts = server.take_texts(client);
+        texts.sort_unstable();
+        assert_eq!(texts, rooms.map(|room| format!("of {room}")));
+        assert_eq!(server.socket(client).sends.len(), 2, "the handshake's and this");
+    }
+    server.finish();
 }
 
 #[test]

@@ -216,7 +216,6 @@ fn no_member_is_missed_while_others_leave() {
         server.socket(client).room = 0;
     }
     burst(&mut server, sender, 1);
-    server.settle();
     let query = Query::Connections { room: Some(name("a")), sort: ConnectionSort::Lag };
     let answer = ask_within(&server, 0, query, 10, PATIENCE);
     server.turn(0);

@@ -11,7 +11,7 @@ use crate::rooms::{Identity, RoomName};
 use crate::slab::Key;
 
 use super::{Budget, ConnectionSort, Top};
-use crate::shard::membership::{LocalRooms, Membership};
+use crate::shard::membership::LocalRooms;
 use crate::shard::session::{Flag, Session, Slot};
 use crate::shard::{Core, Shard};
 
@@ -93,11 +93,6 @@ pub struct ConnectionSeen {
 }
 
 impl LocalRooms {
-    /// Messages of its room that a member has not been sent.
-    pub fn lag(&self, membership: &Membership) -> u64 {
-        self.of(membership).map_or(0, |local| local.seen.saturating_sub(membership.cursor))
-    }
-
     /// The same of the room of this name, for the connection whose memberships begin with `first`.
     pub fn lag_in(&self, first: u32, name: &RoomName) -> u64 {
         let membership = self.find(name).and_then(|room| self.membership_in(first, room));

@@ -118,8 +118,8 @@ fn traffic(page: &mut Page<'_, '_>) -> fmt::Result {
         (
             "flush_latency",
             Some(Unit::Seconds),
-            "From the turn that has read a publication to the end of the turn that has sent it to the members of a \
-             shard",
+            "From the turn that has read a publication to the end of the turn that has sent it, and what was taken \
+             with it, to the members of a shard",
         ),
         Distribution::FlushLatency,
         NANOSECONDS,

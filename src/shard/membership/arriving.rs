@@ -1,4 +1,5 @@
-//! What arrives in rooms, from the mailbox until all members have been addressed.
+//! What arrives in rooms, from the mailbox until all who are members then have been addressed: sent it, marked for
+//! it, or left to come back for it when their sockets take something.
 
 use crate::mutant::{Mutant, strikes};
 use crate::shard::batch_pool::frame_bytes;
@@ -18,6 +19,7 @@ impl LocalRooms {
         local.seen = arrived.last_offset();
         if local.arrived.is_empty() {
             self.arrived_in.push(room);
+            local.unaddressed = local.members.len() as u32;
         }
         local.arrived_bytes += frame_bytes(&arrived.batch);
         local.arrived.push(arrived);
@@ -34,10 +36,10 @@ impl LocalRooms {
         &self.arrived_in
     }
 
-    /// Notes that the next so many members of a room have been addressed.
-    pub fn note_addressed(&mut self, room: Key, members: usize) {
+    /// Notes that so many members of a room are still to be addressed.
+    pub fn set_unaddressed(&mut self, room: Key, members: usize) {
         if let Some(local) = self.rooms.get_mut(room) {
-            local.addressed += members as u32;
+            local.unaddressed = members as u32;
         }
     }
 
@@ -48,13 +50,11 @@ impl LocalRooms {
         begun.clear();
         arrived_in.retain(|key| {
             let Some(local) = rooms.get_mut(*key) else { return false };
-            let is_unfinished = (local.addressed as usize) < local.members.len();
-            if !is_unfinished {
+            if local.unaddressed == 0 {
                 local.arrived.clear();
                 local.arrived_bytes = 0;
-                local.addressed = 0;
             }
-            is_unfinished
+            local.unaddressed > 0
         });
     }
 }
