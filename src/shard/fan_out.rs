@@ -140,14 +140,15 @@ struct Share {
 }
 
 impl Share {
-    fn is_used_up(&self) -> bool {
-        self.members == 0 || self.bytes == 0
+    /// How many members there is something left for who are sent so many bytes each; for the last it may be more
+    /// than that.
+    fn members_for(&self, bytes_each: usize) -> usize {
+        self.members.min(self.bytes.div_ceil(bytes_each.max(1)))
     }
 
-    /// Takes a member's part, which may be more than is left.
-    fn take(&mut self, bytes: usize) {
-        self.members -= 1;
-        self.bytes = self.bytes.saturating_sub(bytes);
+    fn take(&mut self, members: usize, bytes_each: usize) {
+        self.members -= members;
+        self.bytes = self.bytes.saturating_sub(members * bytes_each);
     }
 }
 
@@ -156,7 +157,7 @@ impl<I: Io> Shard<I> {
         let members = self.core.settings.fan_out_members_max.max(1);
         let mut share = Share { members, bytes: FAN_OUT_BYTES_PER_TURN };
         let mut at = 0;
-        while let Some(room) = self.core.rooms.arrived_in().get(at).filter(|_| !share.is_used_up()) {
+        while let Some(room) = self.core.rooms.arrived_in().get(at).filter(|_| share.members_for(1) > 0) {
             self.address(*room, &mut share);
             at += 1;
         }
@@ -188,29 +189,32 @@ impl<I: Io> Shard<I> {
         let Some(offset_before) = local.arrived.first().map(|first| first.offset_before) else { return };
         let same_for_all = is_same_for_all(local);
         let first_run = fan_out.runs.len();
-        let mut unaddressed = local.unaddressed as usize;
-        while unaddressed > 0 && !share.is_used_up() {
-            unaddressed -= 1;
-            let member = &local.members[unaddressed];
-            let membership = memberships.at(*member).expect("a member's membership is present");
-            if membership.cursor >= local.seen {
-                // It has had it together with something else.
-                continue;
+        let part = share.members_for(local.arrived_bytes);
+        let (mut unaddressed, mut left) = (local.unaddressed as usize, part);
+        for member in local.members[..unaddressed].iter().rev() {
+            if left == 0 {
+                break;
             }
+            unaddressed -= 1;
+            let membership = memberships.at(*member).expect("a member's membership is present");
             let connection = membership.connection;
             let slot = connections.at_mut(connection).expect("a member's connection is present");
             let session = &mut slot.session;
             if session.is(Flag::Blocked) {
                 continue;
             }
-            share.take(local.arrived_bytes);
             let nothing_else =
                 !session.awaits_flush() && others_have_all(rooms, memberships, session.memberships, *member);
             let membership = memberships.at_mut(*member).expect("a member's membership is present");
             if !(same_for_all && nothing_else && membership.is_in_step(offset_before)) {
-                mark_dirty(dirty, connection, session);
+                // It may have had all together with something else.
+                if membership.cursor < local.seen {
+                    left -= 1;
+                    mark_dirty(dirty, connection, session);
+                }
                 continue;
             }
+            left -= 1;
             let run = fan_out.run(first_run, (key, local), membership.encoding);
             if matches!(fan_out.runs[run].source, Source::Apart) {
                 mark_dirty(dirty, connection, session);
@@ -224,6 +228,7 @@ impl<I: Io> Shard<I> {
                 fan_out.recipients.push(Recipient { connection, membership: *member, run: run as u32 });
             }
         }
+        share.take(part - left, local.arrived_bytes);
         self.core.rooms.set_unaddressed(key, unaddressed);
     }
 
