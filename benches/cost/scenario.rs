@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use fanfare::protocol::server_frame_bytes;
 
-use crate::flat::{Flat, Line, frames};
+use crate::flat::{Flat, Line, fan_out_turns, frames};
 
 /// Members of a room that is not the subject.
 const ROOM: &str = "/rooms/a";
@@ -91,6 +91,9 @@ impl Scenario {
     fn turns(&self) -> usize {
         match self.work {
             Work::Connections(_) => 3,
+            Work::Fanout { rooms: 1, members, in_flight } => {
+                fan_out_turns(members + 1, in_flight * server_frame_bytes(self.bytes))
+            }
             _ => (self.bytes + 14).div_ceil(self.piece),
         }
     }

@@ -1,18 +1,20 @@
 //! Whole turns of a shard over a simulated operating system: time, and allocations, of which there may be none
 //! per message or receiver.
 
+use fanfare::protocol::server_frame_bytes;
+
 use crate::counting::allocations;
-use crate::flat::{Flat, Line, frames};
+use crate::flat::{Flat, Line, fan_out_turns, frames};
 use crate::harness::{Bar, Harness, show};
 
 /// The channel between shards allocates a block for so many pieces of mail.
 const MAIL_PER_BLOCK: usize = 31;
-/// Turns until memory is used again.
+/// Rounds until memory is used again.
 const WARM_UP: usize = 10 * MAIL_PER_BLOCK;
 const COUNTED: usize = 4 * MAIL_PER_BLOCK;
 
 pub fn run(harness: &mut Harness) {
-    println!("\na whole turn, per message or delivery");
+    println!("\nwhole turns, per message or delivery");
     for (connections, bytes, in_flight) in [
         (1, 16, 1),
         (100, 16, 1),
@@ -25,7 +27,7 @@ pub fn run(harness: &mut Harness) {
         let mut flat = Flat::new(1);
         let lines: Vec<Line> = (0..connections).map(|_| flat.connect(0, "/echo")).collect();
         let what = format!("echo {bytes} B, {connections} connections, {in_flight} in flight");
-        measure(harness, &what, (flat, &lines), (bytes, in_flight), connections * in_flight);
+        measure(harness, &what, (flat, &lines, 1), (bytes, in_flight), connections * in_flight);
     }
     for (members, bytes, in_flight) in [
         (10, 64, 1),
@@ -43,29 +45,30 @@ pub fn run(harness: &mut Harness) {
             flat.connect(0, "/rooms/a");
         });
         let what = format!("fan-out {bytes} B to {members}, {in_flight} in flight");
-        measure(harness, &what, (flat, &[publisher]), (bytes, in_flight), members * in_flight);
+        let turns = fan_out_turns(members + 1, in_flight * server_frame_bytes(bytes));
+        measure(harness, &what, (flat, &[publisher], turns), (bytes, in_flight), members * in_flight);
     }
 }
 
 fn measure(
     harness: &mut Harness,
     what: &str,
-    (mut flat, senders): (Flat, &[Line]),
+    (mut flat, senders, turns): (Flat, &[Line], usize),
     (bytes, in_flight): (usize, usize),
-    per_turn: usize,
+    per_round: usize,
 ) {
     let input = frames(bytes, in_flight);
-    let mut turn = || {
+    let mut round = || {
         senders.iter().for_each(|sender| flat.feed(*sender, &input));
-        flat.turn();
+        (0..turns).for_each(|_| flat.turn());
     };
-    (0..WARM_UP).for_each(|_| turn());
-    let count = allocations(|| (0..COUNTED).for_each(|_| turn()));
-    let taken = harness.time(per_turn, turn);
-    let mail = if senders.len() == 1 && per_turn > in_flight { COUNTED / MAIL_PER_BLOCK } else { 0 };
-    show(what, taken, &format!("{count} allocations for {} messages", COUNTED * per_turn));
+    (0..WARM_UP).for_each(|_| round());
+    let count = allocations(|| (0..COUNTED).for_each(|_| round()));
+    let taken = harness.time(per_round, round);
+    let mail = if senders.len() == 1 && per_round > in_flight { COUNTED / MAIL_PER_BLOCK } else { 0 };
+    show(what, taken, &format!("{count} allocations for {} messages", COUNTED * per_round));
     harness.bar(Bar {
-        what: format!("{what}: allocations in {COUNTED} turns"),
+        what: format!("{what}: allocations in {COUNTED} rounds"),
         seen: count as f64,
         allowed: mail as f64,
         at_least: false,

@@ -190,12 +190,12 @@ impl<I: Io> Shard<I> {
         let same_for_all = is_same_for_all(local);
         let first_run = fan_out.runs.len();
         let part = share.members_for(local.arrived_bytes);
-        let (mut unaddressed, mut left) = (local.unaddressed as usize, part);
-        for member in local.members[..unaddressed].iter().rev() {
+        let (mut addressed, mut left) = (0, part);
+        for member in &local.members[local.addressed as usize..local.due as usize] {
             if left == 0 {
                 break;
             }
-            unaddressed -= 1;
+            addressed += 1;
             let membership = memberships.at(*member).expect("a member's membership is present");
             let connection = membership.connection;
             let slot = connections.at_mut(connection).expect("a member's connection is present");
@@ -229,7 +229,7 @@ impl<I: Io> Shard<I> {
             }
         }
         share.take(part - left, local.arrived_bytes);
-        self.core.rooms.set_unaddressed(key, unaddressed);
+        self.core.rooms.note_addressed(key, addressed);
     }
 
     fn send_runs(&mut self) {

@@ -30,8 +30,10 @@ pub struct LocalRoom {
     pub policy: LagPolicy,
     /// The numbers of its members' memberships here.
     pub members: Vec<u32>,
-    /// The first so many of them are still to be sent what arrived. Who joins meanwhile stands behind them.
-    pub unaddressed: u32,
+    /// The first so many of them have been addressed: sent what arrived, or marked for it.
+    pub addressed: u32,
+    /// The first so many of them are to be, or have been. Who joins meanwhile stands behind them.
+    pub due: u32,
     /// How many of them are told who joins and leaves.
     pub watchers: usize,
     /// This turn's publications: first and last in the publish queue.

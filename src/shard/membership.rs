@@ -234,7 +234,7 @@ impl LocalRooms {
     /// Messages of its room that a member has not been sent although it was its turn.
     pub fn lag(&self, membership: &Membership) -> u64 {
         let Some(local) = self.of(membership) else { return 0 };
-        let is_to_come = membership.position < local.unaddressed;
+        let is_to_come = (local.addressed..local.due).contains(&membership.position);
         let due =
             local.arrived.first().filter(|_| is_to_come).map_or(local.seen, |first| first.offset_before);
         due.saturating_sub(membership.cursor)
@@ -415,7 +415,8 @@ impl LocalRooms {
                 room,
                 policy,
                 members,
-                unaddressed: 0,
+                addressed: 0,
+                due: 0,
                 watchers: 0,
                 pending: None,
                 seen,
@@ -436,12 +437,15 @@ impl LocalRooms {
         room.room.member_left(membership.watches);
         room.watchers -= usize::from(membership.watches);
         let mut gap = membership.position;
-        if gap < room.unaddressed && !strikes(Mutant::MovedMember) {
-            // Nobody else must come to stand among those who are still to be sent to, or the other way round.
-            room.unaddressed -= 1;
-            room.members.swap(gap as usize, room.unaddressed as usize);
-            set_position(&mut self.memberships, &room.members, gap);
-            gap = room.unaddressed;
+        for end in [&mut room.addressed, &mut room.due] {
+            // Who is still to be sent to must not come to stand among those who have been, nor who joined since
+            // among them.
+            if gap < *end && !strikes(Mutant::MovedMember) {
+                *end -= 1;
+                room.members.swap(gap as usize, *end as usize);
+                set_position(&mut self.memberships, &room.members, gap);
+                gap = *end;
+            }
         }
         room.members.swap_remove(gap as usize);
         set_position(&mut self.memberships, &room.members, gap);

@@ -13,6 +13,7 @@ use fanfare::rooms::{RoomName, RoomSummary};
 use fanfare::shard::{
     Admission, CLOSES_KEPT, Closed, ClosesWanted, ConnectionSeen, ConnectionSort, ConnectionState, Findings,
     Found, INSPECTED_PER_TURN, INSPECTIONS_MAX, Inspection, LISTED_MAX, Mail, Query, RoomSeen, RoomSort,
+    Settings,
 };
 use fanfare::time::Time;
 
@@ -216,6 +217,7 @@ fn no_member_is_missed_while_others_leave() {
         server.socket(client).room = 0;
     }
     burst(&mut server, sender, 1);
+    server.settle();
     let query = Query::Connections { room: Some(name("a")), sort: ConnectionSort::Lag };
     let answer = ask_within(&server, 0, query, 10, PATIENCE);
     server.turn(0);
@@ -344,5 +346,25 @@ fn refusals_are_remembered_and_a_flood_of_them_hides_no_other_close() {
     assert_eq!(refused.len(), CLOSES_KEPT);
     assert!(refused.iter().all(|closed| closed.endpoint.is_none() && closed.code.is_none()));
     assert_eq!(closes(&mut server, wanted(CloseKind::PeerClosed)).len(), 1);
+    server.finish();
+}
+
+#[test]
+fn who_is_still_to_be_sent_to_does_not_lag() {
+    let mut server = Server::new(1, Settings { fan_out_members_max: 2, ..settings() });
+    let members: Vec<Client> = (0..6).map(|_| server.connect(0, "/rooms/a")).collect();
+    let sender = server.connect(0, "/rooms/a");
+    // One of the first two, who are sent to in the first turn, takes nothing.
+    server.socket(members[1]).room = 0;
+    burst(&mut server, sender, 1);
+    let query = Query::Connections { room: Some(name("a")), sort: ConnectionSort::Lag };
+    let answer = ask_within(&server, 0, query, 10, PATIENCE);
+    server.turn(0);
+    let findings = answer.try_recv().expect("an answer");
+    let Found::Connections(seen) = findings.found else { panic!("connections were asked for") };
+    let lagging: Vec<u64> =
+        seen.iter().filter(|(lag, _)| *lag > 0).map(|(_, seen)| seen.connection.key.as_u64()).collect();
+    assert_eq!(lagging, [key_of(&server, members[1]).as_u64()]);
+    server.settle();
     server.finish();
 }

@@ -19,7 +19,7 @@ impl LocalRooms {
         local.seen = arrived.last_offset();
         if local.arrived.is_empty() {
             self.arrived_in.push(room);
-            local.unaddressed = local.members.len() as u32;
+            local.due = local.members.len() as u32;
         }
         local.arrived_bytes += frame_bytes(&arrived.batch);
         local.arrived.push(arrived);
@@ -36,10 +36,10 @@ impl LocalRooms {
         &self.arrived_in
     }
 
-    /// Notes that so many members of a room are still to be addressed.
-    pub fn set_unaddressed(&mut self, room: Key, members: usize) {
+    /// Notes that the next so many members of a room have been addressed.
+    pub fn note_addressed(&mut self, room: Key, members: usize) {
         if let Some(local) = self.rooms.get_mut(room) {
-            local.unaddressed = members as u32;
+            local.addressed += members as u32;
         }
     }
 
@@ -50,11 +50,12 @@ impl LocalRooms {
         begun.clear();
         arrived_in.retain(|key| {
             let Some(local) = rooms.get_mut(*key) else { return false };
-            if local.unaddressed == 0 {
+            let is_unfinished = local.addressed < local.due;
+            if !is_unfinished {
                 local.arrived.clear();
-                local.arrived_bytes = 0;
+                (local.arrived_bytes, local.addressed, local.due) = (0, 0, 0);
             }
-            local.unaddressed > 0
+            is_unfinished
         });
     }
 }
