@@ -12,10 +12,12 @@ use super::batch_pool::frame_bytes;
 use super::departed::Counted;
 use super::mailbox::{Adopt, Entrance, Mail, Publication};
 use super::membership::{Arrived, LocalRoom};
-use super::publish::BATCH_BYTES_MAX;
 use super::session::{Flag, Session, Slot};
 use super::stats::Counter;
-use super::{Core, MAIL_BYTES_MAX, MAIL_DELIVERED_BYTES_MAX, MAIL_WORK_MAX, Shard};
+use super::{
+    Core, FAN_OUT_BYTES_PER_TURN, MAIL_BYTES_MAX, MAIL_DELIVERED_BYTES_MAX, MAIL_WORK_MAX, SEND_BYTES_ENOUGH,
+    Shard,
+};
 
 /// What was taken out of the mailbox at a time, to be sent together.
 #[derive(Default)]
@@ -25,7 +27,7 @@ struct Taken {
     /// Of the publications themselves, and of all their deliveries.
     bytes: usize,
     delivered_bytes: usize,
-    /// There is more for the members of a room than one send should have.
+    /// A room's members are sent enough at a time.
     is_enough_for_one: bool,
 }
 
@@ -37,14 +39,14 @@ impl Taken {
         }
         self.bytes += bytes;
         self.delivered_bytes += members * bytes;
-        self.is_enough_for_one |= local.arrived_bytes >= BATCH_BYTES_MAX;
+        self.is_enough_for_one |= local.arrived_bytes >= SEND_BYTES_ENOUGH;
     }
 
     fn leaves_room(&self) -> bool {
         self.work < MAIL_WORK_MAX
             && self.bytes < MAIL_BYTES_MAX
             && self.delivered_bytes < MAIL_DELIVERED_BYTES_MAX
-            && !self.is_enough_for_one
+            && !(self.is_enough_for_one && self.delivered_bytes >= FAN_OUT_BYTES_PER_TURN)
     }
 }
 

@@ -128,6 +128,9 @@ const SCRATCH_KEPT_BYTES: usize = TURN_BYTES_HIGH + RECEIVE_BYTES;
 const MAIL_WORK_MAX: usize = if cfg!(loom) { 1 } else { 32 << 10 };
 const MAIL_BYTES_MAX: usize = 4 << 20;
 const MAIL_DELIVERED_BYTES_MAX: usize = 64 << 20;
+/// So much for each member of a room is sent without waiting for more where it is all that a turn can do: a longer
+/// send costs as much for each byte, and may be more than sockets take.
+const SEND_BYTES_ENOUGH: usize = 64 << 10;
 /// What the fan-out of a turn may send, beside [`Settings::fan_out_members_max`]: what a hot room may take of it
 /// before everybody is read from again.
 const FAN_OUT_BYTES_PER_TURN: usize = 4 << 20;

@@ -258,13 +258,14 @@ fn what_waits_for_a_room_leaves_together_until_it_is_enough_for_one_send() {
         // Copied together; a slice each; and more than there are slices for.
         ([100; 7].as_slice(), &[7 * 102][..]),
         (&[20_000; 4], &[4 * 20_004]),
-        (&[20_000; 5], &[5 * 20_004]),
-        // 128 KiB is enough.
-        (&[131_061, 100], &[131_071 + 102]),
-        (&[65_532, 65_532, 100], &[131_072, 102]),
-        (&[70_000; 3], &[2 * 70_010, 70_010]),
+        (&[15_000; 5], &[5 * 15_004]),
+        // 64 KiB is enough for 64 members, who are sent 4 MiB.
+        (&[65_531, 100], &[65_535 + 102]),
+        (&[65_532, 100], &[65_536, 102]),
+        (&[65_533, 100], &[65_537, 102]),
+        (&[40_000; 3], &[2 * 40_004, 40_004]),
     ] {
-        let mut hall = Hall::new(3);
+        let mut hall = Hall::new(63);
         for (number, bytes) in bytes.iter().enumerate() {
             hall.server.feed(hall.publishers[1], &binary(&vec![number as u8; *bytes]));
             hall.server.settle_shards(&[1]);
