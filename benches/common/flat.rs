@@ -303,7 +303,7 @@ impl Flat {
     }
 }
 
-/// Turns over which a shard sends to the members of a room who get so many bytes each: 1,024 of them and 4 MiB in one.
+/// Turns over which a shard sends to members who get so many bytes each: 1,024 of them and 4 MiB in one.
 pub fn fan_out_turns(members: usize, bytes_each: usize) -> usize {
     members.div_ceil((4_usize << 20).div_ceil(bytes_each).min(1024))
 }

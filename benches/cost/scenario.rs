@@ -91,8 +91,8 @@ impl Scenario {
     fn turns(&self) -> usize {
         match self.work {
             Work::Connections(_) => 3,
-            Work::Fanout { rooms: 1, members, in_flight } => {
-                fan_out_turns(members + 1, in_flight * server_frame_bytes(self.bytes))
+            Work::Fanout { rooms, members, in_flight } => {
+                fan_out_turns(rooms * (members + 1), in_flight * server_frame_bytes(self.bytes))
             }
             _ => (self.bytes + 14).div_ceil(self.piece),
         }
