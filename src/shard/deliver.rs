@@ -14,46 +14,36 @@ use super::mailbox::{Adopt, Entrance, Mail, Publication};
 use super::membership::{Arrived, LocalRoom};
 use super::session::{Flag, Session, Slot};
 use super::stats::Counter;
-use super::{
-    Core, FAN_OUT_BYTES_PER_TURN, MAIL_BYTES_MAX, MAIL_DELIVERED_BYTES_MAX, MAIL_WORK_MAX, SEND_BYTES_ENOUGH,
-    Shard,
-};
+use super::{Core, FAN_OUT_BYTES_PER_TURN, MAIL_BYTES_MAX, MAIL_WORK_MAX, SEND_BYTES_ENOUGH, Shard};
 
 /// What was taken out of the mailbox at a time, to be sent together.
 #[derive(Default)]
-struct Taken {
-    /// Pieces of mail, and the members that they are for, once for all that is for the same.
+struct Load {
+    /// Pieces of mail, and connections that some were about. Members that a publication is for are no work yet.
     work: usize,
-    /// Of the publications themselves, and of all their deliveries.
+    /// Of the publications.
     bytes: usize,
-    delivered_bytes: usize,
-    /// A room's members are sent enough at a time.
-    is_enough_for_one: bool,
+    /// The members of a room are sent enough at a time.
+    is_enough: bool,
 }
 
-impl Taken {
+impl Load {
     fn note(&mut self, batch: &Batch, local: &LocalRoom) {
-        let (members, bytes) = (local.members.len(), frame_bytes(batch));
-        if local.arrived.len() == 1 {
-            self.work += members;
-        }
-        self.bytes += bytes;
-        self.delivered_bytes += members * bytes;
-        self.is_enough_for_one |= local.arrived_bytes >= SEND_BYTES_ENOUGH;
+        let delivered_bytes = local.members.len() * local.arrived_bytes;
+        self.bytes += frame_bytes(batch);
+        self.is_enough |=
+            local.arrived_bytes >= SEND_BYTES_ENOUGH && delivered_bytes >= FAN_OUT_BYTES_PER_TURN;
     }
 
     fn leaves_room(&self) -> bool {
-        self.work < MAIL_WORK_MAX
-            && self.bytes < MAIL_BYTES_MAX
-            && self.delivered_bytes < MAIL_DELIVERED_BYTES_MAX
-            && !(self.is_enough_for_one && self.delivered_bytes >= FAN_OUT_BYTES_PER_TURN)
+        self.work < MAIL_WORK_MAX && self.bytes < MAIL_BYTES_MAX && !self.is_enough
     }
 }
 
 impl<I: Io> Shard<I> {
     pub(super) fn take_mail(&mut self) {
         let is_within_fan_out = !self.core.rooms.arrived_in().is_empty();
-        let mut taken = Taken::default();
+        let mut taken = Load::default();
         while taken.leaves_room() {
             let mailbox = &self.core.mailbox;
             let mail = if is_within_fan_out { mailbox.take_urgent() } else { mailbox.take() };

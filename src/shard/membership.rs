@@ -1,6 +1,6 @@
 //! This shard's side of the rooms: who of its connections is a member of what.
 //!
-//! Members of a room stand in one dense list, in no particular order; a connection's memberships are
+//! Members of a room stand in one dense list, those first who have been sent what arrived; a connection's memberships are
 //! linked through one arena. Joining and leaving are O(1) and an idle member owns no heap: a membership
 //! is a cursor into the room's log.
 

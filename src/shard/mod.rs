@@ -16,9 +16,9 @@
 //!   batches, a share of them in each turn, and **flush** to each other connection once: its own queue, then what its rooms have for it,
 //!   from the same batches. **reap** frees; nothing is freed before. **inspect** answers who looks from outside.
 //!
-//! Reading, timers, the mailbox and the fan-out have budgets, and so bound what a flush has to send; what is left
-//! over makes the next wait a poll. While a fan-out goes on over several turns, other publications wait in the
-//! mailbox, and new connections do not.
+//! Reading, timers, the mailbox and the fan-out have budgets; what is left over makes the next wait a poll. While a
+//! fan-out goes on over several turns, all other mail waits in the mailbox but new connections and questions of who
+//! looks.
 
 mod api_calls;
 mod apply;
@@ -122,13 +122,11 @@ const TURN_BYTES_HIGH: usize = 1 << 20;
 /// Memory for replies that is kept for the next turn: they are flushed when they have passed that by what one
 /// read has brought, so that less would be let go and taken again in each turn.
 const SCRATCH_KEPT_BYTES: usize = TURN_BYTES_HIGH + RECEIVE_BYTES;
-/// Mail that is taken at a time and the members that it is for, its bytes, and those of all its deliveries. What is
-/// taken together leaves in fewer sends, but other rooms wait for all of it. (A model has few: there each turn leaves
-/// some for the next.)
+/// Mail that is taken at a time, and its bytes: what is taken together leaves in fewer sends, however many members
+/// there are. (A model takes little: there each turn leaves some for the next.)
 const MAIL_WORK_MAX: usize = if cfg!(loom) { 1 } else { 32 << 10 };
 const MAIL_BYTES_MAX: usize = 4 << 20;
-const MAIL_DELIVERED_BYTES_MAX: usize = 64 << 20;
-/// So much for each member of a room is sent without waiting for more where it is all that a turn can do: a longer
+/// So much for each member of a room is sent without waiting for more where a turn can do no more than that: a longer
 /// send costs as much for each byte, and may be more than sockets take.
 const SEND_BYTES_ENOUGH: usize = 64 << 10;
 /// What the fan-out of a turn may send, beside [`Settings::fan_out_members_max`]: what a hot room may take of it

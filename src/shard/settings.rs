@@ -36,7 +36,7 @@ pub struct Settings {
     pub reply_bytes_high: usize,
     /// Bytes of answers that may wait on a shard before those that can be long are refused.
     pub http_bytes_max: usize,
-    /// Members that are sent to in a turn before everybody else is read from again; at least 1.
+    /// Members that are sent to in a turn before everybody is read from again; at least 1.
     pub fan_out_members_max: usize,
     /// Rooms that a connection may be in.
     pub memberships_max: usize,

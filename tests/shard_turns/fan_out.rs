@@ -264,6 +264,8 @@ fn what_waits_for_a_room_leaves_together_until_it_is_enough_for_one_send() {
         (&[65_532, 100], &[65_536, 102]),
         (&[65_533, 100], &[65_537, 102]),
         (&[40_000; 3], &[2 * 40_004, 40_004]),
+        // As a plan for each member: too many to be a slice each, and too long to be copied.
+        (&[13_000, 13_000, 13_000, 13_000, 300_000], &[4 * 13_004 + 300_010]),
     ] {
         let mut hall = Hall::new(63);
         for (number, bytes) in bytes.iter().enumerate() {

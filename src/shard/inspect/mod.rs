@@ -27,8 +27,8 @@ use super::mailbox::Reply;
 pub use connections::{ConnectionSeen, ConnectionState, Pause, ROOMS_SHOWN, RoomSeen};
 pub use top::Top;
 
-/// Connections and their memberships, or rooms, that a turn looks at: some twice as many as members
-/// that it may send to, which costs far more for each.
+/// Connections and their memberships, or rooms, that a turn looks at: about twice the members
+/// that it sends to, as a look costs far less.
 pub const INSPECTED_PER_TURN: usize = 2048;
 /// The most that one answer lists: its last step takes about as long as any other.
 pub const LISTED_MAX: usize = 1000;

@@ -19,8 +19,9 @@ impl LocalRooms {
         local.seen = arrived.last_offset();
         if local.arrived.is_empty() {
             self.arrived_in.push(room);
-            local.due = local.members.len() as u32;
         }
+        // Nobody is addressed before all that is taken at a time has arrived.
+        local.due = local.members.len() as u32;
         local.arrived_bytes += frame_bytes(&arrived.batch);
         local.arrived.push(arrived);
         if let [.., before, last] = local.arrived.as_mut_slice()
