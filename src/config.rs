@@ -14,7 +14,7 @@ use crate::rooms::{HistoryLimits, LagRule, PresenceRule, RoomSettings};
 use crate::server::{
     AcceptorSettings, AddressLimits, AdminAddress, ExemptNetwork, ListenAddress, MemoryLimit, Pin,
 };
-use crate::shard::{ProxySettings, RateLimits, Settings, TrustedProxy};
+use crate::shard::{FAN_OUT_MEMBERS_PER_TURN, ProxySettings, RateLimits, Settings, TrustedProxy};
 
 pub use checks::ConfigError;
 
@@ -326,7 +326,7 @@ impl Config {
             queue_bytes_max: self.queue_bytes,
             reply_bytes_high: self.reply_bytes,
             http_bytes_max: self.http_bytes,
-            fan_out_members_max: FAN_OUT_MEMBERS,
+            fan_out_members_max: FAN_OUT_MEMBERS_PER_TURN,
             memberships_max: self.max_memberships,
             presence_grace: self.presence_grace,
             presence_members_max: self.presence_members,
@@ -334,10 +334,6 @@ impl Config {
         }
     }
 }
-
-/// Members that a shard sends to in a turn: some milliseconds of system calls, for which all others wait. (A model
-/// has few: there a fan-out takes several turns.)
-const FAN_OUT_MEMBERS: usize = if cfg!(loom) { 1 } else { 1024 };
 
 /// This machine.
 fn exempt_by_default() -> Vec<ExemptNetwork> {

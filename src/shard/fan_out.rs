@@ -34,6 +34,9 @@ const JOINED_BYTES_MAX: usize = 32 << 10;
 const SLICES_MAX: usize = 4;
 /// More than that are copied up to this all the same: a plan for each member costs more.
 const MANY_JOINED_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
+/// Members that may be looked at in vain, as their sockets take nothing, for each that may be sent to: a look costs
+/// a cache miss or two, a send some microseconds.
+const LOOKS_PER_MEMBER: usize = 16;
 
 /// What the members of a room are sent that are in step and read the same encoding.
 #[derive(Debug)]
@@ -89,11 +92,12 @@ impl FanOut {
         }
         let arrived = local.arrived.as_slice();
         let bytes = arrived.iter().map(|arrived| arrived.batch.bytes(encoding).len()).sum();
+        let joined_bytes_max =
+            if arrived.len() > SLICES_MAX { MANY_JOINED_BYTES_MAX } else { JOINED_BYTES_MAX };
         let source = match arrived.len() {
             1 => Source::Arrived,
-            _ if bytes <= JOINED_BYTES_MAX => Source::Joined(self.join(arrived, encoding)),
+            _ if bytes <= joined_bytes_max => Source::Joined(self.join(arrived, encoding)),
             ..=SLICES_MAX => Source::Arrived,
-            _ if bytes <= MANY_JOINED_BYTES_MAX => Source::Joined(self.join(arrived, encoding)),
             _ => Source::Apart,
         };
         let offset_before = local.arrived.first().map_or(local.seen, |first| first.offset_before);
@@ -136,17 +140,27 @@ impl Run {
 /// What a turn may still send to members.
 struct Share {
     members: usize,
+    looks: usize,
     bytes: usize,
 }
 
 impl Share {
+    fn new(members: usize) -> Share {
+        Share { members, looks: members.saturating_mul(LOOKS_PER_MEMBER), bytes: FAN_OUT_BYTES_PER_TURN }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.members == 0 || self.looks == 0 || self.bytes == 0
+    }
+
     /// How many members there is something left for who are sent so many bytes each; for the last it may be more
     /// than that.
     fn members_for(&self, bytes_each: usize) -> usize {
         self.members.min(self.bytes.div_ceil(bytes_each.max(1)))
     }
 
-    fn take(&mut self, members: usize, bytes_each: usize) {
+    fn take(&mut self, looks: usize, members: usize, bytes_each: usize) {
+        self.looks -= looks;
         self.members -= members;
         self.bytes = self.bytes.saturating_sub(members * bytes_each);
     }
@@ -154,10 +168,9 @@ impl Share {
 
 impl<I: Io> Shard<I> {
     pub(super) fn fan_out(&mut self) {
-        let members = self.core.settings.fan_out_members_max.max(1);
-        let mut share = Share { members, bytes: FAN_OUT_BYTES_PER_TURN };
+        let mut share = Share::new(self.core.settings.fan_out_members_max.max(1));
         let mut at = 0;
-        while let Some(room) = self.core.rooms.arrived_in().get(at).filter(|_| share.members_for(1) > 0) {
+        while let Some(room) = self.core.rooms.arrived_in().get(at).filter(|_| !share.is_spent()) {
             self.address(*room, &mut share);
             at += 1;
         }
@@ -191,7 +204,8 @@ impl<I: Io> Shard<I> {
         let first_run = fan_out.runs.len();
         let part = share.members_for(local.arrived_bytes);
         let (mut addressed, mut left) = (0, part);
-        for member in &local.members[local.addressed as usize..local.due as usize] {
+        let to_come = &local.members[local.addressed as usize..local.due as usize];
+        for member in to_come.iter().take(share.looks) {
             if left == 0 {
                 break;
             }
@@ -228,7 +242,7 @@ impl<I: Io> Shard<I> {
                 fan_out.recipients.push(Recipient { connection, membership: *member, run: run as u32 });
             }
         }
-        share.take(part - left, local.arrived_bytes);
+        share.take(addressed, part - left, local.arrived_bytes);
         self.core.rooms.note_addressed(key, addressed);
     }
 

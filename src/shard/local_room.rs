@@ -30,7 +30,8 @@ pub struct LocalRoom {
     pub policy: LagPolicy,
     /// The numbers of its members' memberships here.
     pub members: Vec<u32>,
-    /// The first so many of them have been addressed: sent what arrived, or marked for it, or left until their sockets take something.
+    /// The first so many of them have been addressed: sent what arrived, or marked for it, or left until their
+    /// sockets take something.
     pub addressed: u32,
     /// The first so many of them are to be, or have been. Who joins meanwhile stands behind them.
     pub due: u32,

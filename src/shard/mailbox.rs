@@ -277,7 +277,7 @@ impl<S> Mesh<S> {
     pub fn send(&self, to: ShardId, mail: Mail<S>) {
         let inlet = &self.inlets[to.index()];
         inlet.in_flight.add(mail.bytes_in_flight());
-        let is_urgent = matches!(mail, Mail::Adopt(_) | Mail::Inspect(_));
+        let is_urgent = matches!(mail, Mail::Adopt(_) | Mail::Inspect(_) | Mail::Report(_));
         let lane = if is_urgent { &inlet.adopts } else { &inlet.sender };
         // It fails only when the shard has ended, in a shutdown: nobody is left to deliver to.
         let _ = lane.send(mail);

@@ -1,8 +1,8 @@
 //! This shard's side of the rooms: who of its connections is a member of what.
 //!
-//! Members of a room stand in one dense list, those first who have been sent what arrived; a connection's memberships are
-//! linked through one arena. Joining and leaving are O(1) and an idle member owns no heap: a membership
-//! is a cursor into the room's log.
+//! Members of a room stand in one dense list, those first who have been sent what arrived; a connection's
+//! memberships are linked through one arena. Joining and leaving are O(1) and an idle member owns no heap: a
+//! membership is a cursor into the room's log.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -10,15 +10,16 @@
 //!   back as it is: it leaves from the receive buffer, before that is read into again.
 //! * **publish** gives the turn's publications their offsets, hands them to the mailboxes of all
 //!   shards with members (this one's too: so its members see the room's order) and wakes those.
-//! * **mailbox** is taken from after every return from wait, and while anything is in it the next wait is a poll, so no
-//!   wake-up is lost; it comes late in the turn so that what a connection here published leaves in the same turn.
+//! * **mailbox** is taken from after every return from wait, and while anything is in it the next wait is a poll, so
+//!   no wake-up is lost; it comes late in the turn so that what a connection here published leaves in the same turn.
 //! * **fan-out** sends what arrived to the members that have nothing else to get, straight from the rooms'
-//!   batches, a share of them in each turn, and **flush** to each other connection once: its own queue, then what its rooms have for it,
-//!   from the same batches. **reap** frees; nothing is freed before. **inspect** answers who looks from outside.
+//!   batches, a share of them in each turn, and **flush** to each other connection once: its own queue, then what
+//!   its rooms have for it, from the same batches. **reap** frees; nothing is freed before. **inspect** answers who
+//!   looks from outside.
 //!
 //! Reading, timers, the mailbox and the fan-out have budgets; what is left over makes the next wait a poll. While a
 //! fan-out goes on over several turns, all other mail waits in the mailbox but new connections and questions of who
-//! looks.
+//! looks, probes and metrics among them.
 
 mod api_calls;
 mod apply;
@@ -129,8 +130,10 @@ const MAIL_BYTES_MAX: usize = 4 << 20;
 /// So much for each member of a room is sent without waiting for more where a turn can do no more than that: a longer
 /// send costs as much for each byte, and may be more than sockets take.
 const SEND_BYTES_ENOUGH: usize = 64 << 10;
-/// What the fan-out of a turn may send, beside [`Settings::fan_out_members_max`]: what a hot room may take of it
-/// before everybody is read from again.
+/// Members that the fan-out of a turn may send to, and the bytes that it may send: what a hot room may take of the
+/// turn, some milliseconds of system calls, before everybody is read from again. (A model has few members: there a
+/// fan-out takes several turns.)
+pub const FAN_OUT_MEMBERS_PER_TURN: usize = if cfg!(loom) { 1 } else { 1024 };
 const FAN_OUT_BYTES_PER_TURN: usize = 4 << 20;
 /// Timers looked at per turn.
 const TIMERS_PER_TURN: usize = 1024;

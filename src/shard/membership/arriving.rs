@@ -45,7 +45,7 @@ impl LocalRooms {
     }
 
     /// Lets go of what has arrived where all members have been addressed: whoever has not been sent it is served
-    /// from the room's window.
+    /// from the room's window. A room that takes several turns lets the others go first in the next.
     pub fn clear_arrived(&mut self) {
         let LocalRooms { rooms, arrived_in, begun, .. } = self;
         begun.clear();
@@ -58,5 +58,8 @@ impl LocalRooms {
             }
             is_unfinished
         });
+        if !arrived_in.is_empty() {
+            arrived_in.rotate_left(1);
+        }
     }
 }

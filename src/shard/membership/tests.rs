@@ -1,4 +1,4 @@
-//! Memberships: the limit, and joining and leaving against a model.
+//! Memberships: the limit, and joining, leaving and being addressed against models.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::rooms::{HistoryLimits, RoomSettings};
+use crate::rooms::{Batch, HistoryLimits, RoomSettings, Sender};
 
 fn settings() -> RoomSettings {
     let history = HistoryLimits { bytes_max: 1 << 20, messages_max: 10, age_max: Duration::from_secs(1) };
@@ -88,6 +88,116 @@ proptest! {
                     model.iter().filter(|(_, of)| *of == room).map(|(member, _)| *member).collect();
                 prop_assert_eq!(seen, expected);
             }
+        }
+    }
+}
+
+/// A room, and who of its members has been addressed and who is to be.
+struct Hall {
+    rooms: LocalRooms,
+    name: RoomName,
+    heads: [u32; 12],
+    offset: u64,
+    members: BTreeSet<u32>,
+    due: BTreeSet<u32>,
+    addressed: BTreeSet<u32>,
+}
+
+impl Hall {
+    fn new() -> Hall {
+        let (rooms, name) = (rooms(), RoomName::new("hall").unwrap());
+        let mut hall = Hall {
+            rooms,
+            name,
+            heads: [NO_MEMBERSHIP; 12],
+            offset: 0,
+            members: BTreeSet::new(),
+            due: BTreeSet::new(),
+            addressed: BTreeSet::new(),
+        };
+        // One who stays, so that the room does.
+        hall.join(0);
+        hall
+    }
+
+    fn key(&self) -> Key {
+        self.rooms.find(&self.name).unwrap()
+    }
+
+    fn join(&mut self, connection: u32) {
+        let head = &mut self.heads[connection as usize];
+        self.rooms.join((connection, head), &self.name, wish(), 1, Time::ZERO).unwrap();
+        self.members.insert(connection);
+    }
+
+    fn leave(&mut self, connection: u32) {
+        let left = self.rooms.leave(&mut self.heads[connection as usize], &self.name);
+        assert!(left.is_none_or(|left| left.emptied.is_none()));
+        for set in [&mut self.members, &mut self.due, &mut self.addressed] {
+            set.remove(&connection);
+        }
+    }
+
+    /// Nothing arrives while a fan-out has begun.
+    fn arrive(&mut self) {
+        if !self.addressed.is_empty() {
+            return;
+        }
+        let mut batch = Batch::default();
+        batch.push(false, (Sender::Api { exclude: None }, None), 0, |_| {});
+        let arrived = Arrived { offset_before: self.offset, batch: Arc::new(batch) };
+        self.rooms.arrive(self.key(), arrived).unwrap();
+        self.offset += 1;
+        self.due.clone_from(&self.members);
+    }
+
+    fn address(&mut self, members: usize) {
+        let key = self.key();
+        let local = self.rooms.get(key).unwrap();
+        let to_come = &local.members[local.addressed as usize..local.due as usize];
+        let next: Vec<u32> = to_come.iter().take(members).copied().collect();
+        for member in &next {
+            let connection = self.rooms.membership(*member).unwrap().connection;
+            assert!(self.due.remove(&connection), "{connection} is addressed, and was to be");
+            self.addressed.insert(connection);
+        }
+        self.rooms.note_addressed(key, next.len());
+        self.rooms.clear_arrived();
+        if self.due.is_empty() {
+            self.addressed.clear();
+        }
+    }
+
+    fn check(&self) {
+        let local = self.rooms.get(self.key()).unwrap();
+        let (addressed, due) = (local.addressed as usize, local.due as usize);
+        let of = |members: &[u32]| -> BTreeSet<u32> {
+            members.iter().map(|member| self.rooms.membership(*member).unwrap().connection).collect()
+        };
+        assert_eq!(of(&local.members[..addressed]), self.addressed);
+        assert_eq!(of(&local.members[addressed..due]), self.due);
+        assert_eq!(of(&local.members), self.members);
+        for (position, member) in local.members.iter().enumerate() {
+            assert_eq!(self.rooms.membership(*member).unwrap().position as usize, position);
+        }
+        assert!(self.due.is_empty() || !self.rooms.arrived_in().is_empty());
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_fan_out_addresses_each_who_is_due_once_whoever_comes_and_leaves(
+        steps in prop::collection::vec((0u8..4, 1u32..12), 1..150)
+    ) {
+        let mut hall = Hall::new();
+        for (action, number) in steps {
+            match action {
+                0 => hall.join(number),
+                1 => hall.leave(number),
+                2 => hall.arrive(),
+                _ => hall.address(number as usize % 4),
+            }
+            hall.check();
         }
     }
 }
