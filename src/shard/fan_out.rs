@@ -204,8 +204,8 @@ impl<I: Io> Shard<I> {
         let first_run = fan_out.runs.len();
         let part = share.members_for(local.arrived_bytes);
         let (mut addressed, mut left) = (0, part);
-        let to_come = &local.members[local.addressed as usize..local.due as usize];
-        for member in to_come.iter().take(share.looks) {
+        let looked_at = &local.members[local.addressed as usize..local.due as usize];
+        for member in &looked_at[..looked_at.len().min(share.looks)] {
             if left == 0 {
                 break;
             }
