@@ -2,8 +2,6 @@
 
 #![allow(dead_code)] // they are parts of the benches
 
-#[path = "../benches/micro/arguments.rs"]
-mod arguments;
 #[path = "../benches/common/mod.rs"]
 mod common;
 #[path = "../benches/scale/settings.rs"]
@@ -17,7 +15,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use clap::Parser;
-use common::{child, output};
+use common::{arguments, child, output};
 use rustix::process::Signal;
 
 /// What a bench says that refuses a flag with this value.
@@ -47,7 +45,9 @@ fn numbers_that_mean_nothing_are_refused_by_name() {
 
 #[test]
 fn micro_knows_what_cargo_says_and_its_own_flag_and_no_more() {
-    let told = |arguments: &[&str]| arguments::is_smoke(arguments.iter().map(|text| (*text).to_owned()));
+    let told = |told: &[&str]| {
+        arguments::is_smoke(told.iter().map(|text| (*text).to_owned()), "all parts always run")
+    };
     assert_eq!(told(&[]), Ok(false));
     assert_eq!(told(&["--bench"]), Ok(false));
     assert_eq!(told(&["--test", "--bench"]), Ok(true));

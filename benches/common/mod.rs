@@ -2,8 +2,11 @@
 
 #![allow(dead_code)] // each bench uses its part
 
+pub mod arguments;
 pub mod child;
+pub mod numbers;
 pub mod output;
+pub mod server_flags;
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
@@ -34,19 +37,8 @@ pub fn start_server_on<'a>(
     core: Option<CoreId>,
     flags: impl IntoIterator<Item = &'a str>,
 ) -> (Owned, String, Lines<BufReader<ChildStderr>>) {
-    let flags: Vec<&str> = flags.into_iter().collect();
-    let no_admin: &[&str] = if flags.contains(&"--admin") { &[] } else { &["--admin", "none"] };
     let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
-    command
-        .args(["--listen", "127.0.0.1:0"])
-        .args(no_admin)
-        // Publishers that send as fast as they can are what is measured.
-        .args(["--message-rate", "1000000", "--byte-rate", "1TiB", "--handshakes-per-second", "1000000"])
-        .args(flags)
-        // Its address and whom it cut are read from its log.
-        .args(["--log", "info", "--log-rate", "1000000"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped());
+    command.args(server_flags::all(flags)).stdin(Stdio::null()).stderr(Stdio::piped());
     child::bind(&mut command, core);
     let mut child = command.spawn().expect("the server starts");
     let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();

@@ -9,15 +9,22 @@ pub const ONE_CORE: &str = "WARNING: this process may run on one core only, whic
 
 /// Sees that files with these names can be written into the folder of `--out`, before anything is measured.
 pub fn check(folder: &Path, names: &[&str]) -> Result<(), String> {
-    let check = |name: &&str| {
-        let path = folder.join(name);
-        let is_new = !path.exists();
-        OpenOptions::new().append(true).create(true).open(&path)?;
-        // A run that is broken off leaves no empty file behind.
-        if is_new { fs::remove_file(path) } else { Ok(()) }
-    };
+    let check = |name: &&str| try_file(&folder.join(name));
     let checked = fs::create_dir_all(folder).and_then(|()| names.iter().try_for_each(check));
     checked.map_err(|error| refusal(folder, names, &error))
+}
+
+/// Sees that the file of a flag can be written.
+pub fn check_file(flag: &str, path: &Path) -> Result<(), String> {
+    try_file(path)
+        .map_err(|error| format!("{flag} {}: {error}: expected a file that can be written", path.display()))
+}
+
+fn try_file(path: &Path) -> io::Result<()> {
+    let is_new = !path.exists();
+    OpenOptions::new().append(true).create(true).open(path)?;
+    // A run that is broken off leaves no empty file behind.
+    if is_new { fs::remove_file(path) } else { Ok(()) }
 }
 
 /// Writes the files.

@@ -28,6 +28,7 @@ use std::fs;
 use std::process::{Command, ExitCode};
 
 use clap::Parser;
+use common::output::say;
 use table::{Count, Counts, Table, show};
 
 /// The page with the tables, and their headings.
@@ -120,8 +121,7 @@ fn main() -> ExitCode {
     match result {
         Ok(missed) if missed.is_empty() => ExitCode::SUCCESS,
         Ok(missed) => {
-            println!();
-            missed.iter().for_each(|missed| println!("{missed}"));
+            say(&format!("\n{}", missed.join("\n")));
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -182,9 +182,9 @@ fn measure(arguments: &Arguments) -> Result<Vec<String>, Box<dyn Error>> {
         if !arguments.wants_of(word) {
             continue;
         }
-        println!("\n{heading}");
+        say(&format!("\n{heading}"));
         if let Some(why) = tool::is_missing(probe) {
-            println!("skipped: {why}");
+            say(&format!("skipped: {why}"));
             missed.extend(arguments.require.then(|| format!("{heading}: {why}")));
             continue;
         }
@@ -230,11 +230,11 @@ fn count_instructions(arguments: &Arguments) -> Result<Counts, Box<dyn Error>> {
     let mut counts = Counts::default();
     for scenario in scenario::ALL.iter().filter(|scenario| arguments.wants(scenario.name)) {
         let seen = instructions::count(scenario)?;
-        println!("{:<66} {:>9}", scenario.name, show(seen));
+        say(&format!("{:<66} {:>9}", scenario.name, show(seen)));
         if let Some(most) = arguments.functions {
             instructions::functions(scenario, most.into())?
                 .iter()
-                .for_each(|function| println!("    {function}"));
+                .for_each(|function| say(&format!("    {function}")));
         }
         counts.push(Count { name: scenario.name.to_owned(), seen, slack: SLACK });
     }
@@ -248,12 +248,12 @@ fn count_calls(arguments: &Arguments) -> Result<Counts, Box<dyn Error>> {
         let per_message = by_name.values().sum::<f64>() / scenario.per_round() as f64;
         let names: Vec<String> =
             by_name.iter().map(|(name, calls)| format!("{name} {}", show(*calls))).collect();
-        println!(
+        say(&format!(
             "{:<66} {:>9} per message; per round: {}",
             scenario.name,
             show(per_message),
             names.join(", ")
-        );
+        ));
         for (kind, calls) in calls::by_kind(&by_name) {
             counts.push(Count {
                 name: row_name(scenario.name, kind),

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::output::say;
+
 const ROUNDS: usize = 15;
 /// How long a work runs in a round, about.
 const SLICE: Duration = Duration::from_millis(3);
@@ -70,13 +72,13 @@ impl Harness {
 
     /// Whether all bars that were judged are met; shows each.
     pub fn verdict(&self) -> bool {
-        println!("\n{:<66} {:>9} {:>11}", "bar", "seen", "allowed");
+        say(&format!("\n{:<66} {:>9} {:>11}", "bar", "seen", "allowed"));
         let mut all_met = true;
         for bar in self.bars.iter().filter(|bar| bar.is_count || !self.smoke) {
             let sign = if bar.at_least { "≥" } else { "≤" };
             let verdict = if bar.is_met() { "met" } else { "NOT MET" };
             all_met &= bar.is_met();
-            println!("{:<66} {:>9.2} {sign} {:>9.2}  {verdict}", bar.what, bar.seen, bar.allowed);
+            say(&format!("{:<66} {:>9.2} {sign} {:>9.2}  {verdict}", bar.what, bar.seen, bar.allowed));
         }
         all_met
     }
@@ -107,5 +109,5 @@ fn computed() -> Duration {
 
 /// One line of figures.
 pub fn show(what: &str, nanoseconds: f64, more: &str) {
-    println!("{what:<66} {nanoseconds:>9.1} ns  {more}");
+    say(&format!("{what:<66} {nanoseconds:>9.1} ns  {more}"));
 }

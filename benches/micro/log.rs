@@ -10,6 +10,7 @@ use fanfare::rooms::{Batch, ReadLimits, Registry, RoomName, Sender};
 use fanfare::time::Time;
 
 use crate::harness::{Harness, show};
+use crate::output::say;
 
 /// Of a batch, and in it.
 const MESSAGES: u64 = 16;
@@ -17,7 +18,7 @@ const BYTES: usize = 64;
 const BATCHES: u64 = 64;
 
 pub fn run(harness: &mut Harness) {
-    println!("\na room's log");
+    say("\na room's log");
     let config = Config { history_messages: BATCHES * MESSAGES, ..Config::default() };
     let registry = Registry::new(config.room_settings());
     let name = RoomName::new("a").expect("a valid name");

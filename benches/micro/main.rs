@@ -8,6 +8,7 @@
 //! Times are medians of rounds, of the time that this thread computes. It fails if a bar is not met; with
 //! `--test` everything runs once, and only the bars that are counts are judged.
 
+#[path = "../common/arguments.rs"]
 mod arguments;
 #[path = "../../tests/counting/mod.rs"]
 mod counting;
@@ -16,6 +17,9 @@ mod flat;
 mod harness;
 mod log;
 mod mask;
+#[allow(dead_code)] // of it, what is said
+#[path = "../common/output.rs"]
+mod output;
 mod protocol;
 mod turns;
 
@@ -24,7 +28,7 @@ use std::process::ExitCode;
 use harness::Harness;
 
 fn main() -> ExitCode {
-    let smoke = match arguments::is_smoke(std::env::args().skip(1)) {
+    let smoke = match arguments::is_smoke(std::env::args().skip(1), "all parts always run") {
         Ok(smoke) => smoke,
         Err(why) => {
             eprintln!("{why}");

@@ -5,6 +5,7 @@ use std::hint::black_box;
 use fanfare::protocol::unmask;
 
 use crate::harness::{Bar, Harness, Work, show};
+use crate::output::say;
 
 /// Of the speed of a copy.
 const GOAL: f64 = 0.8;
@@ -18,7 +19,7 @@ const PAYLOADS_MAX: usize = 64;
 const CACHED_BYTES: usize = 16 << 10;
 
 pub fn run(harness: &mut Harness) {
-    println!("\nunmask, beside a copy of the same bytes");
+    say("\nunmask, beside a copy of the same bytes");
     for bytes in SIZES {
         for start in STARTS {
             let stride = bytes.next_multiple_of(LINE_BYTES) + LINE_BYTES;

@@ -10,13 +10,14 @@ use fanfare::time::Time;
 
 use crate::flat::request;
 use crate::harness::{Bar, Harness, Work, show};
+use crate::output::say;
 
 /// Nanoseconds for a header.
 const HEADER_GOAL: f64 = 5.0;
 const CALLS: usize = 64;
 
 pub fn run(harness: &mut Harness) {
-    println!("\nprotocol");
+    say("\nprotocol");
     headers(harness);
     encoding(harness);
     utf8(harness);

@@ -6,6 +6,7 @@ use fanfare::protocol::server_frame_bytes;
 use crate::counting::allocations;
 use crate::flat::{Flat, Line, fan_out_turns, frames};
 use crate::harness::{Bar, Harness, show};
+use crate::output::say;
 
 /// The channel between shards allocates a block for so many pieces of mail.
 const MAIL_PER_BLOCK: usize = 31;
@@ -14,7 +15,7 @@ const WARM_UP: usize = 10 * MAIL_PER_BLOCK;
 const COUNTED: usize = 4 * MAIL_PER_BLOCK;
 
 pub fn run(harness: &mut Harness) {
-    println!("\nwhole turns, per message or delivery");
+    say("\nwhole turns, per message or delivery");
     for (connections, bytes, in_flight) in [
         (1, 16, 1),
         (100, 16, 1),
