@@ -42,6 +42,7 @@ impl ClientProcess {
     pub fn start(launcher: &Launcher, begin: &Begin, heard: Sender<Heard>) -> ClientProcess {
         let mut child = Command::new(&launcher.program)
             .args(&launcher.arguments)
+            // It ends with its input, and ends the server that does not end then: a signal would come before that.
             // A signal from the terminal reaches the conductor alone, which ends the others in order.
             .process_group(0)
             .stdin(Stdio::piped())

@@ -1,5 +1,8 @@
 //! The conductor: it starts the processes, says who plays when, and watches the server once a second.
 
+#[allow(clippy::duplicate_mod)] // some that include this have it by themselves
+#[path = "../../../benches/common/child.rs"]
+mod child;
 pub mod clients;
 pub mod kernel;
 mod load;

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::child;
 use super::clients::Launcher;
 
 /// Alarming lines and cuts that are kept; more are only counted.
@@ -81,25 +82,32 @@ pub struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts one on this address with these flags beside, and a log of every end of a connection.
+    /// All flags of one with these beside, but for its address.
+    pub fn flags<'a>(flags: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+        ["--admin", "none", "--log", "debug", "--log-rate", "1000000"].into_iter().chain(flags)
+    }
+
+    /// Starts one on this address with these flags beside, and a log of every end of a connection. It ends with
+    /// the thread that has started it.
     pub fn start<'a>(
         launcher: &Launcher,
         listen: &str,
         flags: impl IntoIterator<Item = &'a str>,
     ) -> ServerProcess {
-        let mut child = Command::new(&launcher.program)
+        let mut command = Command::new(&launcher.program);
+        command
             .args(&launcher.arguments)
-            .args(["--listen", listen, "--admin", "none", "--log", "debug", "--log-rate", "1000000"])
+            .args(Self::flags(flags))
+            .args(["--listen", listen])
             // Crowds come as fast as they can, and may have all descriptors; those that are left are told at once.
             .env("FANFARE_HANDSHAKES_PER_SECOND", "1000000")
             .env("FANFARE_SHED_AT_PERCENT", "100")
             .env("FANFARE_DRAIN", "0s")
-            .args(flags)
             .process_group(0)
             .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
+            .stderr(Stdio::piped());
+        child::bind(&mut command, None);
+        let mut child = command.spawn().expect("the server starts");
         let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
         let mut said = String::new();
         let address = loop {
