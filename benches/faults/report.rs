@@ -1,7 +1,6 @@
 //! The table, and the figures behind it.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use serde::Serialize;
 
@@ -183,12 +182,4 @@ fn details(text: &mut String, finding: &Finding) {
         let _ = writeln!(text, "* wrong: {complaint}");
     }
     text.push('\n');
-}
-
-/// Writes both forms.
-pub fn write(report: &Report, folder: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    std::fs::write(folder.join("faults.md"), report.markdown())?;
-    let json = serde_json::to_string_pretty(report).map_err(std::io::Error::other)?;
-    std::fs::write(folder.join("faults.json"), json)
 }

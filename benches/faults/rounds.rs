@@ -8,22 +8,9 @@ use crate::finding::{Finding, Round};
 use crate::judge::{conclude, grown};
 use crate::load::conductor::server::LogBook;
 use crate::load::{Apart, Launcher, Setup};
+pub use crate::names::Title;
 use crate::settings::Size;
 use crate::stage::Stage;
-
-/// What it is about.
-#[derive(Clone, Debug)]
-pub struct Title {
-    pub number: &'static str,
-    pub key: &'static str,
-    pub name: String,
-}
-
-impl Title {
-    pub fn new(number: &'static str, key: &'static str, name: impl Into<String>) -> Title {
-        Title { number, key, name: name.into() }
-    }
-}
 
 /// A fault that comes and goes while a crowd goes on.
 pub trait Fault: Send {

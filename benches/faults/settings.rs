@@ -5,36 +5,53 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use crate::common::numbers::flag;
+
+/// Above all of these a run is a slip of the pen.
+const MEMBERS_MAX: usize = 1_000_000;
+const ROUNDS_MAX: usize = 1_000;
+const SECONDS_MAX: u64 = 86_400;
+const RATE_MAX: f64 = 10_000.0;
+const FLOOD_RATE_MAX: u32 = 1_000_000;
+
 /// Fault tests: what a fault does to those who behave, beside the same run without it.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "faults")]
 pub struct Settings {
-    /// Faults to run, by number, by key or by a part of the name: F1, F1-10, "reset"; all without any
+    /// Faults to run, by key, by number where no key is the same, or by a part of the name: F1-10, F1, "reset"; all
+    /// without any
     #[arg(env = "FAULTS_SELECT", value_delimiter = ',')]
     pub select: Vec<String>,
     /// Honest members; the numbers of those who play a fault follow
-    #[arg(long, env = "FAULTS_N", default_value_t = 5_000)]
+    #[arg(long, env = "FAULTS_N", default_value_t = 5_000, allow_negative_numbers = true)]
+    #[arg(value_parser = flag("FAULTS_N", 10..=MEMBERS_MAX))]
     pub members: usize,
     /// Pairs of a window without the fault and one with it
-    #[arg(long, env = "FAULTS_ROUNDS", default_value_t = 3)]
+    #[arg(long, env = "FAULTS_ROUNDS", default_value_t = 3, allow_negative_numbers = true)]
+    #[arg(value_parser = flag("FAULTS_ROUNDS", 1..=ROUNDS_MAX))]
     pub rounds: usize,
     /// Seconds of a window with the fault; never less than it takes to see the fault out
-    #[arg(long, env = "FAULTS_SECONDS", default_value_t = 8)]
+    #[arg(long, env = "FAULTS_SECONDS", default_value_t = 8, allow_negative_numbers = true)]
+    #[arg(value_parser = flag("FAULTS_SECONDS", 1..=SECONDS_MAX))]
     pub seconds: u64,
     /// Seconds of a window without the fault
-    #[arg(long, env = "FAULTS_BASELINE_SECONDS", default_value_t = 5)]
+    #[arg(long, env = "FAULTS_BASELINE_SECONDS", default_value_t = 5, allow_negative_numbers = true)]
+    #[arg(value_parser = flag("FAULTS_BASELINE_SECONDS", 1..=SECONDS_MAX))]
     pub baseline_seconds: u64,
     /// Messages a second in each room of 50 members
-    #[arg(long, env = "FAULTS_RATE", default_value_t = 1.0)]
+    #[arg(long, env = "FAULTS_RATE", default_value_t = 1.0, allow_negative_numbers = true)]
+    #[arg(value_parser = flag("FAULTS_RATE", 0.01..=RATE_MAX))]
     pub rate: f64,
     /// Connections a second of the faults that are floods, for 5,000 members
-    #[arg(long, env = "FAULTS_FLOOD_RATE", default_value_t = 2_000)]
+    #[arg(long, env = "FAULTS_FLOOD_RATE", default_value_t = 2_000, allow_negative_numbers = true)]
+    #[arg(value_parser = flag("FAULTS_FLOOD_RATE", 1..=FLOOD_RATE_MAX))]
     pub flood_rate: u32,
     /// Connections of F9
-    #[arg(long, env = "FAULTS_CROWD", default_value_t = 19_800)]
+    #[arg(long, env = "FAULTS_CROWD", default_value_t = 19_800, allow_negative_numbers = true)]
+    #[arg(value_parser = flag("FAULTS_CROWD", 10..=MEMBERS_MAX))]
     pub crowd: usize,
     /// Further flags of the server with their values: --NAME VALUE and so on
-    #[arg(long, env = "FAULTS_FLAGS", default_value = "", allow_hyphen_values = true)]
+    #[arg(long, env = "FAULTS_FLAGS", default_value = "", allow_hyphen_values = true, value_parser = pairs)]
     pub flags: String,
     /// Folder for the table and the figures, faults.md and faults.json
     #[arg(long, env = "FAULTS_OUT", default_value = env!("CARGO_TARGET_TMPDIR"))]
@@ -59,20 +76,30 @@ impl Settings {
             return Size::smoke();
         }
         Size {
-            members: self.members.max(10),
-            rounds: self.rounds.max(1),
-            baseline: Duration::from_secs(self.baseline_seconds.max(1)),
-            window: Duration::from_secs(self.seconds.max(1)),
+            members: self.members,
+            rounds: self.rounds,
+            baseline: Duration::from_secs(self.baseline_seconds),
+            window: Duration::from_secs(self.seconds),
             warm_up: Duration::from_secs(2),
-            rate: self.rate.max(0.01),
-            flood_rate: self.flood_rate.max(1),
-            crowd: self.crowd.max(10),
+            rate: self.rate,
+            flood_rate: self.flood_rate,
+            crowd: self.crowd,
             deadlines: Deadlines::DEFAULT,
             send_buffer: 128 << 10,
             flags: self.flags.split_whitespace().map(str::to_owned).collect(),
             smoke: false,
         }
     }
+}
+
+/// Flags with their values, as some of them take the place of others.
+fn pairs(text: &str) -> Result<String, String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let is_pair = |pair: &[&str]| matches!(pair, [name, _] if name.starts_with("--") && !name.contains('='));
+    if words.chunks(2).all(is_pair) {
+        return Ok(text.to_owned());
+    }
+    Err("expected --NAME VALUE and so on (in the environment FAULTS_FLAGS)".to_owned())
 }
 
 /// Deadlines of the server that faults wait for.

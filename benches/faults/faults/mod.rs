@@ -41,14 +41,6 @@ impl Entry {
         ["F1-1", "F1-50", "F2-1"].contains(&self.title.key)
     }
 
-    /// Whether somebody who asks for this means it.
-    pub fn is_meant(&self, asked: &str) -> bool {
-        let Title { number, key, name } = &self.title;
-        [*number, *key].iter().any(|known| known.eq_ignore_ascii_case(asked))
-            || (!asked.starts_with(['f', 'F']) || asked.len() > 3)
-                && name.to_lowercase().contains(&asked.to_lowercase())
-    }
-
     pub fn run(&mut self, size: &Size) -> Finding {
         match &mut self.play {
             Play::Rounds(fault) => crate::rounds::run(fault.as_mut(), size),
