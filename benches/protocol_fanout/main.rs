@@ -16,18 +16,23 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod members;
+mod settings;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::TcpStream;
-use std::process::{ChildStdout, Command, Stdio};
+use std::process::{ChildStdout, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use fanfare::protocol::{MaskKeys, Opcode, push_client_frame};
 use fanfare::reactor::MonotonicClock;
+use fanfare::server::raise_descriptor_limit;
 
-use common::{Owned, connect, median, start_server};
+use common::child::bind;
+use common::output::say;
+use common::{Owned, connect, median, numbers, start_server};
 use members::{Kind, ROLE};
+use settings::Size;
 
 const PAYLOAD_BYTES: [usize; 3] = [16, 128, 1024];
 const BURSTS: [usize; 2] = [1, 16];
@@ -36,33 +41,35 @@ const GOAL: f64 = 1.10;
 /// Ticks a second in what the kernel shows, on every machine.
 const USER_HZ: f64 = 100.0;
 
-fn setting(name: &str, default: usize) -> usize {
-    match std::env::var(name) {
-        Ok(value) => value.parse().unwrap_or_else(|_| panic!("{name}={value}: expected a number")),
-        Err(_) => default,
-    }
-}
-
-fn main() {
+fn main() -> ExitCode {
+    // Of the processes that this one starts, too.
+    raise_descriptor_limit();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some([role, arguments @ ..]) = arguments.get(..)
         && role == ROLE
     {
-        return members::run(arguments);
+        members::run(arguments);
+        return ExitCode::SUCCESS;
     }
-    let smoke = arguments.iter().any(|argument| argument == "--test");
-    let (members, rounds, milliseconds) = if smoke { (20, 1, 20) } else { (1000, 9, 200) };
-    let members = setting("FANOUT_MEMBERS", members);
-    let slice = Duration::from_millis(setting("FANOUT_MILLISECONDS", milliseconds) as u64);
+    match Size::of(arguments, numbers::environment) {
+        Ok(size) => measure(&size),
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn measure(&Size { members, rounds, slice, smoke }: &Size) {
     let server = Server::start();
     let mut crowds = Kind::ALL.map(|kind| Crowd::join(&server, kind, members));
-    println!("{members} members of each kind; medians of {rounds} rounds");
-    println!("bytes burst kind       CPU/delivery  deliveries/s  ratio to raw");
+    say(&format!("{members} members of each kind; medians of {rounds} rounds"));
+    say("bytes burst kind       CPU/delivery  deliveries/s  ratio to raw");
     let mut worst: f64 = 0.0;
     for burst in BURSTS {
         for bytes in PAYLOAD_BYTES {
-            let shown =
-                compare(&server, &mut crowds, (bytes, burst), setting("FANOUT_ROUNDS", rounds), slice);
+            let shown = compare(&server, &mut crowds, (bytes, burst), rounds, slice);
             if burst == 1 {
                 worst = shown.into_iter().fold(worst, f64::max);
             }
@@ -72,9 +79,9 @@ fn main() {
         return;
     }
     let verdict = if worst <= GOAL { "met" } else { "missed" };
-    println!(
+    say(&format!(
         "one message at a time: at most {worst:.2} of a raw delivery, the goal of {GOAL:.2} is {verdict}"
-    );
+    ));
 }
 
 /// Measures all kinds in turns and shows the medians; returns the ratios.
@@ -99,11 +106,11 @@ fn compare(
         let cost = median(of_kind.iter().map(Sample::cost));
         let rate = median(of_kind.iter().map(Sample::rate));
         let ratio = median(of_kind.iter().zip(&samples[0]).map(|(own, raw)| own.cost() / raw.cost()));
-        println!(
+        say(&format!(
             "{bytes:>5} {burst:>5} {:<9} {:>10.2} us {rate:>13.0} {ratio:>13.2}",
             kind.name(),
             cost * 1e6
-        );
+        ));
         ratios.push(ratio);
     }
     ratios
@@ -179,12 +186,11 @@ struct Crowd {
 
 impl Crowd {
     fn join(server: &Server, kind: Kind, members: usize) -> Crowd {
-        let mut child = Command::new(std::env::current_exe().expect("this bench is a file"))
-            .args([ROLE, &server.address, kind.name(), &members.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a process of members starts");
+        let mut command = Command::new(std::env::current_exe().expect("this bench is a file"));
+        command.args([ROLE, &server.address, kind.name(), &members.to_string()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        bind(&mut command, None);
+        let mut child = command.spawn().expect("a process of members starts");
         let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         let process = Owned(child);
         let publisher = connect(&server.address, &format!("/rooms/{}", kind.name()));

@@ -8,109 +8,87 @@
 //! The exit status is 0 for a clean run only. SIGINT and SIGTERM end a run early and in order; the report is
 //! written all the same.
 
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../../tests/load/mod.rs"]
 mod load;
+mod settings;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use clap::Parser;
+use common::output::{self, say};
+use common::server_flags;
+use load::conductor::server::ServerProcess;
 use load::report::{About, html};
 use load::soak::{Plan, Soak};
 use load::{Launcher, Setup};
+use settings::Settings;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// The first argument of a client process.
 const CLIENT: &str = "soak-client";
-/// Connections of one process: below the descriptor limits of common machines.
-const PROCESS_CONNECTIONS: usize = 6_000;
-/// What `cargo bench -- --test` runs.
-const SMOKE: (usize, Duration) = (300, Duration::from_secs(4));
-
-/// A soak of the server.
-#[derive(Debug, Parser)]
-struct Arguments {
-    /// How long it stays with everybody in, such as 60s, 30m or 8h
-    #[arg(long, env = "SOAK_DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
-    duration: Duration,
-    /// Connections, about; a fifth of them comes and goes or misbehaves
-    #[arg(long, env = "SOAK_CONNECTIONS", default_value_t = 2000)]
-    connections: usize,
-    /// Messages a second in each room of about 40 members
-    #[arg(long, env = "SOAK_RATE", default_value_t = 1.0)]
-    rate: f64,
-    /// Seconds that those who come and go stay, about
-    #[arg(long, env = "SOAK_STAY", default_value_t = 5.0)]
-    stay: f64,
-    /// Client processes [default: one for 6,000 connections, at least 2]
-    #[arg(long, env = "SOAK_PROCESSES")]
-    processes: Option<usize>,
-    /// Connections begun in a second at most
-    #[arg(long, env = "SOAK_CONNECTS", default_value_t = 2000)]
-    connects_per_second: u32,
-    /// Time before memory is judged [default: a sixth, and until the rooms' windows are full]
-    #[arg(long, env = "SOAK_WARM_UP", value_parser = humantime::parse_duration)]
-    warm_up: Option<Duration>,
-    /// Further flags of the server, in one argument
-    #[arg(long, env = "SOAK_FLAGS", default_value = "", allow_hyphen_values = true)]
-    flags: String,
-    /// Where the report is written [default: soak.html in the target folder]
-    #[arg(long, env = "SOAK_REPORT")]
-    report: Option<PathBuf>,
-    /// Repeats the choices of the clients; their timing stays its own
-    #[arg(long, env = "SOAK_SEED", default_value_t = 1)]
-    seed: u64,
-    /// Small and short, to see that it works
-    #[arg(long)]
-    test: bool,
-    /// Given by cargo
-    #[arg(long, hide = true)]
-    bench: bool,
-}
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).is_some_and(|role| role == CLIENT) {
         load::client::run();
         return ExitCode::SUCCESS;
     }
-    let mut arguments = Arguments::parse();
-    if arguments.test {
-        (arguments.connections, arguments.duration) = SMOKE;
+    let checked = Settings::parse().settled().and_then(|settings| {
+        let (plan, report) = (plan(&settings), settings.report.clone().unwrap_or_else(default_report));
+        check(&settings, &plan, &report)?;
+        Ok((settings, plan, report))
+    });
+    match checked {
+        Ok((settings, plan, report)) => soak(&settings, &plan, &report),
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
     }
-    let (plan, setup) = (plan(&arguments), setup(&arguments));
+}
+
+/// Sees that the server takes its flags, and that the report can be written.
+fn check(settings: &Settings, plan: &Plan, report: &Path) -> Result<(), String> {
+    let flags = plan.flags();
+    let all = flags.iter().map(String::as_str).chain(settings.flags.split_whitespace());
+    server_flags::check("--flags (or SOAK_FLAGS)", &settings.flags, ServerProcess::flags(all))?;
+    output::check_file("--report (or SOAK_REPORT)", report)
+}
+
+fn soak(settings: &Settings, plan: &Plan, report: &Path) -> ExitCode {
+    let setup = setup(settings);
     for signal in [SIGINT, SIGTERM] {
         // A second one ends it at once.
         let _ = signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&setup.stop));
         let _ = signal_hook::flag::register(signal, Arc::clone(&setup.stop));
     }
-    let soak = load::soak::run(&plan, &setup, &mut |line| println!("{line}"));
+    let soak = load::soak::run(plan, &setup, &mut say);
     show(&soak);
-    let path = arguments.report.clone().unwrap_or_else(default_report);
-    if let Err(error) = std::fs::write(&path, html(&soak, &plan, &about(&arguments, &plan))) {
-        println!("the report could not be written to {}: {error}", path.display());
+    if let Err(error) = std::fs::write(report, html(&soak, plan, &about(settings, plan))) {
+        eprintln!("the report could not be written to {}: {error}", report.display());
         return ExitCode::FAILURE;
     }
-    println!("report: {}\nverdict: {}", path.display(), soak.verdict);
+    say(&format!("report: {}\nverdict: {}", report.display(), soak.verdict));
     if soak.verdict.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn plan(arguments: &Arguments) -> Plan {
-    let mut plan = Plan::new(arguments.connections, arguments.duration);
-    (plan.mix.rate, plan.mix.stay) = (arguments.rate, arguments.stay);
-    plan.warm_up = arguments.warm_up.unwrap_or(plan.warm_up);
+fn plan(settings: &Settings) -> Plan {
+    let mut plan = Plan::new(settings.connections, settings.duration);
+    (plan.mix.rate, plan.mix.stay) = (settings.rate, settings.stay);
+    plan.warm_up = settings.warm_up.unwrap_or(plan.warm_up);
     plan
 }
 
-fn setup(arguments: &Arguments) -> Setup {
-    let processes = arguments.processes.unwrap_or(arguments.connections.div_ceil(PROCESS_CONNECTIONS).max(2));
+fn setup(settings: &Settings) -> Setup {
     Setup {
-        processes,
-        flags: arguments.flags.split_whitespace().map(str::to_owned).collect(),
-        connects_per_second: arguments.connects_per_second,
-        seed: arguments.seed,
+        processes: settings.processes(),
+        flags: settings.flags.split_whitespace().map(str::to_owned).collect(),
+        connects_per_second: settings.connects_per_second,
+        seed: settings.seed,
         stop: Arc::new(AtomicBool::new(false)),
         ..Setup::new(Launcher::this_program(&[CLIENT]))
     }
@@ -130,21 +108,21 @@ fn show(soak: &Soak) {
             load::verdict::Judged::Failed => "FAILED",
             load::verdict::Judged::Shown => "shown",
         };
-        println!("{judged:<10} {}: {}", check.name, check.detail);
+        say(&format!("{judged:<10} {}: {}", check.name, check.detail));
     }
     let latency = &soak.outcome.latency;
-    println!(
+    say(&format!(
         "latency    p50 {:.1} ms, p99 {:.1} ms, max {:.0} ms",
         latency.quantile_ms(0.5),
         latency.quantile_ms(0.99),
         latency.max_ms()
-    );
+    ));
     for complaint in &soak.outcome.complaints {
-        println!("violation: {complaint}");
+        say(&format!("violation: {complaint}"));
     }
 }
 
-fn about(arguments: &Arguments, plan: &Plan) -> About {
+fn about(settings: &Settings, plan: &Plan) -> About {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let kernel = read("/proc/sys/kernel/osrelease");
@@ -152,7 +130,7 @@ fn about(arguments: &Arguments, plan: &Plan) -> About {
     #[allow(clippy::disallowed_methods)] // a date for people
     let now = std::time::SystemTime::now();
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    let flags = [plan.flags().join(" "), arguments.flags.clone()].join(" ");
+    let flags = [plan.flags().join(" "), settings.flags.clone()].join(" ");
     About {
         command: format!("cargo bench --bench soak -- {}", words.join(" ")),
         flags: flags.trim().to_owned(),

@@ -11,18 +11,21 @@
 //! cargo bench --bench stalled_members
 //! ```
 //!
-//! `STALLED_MEMBERS`, `STALLED_STALLED`, `STALLED_SECONDS` and `STALLED_RATE` (messages a second, at most)
-//! change the size; `STALLED_FLAGS` are further flags of the server, such as `--send-buffer 4MiB`. A rate
-//! that the machine cannot keep is not kept: messages wait until the members that read have those before.
+//! `STALLED_MEMBERS`, `STALLED_STALLED` (else a tenth of them), `STALLED_SECONDS` and `STALLED_RATE` (messages a
+//! second, at most) change the size; `STALLED_FLAGS` are further flags of the server, such as
+//! `--send-buffer 4MiB`. A rate that the machine cannot keep is not kept: messages wait until the members that
+//! read have those before.
 
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod measure;
 mod processes;
+mod settings;
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -32,8 +35,11 @@ use fanfare::reactor::MonotonicClock;
 use fanfare::time::Time;
 
 use client::{End, MemberResult, PAYLOAD_BYTES, payload};
+use common::output::say;
+use common::{numbers, server_flags};
 use measure::{Kernel, Sockets, cpu_time, kernel, user_memory};
 use processes::{ClientProcess, Cut, Event, ServerProcess};
+use settings::Size;
 
 /// Beside the window: allocators have arenas, and a member that is cut has a Close to be told. (More than
 /// half of what 1,000 that are cut at once add are their lines of the log, all of which the bench asks for.)
@@ -44,53 +50,45 @@ const WARM_UP_MESSAGES: u32 = 1_200;
 const AHEAD: u32 = 64;
 /// Messages behind the stall, so that to be in step is more than to have what was there.
 const LAST_MESSAGES: u32 = 64;
-/// Sockets of one process: below usual descriptor limits.
-const SOCKETS_PER_PROCESS: usize = 5_000;
 /// Silence after which the run has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 /// Looking at every socket of the machine takes longer.
 const SOCKETS_EVERY: Duration = Duration::from_secs(5);
 
-/// The size of the run.
-struct Size {
-    members: usize,
-    stalled: usize,
-    seconds: u64,
-    rate: u32,
-}
-
-fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
-    match std::env::var(name) {
-        Ok(value) => value.parse().unwrap_or_else(|_| panic!("{name}={value}: expected a number")),
-        Err(_) => default,
-    }
-}
-
-fn main() {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some([role, arguments @ ..]) = arguments.get(..)
         && role == client::ROLE
     {
-        return client::run(arguments);
+        client::run(arguments);
+        return ExitCode::SUCCESS;
     }
-    let smoke = arguments.iter().any(|argument| argument == "--test");
-    let (members, stalled, seconds) = if smoke { (60, 6, 2) } else { (10_000, 1_000, 60) };
-    let size = Size {
-        members: setting("STALLED_MEMBERS", members),
-        stalled: setting("STALLED_STALLED", stalled),
-        seconds: setting("STALLED_SECONDS", seconds),
-        rate: setting("STALLED_RATE", 200).max(1),
-    };
-    let mut run = Run::start(&size);
-    let phase = run.stall(&size);
+    let checked = Size::of(arguments, numbers::environment).and_then(|size| {
+        let flags = server_flags::all(size.flags.split_whitespace());
+        server_flags::check("STALLED_FLAGS", &size.flags, flags)?;
+        Ok(size)
+    });
+    match checked {
+        Ok(size) => measure(&size),
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn measure(size: &Size) {
+    let mut run = Run::start(size);
+    let phase = run.stall(size);
     let results = run.finish();
     let outcome = Outcome::of(&results, &run.server.stop(), run.sent);
-    show(&size, &phase, &outcome, run.sent);
-    outcome.check(&size);
+    show(size, &phase, &outcome, run.sent);
+    outcome.check(size);
     let allowed = Config::default().history_bytes + ALLOWANCE_BYTES;
     let growth = phase.user_growth();
-    assert!(smoke || growth <= allowed, "the server grew by {growth} bytes, {allowed} are allowed");
+    assert!(size.smoke || growth <= allowed, "the server grew by {growth} bytes, {allowed} are allowed");
 }
 
 /// What was measured while members were stalled.
@@ -131,10 +129,9 @@ struct Run {
 impl Run {
     /// Has everybody in the room, and the room's window full.
     fn start(size: &Size) -> Run {
-        assert!(size.stalled < size.members, "somebody has to read");
-        let server = ServerProcess::start(&std::env::var("STALLED_FLAGS").unwrap_or_default());
+        let server = ServerProcess::start(&size.flags);
         let (sender, events) = channel();
-        let processes = size.members.div_ceil(SOCKETS_PER_PROCESS).max(2);
+        let processes = size.processes();
         let share = |of: usize, index: usize| of / processes + usize::from(index < of % processes);
         let crowd: Vec<ClientProcess> = (0..processes)
             .map(|index| {
@@ -431,6 +428,6 @@ fn show(size: &Size, phase: &Phase, outcome: &Outcome, sent: u32) {
         ("  neither", outcome.wrong.len().to_string()),
         ("server CPU", format!("{:.1} s", phase.cpu.as_secs_f64())),
     ] {
-        println!("{what:<32} {value}");
+        say(&format!("{what:<32} {value}"));
     }
 }

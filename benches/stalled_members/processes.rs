@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use super::client::{MemberResult, ROLE};
+use super::common::child::bind;
 use super::common::{Owned, start_server};
 
 /// A slow consumer that the server cut, as its log has it.
@@ -89,12 +90,11 @@ impl ClientProcess {
         stalled: usize,
         events: Sender<Event>,
     ) -> ClientProcess {
-        let mut child = Command::new(std::env::current_exe().expect("this bench is a file"))
-            .args([ROLE, address, &members.to_string(), &stalled.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a process of members starts");
+        let mut command = Command::new(std::env::current_exe().expect("this bench is a file"));
+        command.args([ROLE, address, &members.to_string(), &stalled.to_string()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        bind(&mut command, None);
+        let mut child = command.spawn().expect("a process of members starts");
         let input = child.stdin.take().expect("it is piped");
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
         std::thread::spawn(move || {

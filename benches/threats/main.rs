@@ -8,12 +8,18 @@
 mod common;
 mod names;
 mod parsing;
+mod settings;
 mod slow_peers;
 mod text;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+
+use common::numbers;
+use common::output::say;
+use settings::Size;
 
 /// What was measured against what is allowed.
 pub struct Bar {
@@ -33,18 +39,28 @@ impl Bar {
     }
 }
 
-fn main() {
-    // With `--test`, as `cargo test --benches` runs it, everything is small and nothing is judged.
-    let smoke = std::env::args().any(|argument| argument == "--test");
+fn main() -> ExitCode {
+    match Size::of(std::env::args().skip(1), numbers::environment) {
+        Ok(size) => measure(size),
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// With `--test`, as `cargo test --benches` runs it, everything is small and nothing is judged.
+fn measure(Size { peers, smoke }: Size) {
     let mut bars = parsing::run(smoke);
     bars.extend(text::run(smoke));
     bars.extend(names::run(smoke));
-    bars.extend(slow_peers::run(smoke));
-    println!("\n{:<72} {:>10} {:>10}", "bar", "seen", "allowed");
+    bars.extend(slow_peers::run(smoke, peers));
+    say(&format!("\n{:<72} {:>10} {:>10}", "bar", "seen", "allowed"));
     for bar in &bars {
         let sign = if bar.at_least { "≥" } else { "≤" };
         let verdict = if bar.holds() { "" } else { "  MISSED" };
-        println!("{:<72} {:>10.2} {sign} {:>8.2}{verdict}", bar.what, bar.seen, bar.allowed);
+        say(&format!("{:<72} {:>10.2} {sign} {:>8.2}{verdict}", bar.what, bar.seen, bar.allowed));
     }
     let missed = bars.iter().filter(|bar| !bar.holds()).count();
     assert!(smoke || missed == 0, "{missed} bars are missed");

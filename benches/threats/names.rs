@@ -8,6 +8,7 @@ use fanfare::Config;
 use fanfare::rooms::{Batch, Registry, RoomName, Sender};
 use fanfare::time::Time;
 
+use super::common::output::say;
 use super::{Bar, computed};
 
 /// What crafted names may cost over random ones of the same length.
@@ -66,7 +67,7 @@ pub fn run(smoke: bool) -> Vec<Bar> {
         }
     }
     let [crafted, random] = best.map(|time| time.as_secs_f64() * 1e3);
-    println!("\n{names} rooms: {crafted:.0} ms by crafted names, {random:.0} ms by random ones");
+    say(&format!("\n{names} rooms: {crafted:.0} ms by crafted names, {random:.0} ms by random ones"));
     vec![Bar {
         what: format!("{names} crafted names over random ones"),
         seen: crafted / random,

@@ -8,6 +8,7 @@ use fanfare::endpoint::{Echo, Relay, RouterPlan};
 use fanfare::protocol::{Connection, Event, Input, Limits};
 use fanfare::time::Time;
 
+use super::common::output::say;
 use super::{Bar, shortest};
 
 /// Lengths of a value.
@@ -178,7 +179,7 @@ fn protocols(value: &str) -> String {
 pub fn run(smoke: bool) -> Vec<Bar> {
     let (plan, limits) = (plan(), limits());
     let rounds = if smoke { 2 } else { 300 };
-    println!("{:<46} {:>9} {:>9} {:>9} {:>9}  µs for 1, 2, 4, 8 KiB", "a head with", "1", "2", "4", "8");
+    say(&format!("{:<46} {:>9} {:>9} {:>9} {:>9}  µs for 1, 2, 4, 8 KiB", "a head with", "1", "2", "4", "8"));
     let mut bars = Vec::new();
     for attack in ATTACKS {
         let heads = SIZES.map(|size| (attack.head)(&(attack.value)(size)).into_bytes());
@@ -195,10 +196,10 @@ pub fn run(smoke: bool) -> Vec<Bar> {
             }
         }
         let micros = best.map(|time| time.as_secs_f64() * 1e6);
-        println!(
+        say(&format!(
             "{:<46} {:>9.2} {:>9.2} {:>9.2} {:>9.2}",
             attack.name, micros[0], micros[1], micros[2], micros[3]
-        );
+        ));
         // Over all of them: an allocator takes larger pieces in another way from some size on.
         let doublings = SIZES.len() as f64 - 1.0;
         bars.push(Bar {
@@ -228,7 +229,7 @@ fn bytewise(plan: &RouterPlan, rounds: usize) -> Bar {
             }
         }
     });
-    println!("a head of {} bytes, byte by byte: {:.0} µs", head.len(), time.as_secs_f64() * 1e6);
+    say(&format!("a head of {} bytes, byte by byte: {:.0} µs", head.len(), time.as_secs_f64() * 1e6));
     Bar {
         what: "ms for a head of the largest size, byte by byte".to_owned(),
         seen: time.as_secs_f64() * 1e3,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::Bar;
+use super::common::output::say;
 use super::common::{connect, start_server};
 
 /// What the crowd may cost the others at the 99th percentile.
@@ -43,10 +44,8 @@ fn crowd(address: &str, count: usize) -> Vec<TcpStream> {
     (0..count).map(peer).collect()
 }
 
-pub fn run(smoke: bool) -> Vec<Bar> {
-    let peers = std::env::var("THREATS_PEERS").ok().and_then(|text| text.parse().ok());
-    let (peers, count, rounds) =
-        if smoke { (30, 20, 1) } else { (peers.unwrap_or(10_000), HANDSHAKES, ROUNDS) };
+pub fn run(smoke: bool, peers: usize) -> Vec<Bar> {
+    let (count, rounds) = if smoke { (20, 1) } else { (HANDSHAKES, ROUNDS) };
     let limit = getrlimit(Resource::Nofile);
     // If that fails, the crowd's own connections say so.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
@@ -67,10 +66,10 @@ pub fn run(smoke: bool) -> Vec<Bar> {
         times.sort_unstable();
     }
     let at = |times: &[Duration], part: f64| times[(times.len() as f64 * part) as usize].as_secs_f64() * 1e6;
-    println!("\nhandshakes, µs            p50      p99      max");
+    say("\nhandshakes, µs            p50      p99      max");
     for (name, times) in [("alone", &alone), ("beside the crowd", &beside)] {
         let max = times.last().map_or(0.0, |time| time.as_secs_f64() * 1e6);
-        println!("{name:<20} {:>8.0} {:>8.0} {max:>8.0}", at(times, 0.5), at(times, 0.99));
+        say(&format!("{name:<20} {:>8.0} {:>8.0} {max:>8.0}", at(times, 0.5), at(times, 0.99)));
     }
     vec![Bar {
         what: format!("p99 of a handshake beside {peers} peers that never finish, over alone"),

@@ -5,6 +5,7 @@ use std::hint::black_box;
 use fanfare::protocol::{Connection, Event, Input, Limits, Opcode, Role, push_client_frame};
 use fanfare::time::Time;
 
+use super::common::output::say;
 use super::{Bar, shortest};
 
 /// What the check of text must not fall below.
@@ -26,7 +27,7 @@ pub fn run(smoke: bool) -> Vec<Bar> {
     let rounds = if smoke { 2 } else { 300 };
     let limits = Limits::default();
     let mut bars = Vec::new();
-    println!();
+    say("");
     for (name, text) in [("ASCII", "a line of words. "), ("Greek", "μία γραμμή "), ("emoji", "🎺🎷🥁")]
     {
         let payload: Vec<u8> = text.bytes().cycle().take(BYTES / text.len() * text.len()).collect();
@@ -41,9 +42,9 @@ pub fn run(smoke: bool) -> Vec<Bar> {
                 assert!(matches!(event, Some(Event::Message(_))), "it is text");
             });
             let rate = payload.len() as f64 / time.as_secs_f64() / 1e9;
-            println!(
+            say(&format!(
                 "{name} in {fragments} fragments: {rate:.1} GB/s, copied in, unmasked, checked and put together"
-            );
+            ));
             bars.push(Bar {
                 what: format!("GB/s of text: {name} in {fragments} fragments"),
                 seen: rate,
