@@ -16,6 +16,13 @@ use super::session::{Flag, Session, Slot};
 use super::stats::Counter;
 use super::{Core, FAN_OUT_BYTES_PER_TURN, MAIL_BYTES_MAX, MAIL_WORK_MAX, SEND_BYTES_ENOUGH, Shard};
 
+/// About what a message takes in the longer encodings beside its frame: many short ones are no less to send there.
+const MESSAGE_OVERHEAD_BYTES: usize = 64;
+
+/// Joinings and leavings that are taken in at a time: who hears of them and reads has them sent before there are so
+/// many that it seems slow.
+const CHANGES_MAX: usize = 512;
+
 /// What was taken out of the mailbox at a time, to be sent together.
 #[derive(Default)]
 struct Load {
@@ -23,20 +30,22 @@ struct Load {
     work: usize,
     /// Of the publications.
     bytes: usize,
+    /// Joinings and leavings.
+    changes: usize,
     /// The members of a room are sent enough at a time.
     is_enough: bool,
 }
 
 impl Load {
     fn note(&mut self, batch: &Batch, local: &LocalRoom) {
-        let delivered_bytes = local.members.len() * local.arrived_bytes;
         self.bytes += frame_bytes(batch);
-        self.is_enough |=
-            local.arrived_bytes >= SEND_BYTES_ENOUGH && delivered_bytes >= FAN_OUT_BYTES_PER_TURN;
+        let each = local.arrived_bytes + local.arrived_messages() as usize * MESSAGE_OVERHEAD_BYTES;
+        self.is_enough |= each >= SEND_BYTES_ENOUGH && local.members.len() * each >= FAN_OUT_BYTES_PER_TURN;
     }
 
     fn leaves_room(&self) -> bool {
-        self.work < MAIL_WORK_MAX && self.bytes < MAIL_BYTES_MAX && !self.is_enough
+        let has_room = self.work < MAIL_WORK_MAX && self.bytes < MAIL_BYTES_MAX;
+        has_room && self.changes < CHANGES_MAX && !self.is_enough
     }
 }
 
@@ -55,7 +64,10 @@ impl<I: Io> Shard<I> {
                         taken.note(&publication.batch, local);
                     }
                 }
-                Mail::Presence(change) => taken.work += self.tell_presence(&change),
+                Mail::Presence(change) => {
+                    taken.work += self.tell_presence(&change);
+                    taken.changes += 1;
+                }
                 Mail::Removal(order) => taken.work += self.remove_ordered(&order),
                 Mail::Adopt(adopt) => self.adopt(adopt),
                 Mail::Inspect(inspection) => {

@@ -44,6 +44,7 @@ struct Run {
     room: Key,
     encoding: Encoding,
     source: Source,
+    /// Of the encoding.
     bytes: usize,
     /// Everybody's cursor before it.
     offset_before: u64,
@@ -54,6 +55,8 @@ struct Run {
 
 #[derive(Clone, Debug)]
 enum Source {
+    /// Nobody is sent it as it is so far.
+    Undecided,
     /// Each publication that has arrived.
     Arrived,
     /// A range of the joined bytes.
@@ -90,20 +93,33 @@ impl FanOut {
         for arrived in &local.arrived {
             encode(&local.room, &arrived.batch, encoding, arrived.offset_before);
         }
-        let arrived = local.arrived.as_slice();
-        let bytes = arrived.iter().map(|arrived| arrived.batch.bytes(encoding).len()).sum();
-        let joined_bytes_max =
-            if arrived.len() > SLICES_MAX { MANY_JOINED_BYTES_MAX } else { JOINED_BYTES_MAX };
-        let source = match arrived.len() {
-            1 => Source::Arrived,
-            _ if bytes <= joined_bytes_max => Source::Joined(self.join(arrived, encoding)),
-            ..=SLICES_MAX => Source::Arrived,
-            _ => Source::Apart,
+        let bytes_of = |arrived: &Arrived| arrived.batch.bytes(encoding).len();
+        let bytes = match local.policy {
+            // Of several they get the newest alone.
+            LagPolicy::Latest => local.arrived.last().map_or(0, bytes_of),
+            _ => local.arrived.iter().map(bytes_of).sum(),
         };
+        let source = Source::Undecided;
         let offset_before = local.arrived.first().map_or(local.seen, |first| first.offset_before);
         let messages = local.seen - offset_before;
         self.runs.push(Run { room, encoding, source, bytes, offset_before, messages, members: 0 });
         self.runs.len() - 1
+    }
+
+    /// What the members of a run are sent from, decided when the first is.
+    fn source(&mut self, run: usize, arrived: &[Arrived]) -> &Source {
+        if matches!(self.runs[run].source, Source::Undecided) {
+            let Run { encoding, bytes, .. } = self.runs[run];
+            let joined_bytes_max =
+                if arrived.len() > SLICES_MAX { MANY_JOINED_BYTES_MAX } else { JOINED_BYTES_MAX };
+            self.runs[run].source = match arrived.len() {
+                1 => Source::Arrived,
+                _ if bytes <= joined_bytes_max => Source::Joined(self.join(arrived, encoding)),
+                ..=SLICES_MAX => Source::Arrived,
+                _ => Source::Apart,
+            };
+        }
+        &self.runs[run].source
     }
 
     fn join(&mut self, several: &[Arrived], encoding: Encoding) -> Range<usize> {
@@ -124,7 +140,7 @@ impl Run {
                 slices[0] = IoSlice::new(&joined[range.clone()]);
                 1
             }
-            Source::Apart => 0,
+            Source::Undecided | Source::Apart => 0,
             Source::Arrived => {
                 let local = rooms.get(self.room).expect("a room that is fanned out has members");
                 for (slice, arrived) in slices.iter_mut().zip(&local.arrived) {
@@ -153,16 +169,10 @@ impl Share {
         self.members == 0 || self.looks == 0 || self.bytes == 0
     }
 
-    /// How many members there is something left for who are sent so many bytes each; for the last it may be more
-    /// than that.
-    fn members_for(&self, bytes_each: usize) -> usize {
-        self.members.min(self.bytes.div_ceil(bytes_each.max(1)))
-    }
-
-    fn take(&mut self, looks: usize, members: usize, bytes_each: usize) {
-        self.looks -= looks;
-        self.members -= members;
-        self.bytes = self.bytes.saturating_sub(members * bytes_each);
+    /// For the last member it may be more than there is.
+    fn take_member(&mut self, bytes: usize) {
+        self.members -= 1;
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
 
@@ -202,11 +212,10 @@ impl<I: Io> Shard<I> {
         let Some(offset_before) = local.arrived.first().map(|first| first.offset_before) else { return };
         let same_for_all = is_same_for_all(local);
         let first_run = fan_out.runs.len();
-        let part = share.members_for(local.arrived_bytes);
-        let (mut addressed, mut left) = (0, part);
+        let mut addressed = 0;
         let looked_at = &local.members[local.addressed as usize..local.due as usize];
         for member in &looked_at[..looked_at.len().min(share.looks)] {
-            if left == 0 {
+            if share.members == 0 || share.bytes == 0 {
                 break;
             }
             addressed += 1;
@@ -220,17 +229,14 @@ impl<I: Io> Shard<I> {
             let nothing_else =
                 !session.awaits_flush() && others_have_all(rooms, memberships, session.memberships, *member);
             let membership = memberships.at_mut(*member).expect("a member's membership is present");
-            if !(same_for_all && nothing_else && membership.is_in_step(offset_before)) {
-                // It may have had all together with something else.
-                if membership.cursor < local.seen {
-                    left -= 1;
-                    mark_dirty(dirty, connection, session);
-                }
+            if membership.cursor >= local.seen {
+                // It has had all together with something else.
                 continue;
             }
-            left -= 1;
             let run = fan_out.run(first_run, (key, local), membership.encoding);
-            if matches!(fan_out.runs[run].source, Source::Apart) {
+            share.take_member(fan_out.runs[run].bytes);
+            let is_as_all = same_for_all && nothing_else && membership.is_in_step(offset_before);
+            if !is_as_all || matches!(fan_out.source(run, &local.arrived), Source::Apart) {
                 mark_dirty(dirty, connection, session);
                 continue;
             }
@@ -242,7 +248,7 @@ impl<I: Io> Shard<I> {
                 fan_out.recipients.push(Recipient { connection, membership: *member, run: run as u32 });
             }
         }
-        share.take(addressed, part - left, local.arrived_bytes);
+        share.looks -= addressed;
         self.core.rooms.note_addressed(key, addressed);
     }
 

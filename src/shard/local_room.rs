@@ -46,3 +46,10 @@ pub struct LocalRoom {
     /// How much it is for each of them, as frames.
     pub arrived_bytes: usize,
 }
+
+impl LocalRoom {
+    /// The messages of all that has arrived.
+    pub fn arrived_messages(&self) -> u64 {
+        self.arrived.first().map_or(0, |first| self.seen - first.offset_before)
+    }
+}

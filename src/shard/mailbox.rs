@@ -1,5 +1,5 @@
-//! What crosses from thread to thread: one inbox per shard, with a lane of its own for new
-//! connections, and all of them together.
+//! What crosses from thread to thread: one inbox per shard, with a lane of its own for what must not wait, and
+//! all of them together.
 //!
 //! A send never blocks. What is in flight to a shard is counted in bytes; past a limit the sender
 //! stops reading from its publishers ([`Mesh::waits_for_room`]) and is woken when the count has
@@ -215,8 +215,8 @@ pub enum RemovedFrom {
 struct Inlet<S> {
     /// Publications, and the drain that comes after them.
     sender: Sender<Mail<S>>,
-    /// New connections, and questions of who looks, have a lane of their own: they do not wait behind what others
-    /// publish.
+    /// New connections, questions of who looks, and the order to shed have a lane of their own: they do not wait
+    /// behind what others publish.
     adopts: Sender<Mail<S>>,
     waker: Box<dyn Wake>,
     in_flight: InFlight,
@@ -277,7 +277,7 @@ impl<S> Mesh<S> {
     pub fn send(&self, to: ShardId, mail: Mail<S>) {
         let inlet = &self.inlets[to.index()];
         inlet.in_flight.add(mail.bytes_in_flight());
-        let is_urgent = matches!(mail, Mail::Adopt(_) | Mail::Inspect(_) | Mail::Report(_));
+        let is_urgent = matches!(mail, Mail::Adopt(_) | Mail::Inspect(_) | Mail::Report(_) | Mail::Shed(_));
         let lane = if is_urgent { &inlet.adopts } else { &inlet.sender };
         // It fails only when the shard has ended, in a shutdown: nobody is left to deliver to.
         let _ = lane.send(mail);
@@ -336,7 +336,7 @@ impl<S> Mailbox<S> {
         !self.receiver.is_empty() || !self.adopted.is_empty()
     }
 
-    /// Takes the oldest new connection or question of who looks.
+    /// Takes the oldest mail that waits for nothing else.
     pub fn take_urgent(&self) -> Option<Mail<S>> {
         self.adopted.try_recv().ok()
     }

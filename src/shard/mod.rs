@@ -18,8 +18,8 @@
 //!   looks from outside.
 //!
 //! Reading, timers, the mailbox and the fan-out have budgets; what is left over makes the next wait a poll. While a
-//! fan-out goes on over several turns, all other mail waits in the mailbox but new connections and questions of who
-//! looks, probes and metrics among them.
+//! fan-out goes on over several turns, all other mail waits in the mailbox but new connections, questions of who
+//! looks, probes and metrics among them, and the order to shed.
 
 mod api_calls;
 mod apply;

@@ -64,6 +64,7 @@ impl<S> Core<S> {
         let (client, identity) = (self.client(key, session), self.identity(session).cloned());
         let told_max = self.settings.presence_members_max;
         let (told, listed) = (identity.clone(), is_listed(identity.as_deref(), encoding));
+        let told = (told, Some(key));
         room.enter(client, identity, listed, told_max, |routes| self.announce(routes, true, client, told));
     }
 
@@ -110,7 +111,9 @@ impl<S> Core<S> {
             self.rooms.registry().returning().forget(&identity, client, until);
             for room in rooms {
                 let (now, told) = (self.now, Some(Arc::clone(&identity)));
-                room.expire(client, now, told_max, |routes| self.announce(routes, false, client, told));
+                room.expire(client, now, told_max, |routes| {
+                    self.announce(routes, false, client, (told, None))
+                });
             }
         }
     }
@@ -132,19 +135,20 @@ impl<S> Core<S> {
     /// left there.
     fn exit(&mut self, key: Key, session: &Session, left: &Left, until: Option<Time>) -> bool {
         let (client, identity) = (self.client(key, session), self.identity(session).cloned());
-        let (told_max, told) = (self.settings.presence_members_max, identity.clone());
+        let (told_max, told) = (self.settings.presence_members_max, (identity.clone(), Some(key)));
         let listed = is_listed(identity.as_deref(), left.encoding);
         let announce = |routes: &[Route]| self.announce(routes, false, client, told);
         left.room.exit((client, identity.as_deref()), listed, until, told_max, announce)
     }
 
-    /// Sends a change to all shards with members of the room; called under the room's lock.
+    /// Sends a change to all shards with members of the room; called under the room's lock. A connection here that
+    /// has caused it is not read from while it has filled an inbox, as if it had published.
     fn announce(
         &mut self,
         routes: &[Route],
         joined: bool,
         client: ConnectionId,
-        identity: Option<Arc<Identity>>,
+        (identity, cause): (Option<Arc<Identity>>, Option<Key>),
     ) {
         let mut batch = Batch::default();
         batch.push(true, (Sender::Member(client), identity), 0, |_| {});
@@ -154,6 +158,9 @@ impl<S> Core<S> {
             let change = PresenceChange { local_room, joined, batch };
             self.mailbox.mesh().send(route.shard, Mail::Presence(change));
             self.reached[route.shard.index()] = true;
+            if self.mailbox.mesh().is_over_limit(route.shard) {
+                cause.into_iter().for_each(|connection| self.publications.add_congesting(connection));
+            }
         }
     }
 }

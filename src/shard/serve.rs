@@ -54,6 +54,8 @@ enum Source {
 pub struct Plan {
     parts: Vec<Part>,
     window: Vec<Piece>,
+    /// It ends with these parts, and something is left out.
+    parts_max: usize,
 }
 
 /// What planning touches beside the plan.
@@ -66,16 +68,28 @@ pub struct Serving<'a> {
 }
 
 impl Plan {
-    /// Plans what to send next to a connection whose list of memberships starts at `first`. Notices of
+    /// Plans all that is to be sent next to a connection whose list of memberships starts at `first`. Notices of
     /// gaps go into its own queue.
     ///
     /// # Errors
     ///
     /// [`Behind`] if the connection has to be closed.
     pub fn make(&mut self, serving: &mut Serving<'_>, id: ConnectionId, first: u32) -> Result<(), Behind> {
+        self.make_some(serving, id, first, usize::MAX)
+    }
+
+    /// The same, but no more than about so many parts: what is made anew for each send must not be long.
+    pub fn make_some(
+        &mut self,
+        serving: &mut Serving<'_>,
+        id: ConnectionId,
+        first: u32,
+        parts_max: usize,
+    ) -> Result<(), Behind> {
         self.clear();
+        self.parts_max = parts_max;
         let mut at = first;
-        while let Some(membership) = serving.rooms.membership(at) {
+        while let Some(membership) = serving.rooms.membership(at).filter(|_| !self.is_full()) {
             let next = membership.next;
             self.plan_membership(serving, id, at)?;
             at = next;
@@ -92,6 +106,11 @@ impl Plan {
     /// Whether a room's window was read, which may hold more.
     pub fn reads_window(&self) -> bool {
         !self.window.is_empty()
+    }
+
+    /// Whether there may be more to send than it has.
+    pub fn is_full(&self) -> bool {
+        self.parts.len() >= self.parts_max
     }
 
     /// Whether there is nothing to send or to pass over.
@@ -207,6 +226,9 @@ impl Plan {
         }
         let from = local.arrived.partition_point(|arrived| arrived.last_offset() <= cursor);
         for (at, arrived) in local.arrived.iter().enumerate().skip(from) {
+            if self.is_full() {
+                break;
+            }
             encode(&local.room, &arrived.batch, membership.encoding, arrived.offset_before);
             let first = cursor.saturating_sub(arrived.offset_before) as u32;
             let source = Source::Arrived(membership.room, at as u32);

@@ -111,7 +111,8 @@ fn send_all<I: Io>(
     let mut caught_up = 0;
     loop {
         let (mut serving, plan) = core.serving(&mut session.outbound);
-        plan.make(&mut serving, client, session.memberships).map_err(SendError::OutOfWindow)?;
+        plan.make_some(&mut serving, client, session.memberships, SLICES_PER_SEND)
+            .map_err(SendError::OutOfWindow)?;
         session.outbound.promote_control(&mut core.arena);
         let few = offer::<I, FEW_SLICES>(io, &slot.stream, &session.outbound, core)?;
         let offer = match few {
@@ -133,12 +134,13 @@ fn send_all<I: Io>(
             return Ok(());
         }
         // A window may hold more than one read of it, even where all of that was spared the member.
-        let (all_seen, all_fit) = (!core.plan.reads_window(), slices < SLICES_PER_SEND);
+        let is_catching_up = core.plan.reads_window();
+        let (all_seen, all_fit) = (!is_catching_up && !core.plan.is_full(), slices < SLICES_PER_SEND);
         if all_seen && (slices == 0 || (all_fit && session.outbound.is_empty())) {
             session.set(Flag::Waiting, false);
             return Ok(());
         }
-        caught_up += if all_seen { 0 } else { sent };
+        caught_up += if is_catching_up { sent } else { 0 };
         if caught_up > share_bytes {
             mark_dirty(&mut core.dirty, key.index(), session);
             return Ok(());

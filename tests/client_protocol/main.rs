@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod churn;
 mod closing;
 mod commands;
 mod connecting;

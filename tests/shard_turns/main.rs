@@ -9,6 +9,7 @@ mod deadlines;
 mod drain;
 mod endings;
 mod fan_out;
+mod fan_out_bounds;
 mod fan_out_turns;
 mod heartbeat;
 mod inspect;

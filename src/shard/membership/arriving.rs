@@ -49,6 +49,7 @@ impl LocalRooms {
     pub fn clear_arrived(&mut self) {
         let LocalRooms { rooms, arrived_in, begun, .. } = self;
         begun.clear();
+        let first = arrived_in.first().copied();
         arrived_in.retain(|key| {
             let Some(local) = rooms.get_mut(*key) else { return false };
             let is_unfinished = local.addressed < local.due;
@@ -58,7 +59,7 @@ impl LocalRooms {
             }
             is_unfinished
         });
-        if !arrived_in.is_empty() {
+        if first.is_some() && arrived_in.first() == first.as_ref() {
             arrived_in.rotate_left(1);
         }
     }
