@@ -28,7 +28,7 @@ mod traffic;
 mod worker;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -72,17 +72,30 @@ pub fn run(args: LoadArgs) -> Result<bool, LoadError> {
     let json = open_json(args.json())?;
     let plan = Plan::new(args)?;
     let report = Report::new(&plan, conductor::measure(&plan)?);
-    let mut out = std::io::stdout().lock();
-    let text = serde_json::to_string(&report).map_err(|error| LoadError::Failed(error.to_string()))?;
-    // A reader that has gone away is no reason to fail.
-    let _ = match &json {
-        Json::StandardOutput => writeln!(out, "{text}"),
-        _ => write!(out, "{}", table::Table(&report)),
+    show(&report, json)?;
+    Ok(report.is_clean())
+}
+
+/// Writes the results where they were asked for.
+fn show(report: &Report, json: Json) -> Result<(), LoadError> {
+    let text = serde_json::to_string(report).map_err(|error| LoadError::Failed(error.to_string()))?;
+    let shown = match &json {
+        Json::StandardOutput => format!("{text}\n"),
+        _ => table::Table(report).to_string(),
     };
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(shown.as_bytes()).and_then(|()| out.flush());
+    // First: one of the two may have room.
     if let Json::File(mut file, path) = json {
         writeln!(file, "{text}").map_err(|error| no_json(&path, &error))?;
     }
-    Ok(report.is_clean())
+    match written {
+        // A reader that has gone away is no reason to fail.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(LoadError::Failed(format!("the results cannot be written to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn open_json(path: Option<&Path>) -> Result<Json, LoadError> {

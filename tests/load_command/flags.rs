@@ -1,5 +1,6 @@
 //! Flags and servers that no load can be made with: one line, and the status that says whose fault it is.
 
+use std::fs::OpenOptions;
 use std::net::TcpListener;
 use std::process::Stdio;
 
@@ -177,6 +178,24 @@ fn a_server_that_never_answers_is_not_waited_for_longer_than_allowed() {
 fn a_json_file_that_cannot_be_written_is_found_before_anything_is_loaded() {
     let arguments = ["echo", "ws://127.0.0.1:1/", "--json", "/nowhere/at/all.json"];
     check(&arguments, 1, &["--json /nowhere/at/all.json"]);
+}
+
+#[test]
+fn a_full_standard_output_is_a_failure() {
+    let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else {
+        eprintln!("skipped: there is no /dev/full here");
+        return;
+    };
+    let liar = Liar::start(crate::liar::To::Sender, |_, _| crate::liar::Deed::Pass);
+    let url = liar.url();
+    for more in [&[][..], &["--json", "-"]] {
+        let fixed = ["echo", &url, "--connections", "1", "--messages", "3"];
+        let mut load = command(&[&fixed[..], more].concat());
+        let output = load.stdout(full.try_clone().expect("a descriptor")).output().expect("it runs");
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.starts_with("error: the results cannot be written to standard output: "), "{stderr}");
+    }
 }
 
 #[test]
