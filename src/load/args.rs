@@ -54,7 +54,9 @@ pub enum Scenario {
     /// Connections that all break at once and come back at once, again and again
     #[command(
         after_help = "Each storm resets every connection, opens all of them anew and waits until the last is back. What \
-        the server refuses or ends meanwhile is counted as that, with its reason, and tried again. In the results a message is an opening handshake."
+        the server refuses or ends meanwhile is counted as that, with its reason, and tried again after 100 ms. Before the \
+        first storm so is what it has no room for (503, 429) or ends. If for --timeout no more are back, it ends with the \
+        storms before. In the results a message is an opening handshake."
     )]
     Storm(StormArgs),
     /// A fan-out in which some members stop reading: what it does to the others

@@ -34,6 +34,8 @@ pub struct Measured {
     pub is_interrupted: bool,
     /// Seconds from the begin of each storm until all were back.
     pub back_s: Vec<f64>,
+    /// Why it could not go on, if it could not: this is what came before.
+    pub failure: Option<String>,
 }
 
 /// Makes a run.
@@ -79,8 +81,9 @@ pub fn measure(plan: &Plan) -> Result<Measured, LoadError> {
         }
         tally.settle_ended();
         conducted.map_err(|error| with_causes(error, &tally))?;
-        let Conductor { is_interrupted, back_s, .. } = conductor;
-        Ok(Measured { tally, rss_before, is_interrupted, back_s })
+        let Conductor { is_interrupted, back_s, failure, .. } = conductor;
+        let failure = failure.map(|error| with_causes(error, &tally).to_string());
+        Ok(Measured { tally, rss_before, is_interrupted, back_s, failure })
     })
 }
 
@@ -139,6 +142,8 @@ struct Conductor<'p> {
     is_interrupted: bool,
     /// How long each storm took.
     back_s: Vec<f64>,
+    /// Why the storms ended before their time.
+    failure: Option<LoadError>,
     /// Threads whose connections of the current wave are open, whose members have begun, whose messages are spent, that have ended.
     opened: usize,
     begun: usize,
@@ -155,6 +160,7 @@ impl<'p> Conductor<'p> {
             progress: Progress::new(),
             is_interrupted: false,
             back_s: Vec::new(),
+            failure: None,
             opened: 0,
             begun: 0,
             spent: 0,
@@ -166,7 +172,7 @@ impl<'p> Conductor<'p> {
         for wave in 0..self.plan.waves() {
             self.opened = 0;
             self.course.open_wave(wave);
-            self.wait("opening", |conductor| conductor.opened)?;
+            self.wait("opening", Conductor::opened)?;
         }
         if self.plan.kind.has_rooms() {
             self.course.join();
@@ -182,7 +188,7 @@ impl<'p> Conductor<'p> {
         while self.done < self.plan.threads() {
             self.hear(self.phase())?;
             let is_storm = self.plan.kind == Kind::Storm;
-            if !is_storm && self.course.live.open.load(Ordering::Relaxed) == 0 {
+            if !is_storm && self.open() == 0 {
                 self.course.end();
             }
         }
@@ -197,11 +203,14 @@ impl<'p> Conductor<'p> {
             self.opened = 0;
             let from = self.course.clock.now();
             self.course.break_all(storm);
-            // One that has come back may have ended again.
-            self.wait("storm", |conductor| {
-                let is_whole = conductor.counts().0 == u64::from(conductor.plan.connections);
-                if is_whole { conductor.opened } else { 0 }
-            })?;
+            if let Err(error) = self.wait("storm", Conductor::opened) {
+                if self.back_s.is_empty() {
+                    return Err(error);
+                }
+                // The storms before are results all the same.
+                self.failure = Some(error);
+                break;
+            }
             if self.is_interrupted {
                 break;
             }
@@ -209,6 +218,12 @@ impl<'p> Conductor<'p> {
         }
         self.course.end();
         Ok(())
+    }
+
+    /// Threads whose connections are open; none as long as one has ended again that comes back.
+    fn opened(&self) -> usize {
+        let is_whole = self.plan.kind != Kind::Storm || self.open() == u64::from(self.plan.connections);
+        if is_whole { self.opened } else { 0 }
     }
 
     fn phase(&self) -> &'static str {
@@ -221,15 +236,15 @@ impl<'p> Conductor<'p> {
     }
 
     /// Waits until all threads are so far.
-    fn wait(&mut self, phase: &'static str, how_many: fn(&Conductor<'_>) -> usize) -> Result<(), LoadError> {
-        let mut before = self.counts();
+    fn wait(&mut self, phase: &'static str, how_many: fn(&Self) -> usize) -> Result<(), LoadError> {
+        let mut before = self.progress_made();
         let mut patience = self.course.clock.now() + self.plan.timeout;
         while how_many(self) < self.plan.threads() {
             self.hear(phase)?;
             if self.is_interrupted {
                 return Ok(());
             }
-            let (now, counts) = (self.course.clock.now(), self.counts());
+            let (now, counts) = (self.course.clock.now(), self.progress_made());
             if counts != before {
                 (before, patience) = (counts, now + self.plan.timeout);
             }
@@ -240,13 +255,21 @@ impl<'p> Conductor<'p> {
         Ok(())
     }
 
-    fn counts(&self) -> (u64, u64) {
-        let live = &self.course.live;
-        (live.open.load(Ordering::Relaxed), live.begun.load(Ordering::Relaxed))
+    fn open(&self) -> u64 {
+        self.course.live.open.load(Ordering::Relaxed)
+    }
+
+    fn begun(&self) -> u64 {
+        self.course.live.begun.load(Ordering::Relaxed)
+    }
+
+    /// What has to grow for patience to last.
+    fn progress_made(&self) -> (u64, u64) {
+        (self.course.live.gained.load(Ordering::Relaxed), self.begun())
     }
 
     fn out_of_patience(&self, phase: &str) -> LoadError {
-        let (open, begun) = self.counts();
+        let (open, begun) = (self.open(), self.begun());
         let timeout = humantime::format_duration(self.plan.timeout);
         let all = self.plan.connections + self.plan.publishers();
         LoadError::Failed(match phase {
@@ -271,7 +294,10 @@ impl<'p> Conductor<'p> {
             Ok(Note::Begun) => self.begun += 1,
             Ok(Note::Done) => self.done += 1,
             // The thread itself says why, when it is joined.
-            Ok(Note::Failed) => return Err(LoadError::Failed("a thread failed".to_owned())),
+            Ok(Note::Failed) => {
+                self.done += 1;
+                return Err(LoadError::Failed("a thread failed".to_owned()));
+            }
             Ok(Note::Gone) => {}
             Ok(Note::Spent) => {
                 self.spent += 1;

@@ -53,6 +53,9 @@ pub struct Course {
 pub struct Live {
     /// Connections that are open.
     pub open: AtomicU64,
+    /// Connections that were opened. Where they come back, how often more were open than before since the last
+    /// storm: what comes and goes again and again is no progress.
+    pub gained: AtomicU64,
     /// Members that have got a first message.
     pub begun: AtomicU64,
     /// Messages that have come.

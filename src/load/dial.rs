@@ -77,6 +77,11 @@ pub fn refusal(error: &HandshakeError, answer: &[u8]) -> (String, String) {
     (kind, says)
 }
 
+/// Whether the same server may accept later: it says itself that it has no room now.
+pub fn may_mend(error: &HandshakeError) -> bool {
+    matches!(error, HandshakeError::Status(429 | 503))
+}
+
 /// The same where nothing can go on without this connection.
 pub fn explain_refusal(target: &Target, error: &HandshakeError, says: &str) -> String {
     let says = if says.is_empty() { String::new() } else { format!("; it says: {says}") };

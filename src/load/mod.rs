@@ -71,9 +71,12 @@ pub fn run(args: LoadArgs) -> Result<bool, LoadError> {
     // Opened before anything is loaded, so that no result is lost at the end.
     let json = open_json(args.json())?;
     let plan = Plan::new(args)?;
-    let report = Report::new(&plan, conductor::measure(&plan)?);
+    let mut report = Report::new(&plan, conductor::measure(&plan)?);
     show(&report, json)?;
-    Ok(report.is_clean())
+    match report.failure.take() {
+        Some(failure) => Err(LoadError::Failed(failure)),
+        None => Ok(report.is_clean()),
+    }
 }
 
 /// Writes the results where they were asked for.

@@ -37,6 +37,8 @@ pub struct Report {
     pub duration_s: f64,
     /// Whether it was ended before its time.
     pub interrupted: bool,
+    /// Why it could not go on, if that is why.
+    pub failure: Option<String>,
     /// Messages that came back, or that were published; opening handshakes in a storm.
     pub messages: u64,
     /// Messages that came, each at each receiver.
@@ -61,7 +63,7 @@ pub struct Report {
     pub pings: u64,
     /// Why connections ended before their time, and how many did.
     pub ended: BTreeMap<String, u64>,
-    /// Why the server did not accept connections that came back in a storm, and how many times.
+    /// Why the server did not accept connections in a storm or before the first, and how many times.
     pub refused: BTreeMap<String, u64>,
     /// What the server used, if its process is known.
     pub server: Option<Server>,
@@ -157,7 +159,7 @@ pub enum Saturated {
 impl Report {
     /// The results of a run.
     pub fn new(plan: &Plan, measured: Measured) -> Report {
-        let Measured { tally, rss_before, is_interrupted, back_s } = measured;
+        let Measured { tally, rss_before, is_interrupted, back_s, failure } = measured;
         let seconds = tally.seconds;
         let deliveries = tally.window.received;
         let messages = if plan.kind.has_rooms() { tally.window.sent } else { deliveries };
@@ -184,7 +186,8 @@ impl Report {
             },
             checked: plan.checked,
             duration_s: seconds,
-            interrupted: is_interrupted,
+            interrupted: is_interrupted || failure.is_some(),
+            failure,
             messages,
             deliveries,
             messages_per_s: per_second(messages as f64, seconds),

@@ -38,8 +38,12 @@ pub struct Worker<'p> {
     limits: Limits,
     peers: Slab<Peer>,
     to_open: VecDeque<Spec>,
+    /// Connections that are tried again later, and when.
+    again: VecDeque<(Time, Spec)>,
     /// Connections that are being opened.
     opening: u32,
+    /// Connections that were open at a time at most since the last storm.
+    open_max: usize,
     /// Waves whose connections were all open.
     opened_waves: u32,
     /// How often its connections have broken.
@@ -89,7 +93,9 @@ impl<'p> Worker<'p> {
             peers: Slab::default(),
             members: specs.iter().filter(is_member).count() as u64,
             to_open: specs.into(),
+            again: VecDeque::new(),
             opening: 0,
+            open_max: 0,
             opened_waves: 0,
             storm: 0,
             traffic: Traffic::new(plan, keys),
@@ -251,7 +257,8 @@ impl<'p> Worker<'p> {
             Stage::Over => [self.patience(), Time::NEVER, Time::NEVER],
         };
         let coming = borders.into_iter().filter(|border| *border > now);
-        let next = coming.chain(self.traffic.next_due()).min()?;
+        let again = self.again.front().map(|(at, _)| *at);
+        let next = coming.chain(again).chain(self.traffic.next_due()).min()?;
         (next < Time::NEVER).then_some(next.max(now))
     }
 

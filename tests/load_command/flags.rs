@@ -164,6 +164,10 @@ fn a_server_that_is_not_there_or_does_not_accept_is_named_with_the_cause() {
         let url = liar.url();
         check(&["echo", &url, "--connections", "2"], 1, &[&[url.as_str()], parts].concat());
     }
+    // A storm waits for who has no room, and for no other.
+    let storm = |url: &str, parts| check(&["storm", url, "--timeout", "1h"], 1, parts);
+    storm(&format!("ws://{nobody}/echo"), &["is the server running"]);
+    storm(&Liar::refusing(b"HTTP/1.1 404 Not Found\r\n\r\n").url(), &["status 404"]);
 }
 
 #[test]

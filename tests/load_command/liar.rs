@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::sync::{Arc, Barrier, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -131,19 +132,28 @@ impl Liar {
         Liar { address, got: Arc::default() }
     }
 
-    /// An echo that refuses so many requests with 503 behind the first ten.
-    pub fn flaky(refused: u64) -> Liar {
+    /// An echo that refuses these requests with 503.
+    pub fn flaky(refused: Range<u64>) -> Liar {
         let got = Arc::new(Got::default());
         let counted = Arc::clone(&got);
         let address = listen(move |id, stream| {
             let Some((mut stream, answer)) = read_handshake(stream) else { return };
-            if (10..10 + refused).contains(&id) {
+            if refused.contains(&id) {
                 let _ = stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\nfull (--places)\n");
                 return;
             }
             echo(stream, &answer, |_, _| Deed::Pass, &counted);
         });
         Liar { address, got }
+    }
+
+    /// An echo of so many connections, behind which nobody listens any more.
+    pub fn mortal(connections: usize) -> Liar {
+        let address = listen_for(connections, |_, stream| {
+            let Some((stream, answer)) = read_handshake(stream) else { return };
+            echo(stream, &answer, |_, _| Deed::Pass, &Got::default());
+        });
+        Liar { address, got: Arc::default() }
     }
 
     /// An echo of two connections: the first one's first message comes back when the other has ended. For how
@@ -222,11 +232,15 @@ impl Liar {
 }
 
 fn listen(serve: impl Fn(u64, TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    listen_for(usize::MAX, serve)
+}
+
+fn listen_for(connections: usize, serve: impl Fn(u64, TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("it is bound");
     let serve = Arc::new(serve);
     thread::spawn(move || {
-        for (id, stream) in (0..).zip(listener.incoming()) {
+        for (id, stream) in (0..).zip(listener.incoming().take(connections)) {
             let (stream, serve) = (stream.expect("a connection"), Arc::clone(&serve));
             thread::spawn(move || serve(id, stream));
         }

@@ -83,7 +83,7 @@ fn in_a_storm_everybody_comes_back() {
 
 #[test]
 fn whoever_is_refused_in_a_storm_is_counted_and_comes_again() {
-    let liar = Liar::flaky(30);
+    let liar = Liar::flaky(10..40);
     let url = liar.url();
     // 10 come, then 30 are refused, as often as they come.
     let fixed = ["storm", &url, "--connections", "10", "--storms", "1", "--timeout", "60s", "--json", "-"];
@@ -91,7 +91,7 @@ fn whoever_is_refused_in_a_storm_is_counted_and_comes_again() {
     assert_eq!((number(&json, "/messages"), errors(&json)), (10, [0; 5]), "{json:#}");
     assert_eq!((number(&json, "/errors/refused"), &json["ended"]), (30, &serde_json::json!({})), "{json:#}");
     assert_eq!(json["refused"], serde_json::json!({ "refused with HTTP status 503: full (--places)": 30 }));
-    let liar = Liar::flaky(2);
+    let liar = Liar::flaky(10..12);
     let table = run(&["storm", &liar.url(), "--connections", "10", "--storms", "1", "--timeout", "60s"]);
     assert_eq!(table.status, Some(1), "{table:?}");
     for part in ["errors      2 connections refused\n", "2 refused with HTTP status 503: full (--places)\n"] {
@@ -100,8 +100,61 @@ fn whoever_is_refused_in_a_storm_is_counted_and_comes_again() {
 }
 
 #[test]
+fn whoever_is_refused_before_the_first_storm_is_counted_and_comes_again() {
+    for threads in ["1", "3"] {
+        let liar = Liar::flaky(0..15);
+        let url = liar.url();
+        let fixed = ["storm", &url, "--connections", "10", "--storms", "2", "--threads", threads];
+        let json = run(&[&fixed[..], &["--timeout", "60s", "--json", "-"]].concat()).unclean();
+        assert_eq!((number(&json, "/messages"), errors(&json)), (20, [0; 5]), "{json:#}");
+        assert_eq!(
+            json["refused"],
+            serde_json::json!({ "refused with HTTP status 503: full (--places)": 15 })
+        );
+    }
+    let liar = Liar::flaky(0..u64::MAX);
+    let run = run(&["storm", &liar.url(), "--connections", "10", "--timeout", "300ms"]);
+    let complaint = run.complaint(1);
+    for part in
+        ["0 of 10 connections are open", "300ms (--timeout)", "not accepted: refused with HTTP status 503"]
+    {
+        assert!(complaint.contains(part), "{part}: {complaint}");
+    }
+}
+
+#[test]
+fn a_server_that_ends_whoever_comes_is_no_progress_of_a_storm() {
+    let liar = Liar::curt();
+    let run = run(&["storm", &liar.url(), "--connections", "4", "--timeout", "300ms"]);
+    let complaint = run.complaint(1);
+    for part in ["0 of 4 connections are open", "ended: closed by the server with 1001: gone"] {
+        assert!(complaint.contains(part), "{part}: {complaint}");
+    }
+}
+
+#[test]
+fn a_server_that_dies_in_a_storm_leaves_the_storms_before() {
+    let liar = Liar::mortal(30);
+    let url = liar.url();
+    let fixed = ["storm", &url, "--connections", "10", "--storms", "9", "--timeout", "2s", "--json", "-"];
+    let run = run(&fixed);
+    let json = run.json();
+    assert_eq!((run.status, run.stderr.lines().count()), (Some(1), 1), "{run:?}");
+    for part in ["error: 0 of 10 connections are back", "2s (--timeout)", "is the server running"] {
+        assert!(run.stderr.contains(part), "{part}: {run:?}");
+    }
+    let failure = json["failure"].as_str().expect("a reason");
+    assert!(run.stderr.contains(failure), "{run:?}");
+    assert_eq!(json["interrupted"], true);
+    assert_eq!((number(&json, "/messages"), json["storms_s"].as_array().map(Vec::len)), (20, Some(2)));
+    // Each pauses for a tenth of a second at least, in which nobody is to be asked again and again.
+    let tries_max = 10.0 * (1.0 + 10.0 * real_number(&json, "/duration_s"));
+    assert!((10.0..=tries_max).contains(&real_number(&json, "/errors/refused")), "{json:#}");
+}
+
+#[test]
 fn a_storm_of_which_nobody_comes_back_says_who_was_refused_and_why() {
-    let liar = Liar::flaky(1 << 40);
+    let liar = Liar::flaky(10..u64::MAX);
     let run = run(&["storm", &liar.url(), "--connections", "10", "--timeout", "100ms"]);
     let complaint = run.complaint(1);
     for part in [

@@ -1,5 +1,6 @@
 //! How a thread opens its connections, and how they end.
 
+use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -17,9 +18,17 @@ use crate::load::peer::{Life, Peer, Reader};
 use crate::load::plan::{Kind, Part, Spec};
 use crate::load::traffic::{Receiver, Span};
 
+/// How long a connection that was refused or ended in a storm waits before it is tried again: whoever says no at
+/// once, or is not there, would be asked without a pause.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+
 impl Worker<'_> {
     /// Opens connections, as many at a time as were asked for.
     pub(super) fn open_more(&mut self, now: Time) -> Result<(), String> {
+        while let Some((_, spec)) = self.again.front().copied().filter(|(at, _)| *at <= now) {
+            self.again.pop_front();
+            self.to_open.push_back(spec);
+        }
         let wave = self.course.wave();
         while let Some(spec) = self.to_open.front().copied().filter(|spec| spec.wave <= wave) {
             if self.opening >= self.plan.opening {
@@ -28,7 +37,7 @@ impl Worker<'_> {
             self.to_open.pop_front();
             self.open(spec, now)?;
         }
-        if self.opening == 0 && self.opened_waves <= wave {
+        if self.opening == 0 && self.again.is_empty() && self.opened_waves <= wave {
             self.opened_waves = wave + 1;
             self.note(Note::Opened(self.storm));
         }
@@ -40,7 +49,14 @@ impl Worker<'_> {
         let source = self.plan.source_of(spec.number);
         // What fails here is for want of something of ours: no server can be blamed, and nobody can go on.
         let explain = |error| dial::explain(target, source, &error);
-        let (socket, is_there) = dial::open(target.address, source).map_err(explain)?;
+        let (socket, is_there) = match dial::open(target.address, source) {
+            // Some kernels know at once that nobody listens there.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused && self.tries_again(false) => {
+                self.try_again(spec, (&explain(error), ""));
+                return Ok(());
+            }
+            opened => opened.map_err(explain)?,
+        };
         let stream = self.io.register(socket, self.peers.next_key()).map_err(explain)?;
         let (sends, receives) = self.part_of(spec);
         let key = self.peers.insert(Peer::new(stream, spec, now, sends, receives));
@@ -87,7 +103,7 @@ impl Worker<'_> {
                 let target = &self.plan.targets[peer.spec.target as usize];
                 let source = self.plan.source_of(peer.spec.number);
                 let message = dial::explain(target, source, &error.into());
-                self.give_up(key, (&message, ""), || message.clone())
+                self.give_up(key, (&message, ""), false, || message.clone())
             }
         }
     }
@@ -108,7 +124,7 @@ impl Worker<'_> {
             Ok(()) => Ok(()),
             Err(error) => {
                 let message = || format!("{}: no WebSocket: {error}", target.url);
-                self.give_up(key, ("no WebSocket", &error.to_string()), message)
+                self.give_up(key, ("no WebSocket", &error.to_string()), true, message)
             }
         }
     }
@@ -125,7 +141,7 @@ impl Worker<'_> {
                 let target = &self.plan.targets[peer.spec.target as usize];
                 let (kind, says) = dial::refusal(&error, bytes);
                 let message = || dial::explain_refusal(target, &error, &says);
-                return self.give_up(key, (&kind, &says), message).map(|()| None);
+                return self.give_up(key, (&kind, &says), dial::may_mend(&error), message).map(|()| None);
             }
         };
         peer.life = Life::Open(Reader::new(self.plan.checked));
@@ -140,6 +156,11 @@ impl Worker<'_> {
         self.traffic.tally.handshakes += 1;
         self.opening -= 1;
         self.course.live.open.fetch_add(1, Ordering::Relaxed);
+        let open = self.peers.len() - self.opening as usize;
+        if open > self.open_max || self.plan.kind != Kind::Storm {
+            self.open_max = open;
+            self.course.live.gained.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(Some(accepted.used))
     }
 
@@ -149,17 +170,28 @@ impl Worker<'_> {
         &mut self,
         key: Key,
         (kind, detail): (&str, &str),
+        may_mend: bool,
         message: impl FnOnce() -> String,
     ) -> Result<(), String> {
-        if self.storm == 0 {
+        if !self.tries_again(may_mend) {
             return Err(message());
         }
         let Some(peer) = self.peers.remove_at(key.index()) else { return Ok(()) };
         self.io.close(peer.stream);
         self.opening -= 1;
-        self.traffic.tally.note_refusal(kind, detail);
-        self.to_open.push_back(peer.spec);
+        self.try_again(peer.spec, (kind, detail));
         Ok(())
+    }
+
+    /// Whether a connection that was not accepted is tried again. Before the first storm that is not done for what
+    /// no time mends, such as a wrong URL.
+    fn tries_again(&self, may_mend: bool) -> bool {
+        self.plan.kind == Kind::Storm && (self.storm > 0 || may_mend)
+    }
+
+    fn try_again(&mut self, spec: Spec, (kind, detail): (&str, &str)) {
+        self.traffic.tally.note_refusal(kind, detail);
+        self.again.push_back((self.io.now() + AGAIN_AFTER, spec));
     }
 
     /// Notes that the server ended a connection.
@@ -168,7 +200,7 @@ impl Worker<'_> {
         if !matches!(peer.life, Life::Open(_)) {
             let url = &self.plan.targets[peer.spec.target as usize].url;
             let message = || format!("{url}: no WebSocket: {kind} {detail}").trim_end().to_owned();
-            return self.give_up(key, (&format!("no WebSocket: {kind}"), detail), message);
+            return self.give_up(key, (&format!("no WebSocket: {kind}"), detail), true, message);
         }
         let Some(peer) = self.peers.remove_at(key.index()) else { return Ok(()) };
         let has_stopped = peer.has_stopped();
@@ -186,8 +218,8 @@ impl Worker<'_> {
         if let Some(at) = peer.sends {
             self.traffic.flow_mut(at).sender = None;
         }
-        if self.storm > 0 {
-            self.to_open.push_back(peer.spec);
+        if self.plan.kind == Kind::Storm {
+            self.again.push_back((self.io.now() + AGAIN_AFTER, peer.spec));
             self.opened_waves = 0;
         } else if self.peers.is_empty() {
             self.note(Note::Gone);
@@ -198,6 +230,8 @@ impl Worker<'_> {
     /// Breaks all connections, to open them anew. They are reset, so that no port rests for a minute.
     pub(super) fn break_all(&mut self) {
         self.storm = self.course.storm();
+        self.open_max = 0;
+        self.to_open.extend(self.again.drain(..).map(|(_, spec)| spec));
         for key in self.keys() {
             let Some(peer) = self.peers.remove_at(key.index()) else { continue };
             // If it cannot be, it ends in the ordinary way.
