@@ -104,9 +104,12 @@ pub struct FanoutArgs {
 /// The flags of `fanfare load idle`.
 #[derive(Debug, Args)]
 pub struct IdleArgs {
-    /// How long.
-    #[command(flatten)]
-    pub times: TimeArgs,
+    /// How long to measure
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, allow_hyphen_values = true, help_heading = "Measuring")]
+    pub duration: Duration,
+    /// How long to run before that
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration_or_none, allow_hyphen_values = true, help_heading = "Measuring")]
+    pub warm_up: Duration,
     /// What all scenarios have.
     #[command(flatten)]
     pub common: CommonArgs,
@@ -176,7 +179,7 @@ pub struct TrafficArgs {
     #[arg(long, value_name = "PER_SECOND", value_parser = rate, allow_hyphen_values = true, help_heading = "Traffic")]
     pub rate: Option<f64>,
     /// End when each sender's messages, so many, have come back or reached the room, if that is before the end of
-    /// --duration
+    /// --duration. Those of a --warm-up are among them
     #[arg(long, value_name = "COUNT", value_parser = cli::number::<NonZeroU64>, allow_hyphen_values = true, help_heading = "Traffic")]
     pub messages: Option<NonZeroU64>,
     /// Do not compare payloads, and take masked frames too: for servers that send back what they do not
@@ -191,9 +194,9 @@ pub struct TimeArgs {
     /// How long to measure
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, allow_hyphen_values = true, help_heading = "Measuring")]
     pub duration: Duration,
-    /// How long to run before that
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration_or_none, allow_hyphen_values = true, help_heading = "Measuring")]
-    pub warm_up: Duration,
+    /// How long to run before that [default: 1s; with --messages 0s]
+    #[arg(long, value_name = "DURATION", value_parser = duration_or_none, allow_hyphen_values = true, help_heading = "Measuring")]
+    pub warm_up: Option<Duration>,
 }
 
 /// What all scenarios have.

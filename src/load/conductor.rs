@@ -81,6 +81,9 @@ pub fn measure(plan: &Plan) -> Result<Measured, LoadError> {
         }
         tally.settle_ended();
         conducted.map_err(|error| with_causes(error, &tally))?;
+        if conductor.spent == plan.threads() && tally.window.is_empty() && tally.errors.sum() == 0 {
+            return Err(spent_too_early(plan));
+        }
         let Conductor { is_interrupted, back_s, failure, .. } = conductor;
         let failure = failure.map(|error| with_causes(error, &tally).to_string());
         Ok(Measured { tally, rss_before, is_interrupted, back_s, failure })
@@ -97,6 +100,20 @@ fn with_causes(error: LoadError, tally: &Tally) -> LoadError {
         }
         None => error,
     }
+}
+
+/// All messages came before anything was measured.
+fn spent_too_early(plan: &Plan) -> LoadError {
+    let messages = plan.messages.unwrap_or_default();
+    let before = humantime::format_duration(plan.warm_up + plan.calm);
+    let (before, advice) = match plan.calm {
+        Duration::ZERO => (format!("--warm-up {before}"), "--warm-up 0s"),
+        _ => (format!("{before} (--warm-up, --duration) in which all members read"), "a shorter --duration"),
+    };
+    LoadError::Failed(format!(
+        "nothing was measured: the --messages {messages} of each sender had all come within the \
+         {before}; set {advice}, or more --messages"
+    ))
 }
 
 /// The body of a thread.

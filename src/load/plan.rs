@@ -21,6 +21,8 @@ const DESCRIPTORS_KEPT: u64 = 32;
 const DESCRIPTORS_PER_THREAD: u64 = 3;
 /// Connections that are opened at a time, unless all are to come at once.
 const OPENING: u32 = 128;
+/// How long it runs before it is measured, unless it is to end with its messages.
+const WARM_UP: Duration = Duration::from_secs(1);
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,9 +161,10 @@ impl Plan {
                 let plan = Plan::with_rooms(Kind::Fanout, &rooms, common)?;
                 plan.with_traffic(&traffic).with_times(&times).check_descriptors()
             }
-            Scenario::Idle(IdleArgs { times, common }) => {
+            Scenario::Idle(IdleArgs { duration, warm_up, common }) => {
                 let targets = resolve(&common.urls)?;
-                Plan::base(Kind::Idle, targets, 0, common)?.with_times(&times).check_descriptors()
+                let plan = Plan::base(Kind::Idle, targets, 0, common)?;
+                Plan { duration, warm_up, ..plan }.check_descriptors()
             }
             Scenario::Storm(StormArgs { storms, common }) => {
                 let targets = resolve(&common.urls)?;
@@ -199,8 +202,10 @@ impl Plan {
         }
     }
 
+    /// Behind the traffic: a count of messages is not for the time before it is measured, unless that is asked for.
     fn with_times(self, times: &TimeArgs) -> Plan {
-        Plan { duration: times.duration, warm_up: times.warm_up, ..self }
+        let usual = if self.messages.is_some() { Duration::ZERO } else { WARM_UP };
+        Plan { duration: times.duration, warm_up: times.warm_up.unwrap_or(usual), ..self }
     }
 
     /// A run in which nothing is sent.
@@ -391,6 +396,19 @@ mod tests {
         (0..plan.threads())
             .flat_map(|thread| plan.specs_of(thread).into_iter().map(move |spec| (thread, spec)))
             .collect()
+    }
+
+    #[test]
+    fn a_count_of_messages_is_measured_from_the_first_on() {
+        for (arguments, expected) in [
+            ("echo ws://127.0.0.1:1/", 1000),
+            ("idle ws://127.0.0.1:1/", 1000),
+            ("echo ws://127.0.0.1:1/ --messages 5", 0),
+            ("fanout ws://127.0.0.1:1/ --messages 1000 --rate 500", 0),
+            ("stalled ws://127.0.0.1:1/ --messages 5 --warm-up 20ms", 20),
+        ] {
+            assert_eq!(plan(arguments).warm_up, Duration::from_millis(expected), "{arguments}");
+        }
     }
 
     #[test]

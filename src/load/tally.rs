@@ -60,6 +60,11 @@ pub struct Window {
 }
 
 impl Window {
+    /// Whether nothing was measured.
+    pub fn is_empty(&self) -> bool {
+        self.sent == 0 && self.received == 0
+    }
+
     fn add(&mut self, other: &Window) {
         self.sent += other.sent;
         self.received += other.received;

@@ -115,7 +115,12 @@ fn help_names_scenarios_flags_and_status() {
         ),
         (
             &["fanout", "--help"],
-            &["--publisher-url", "--rooms", "The publisher is a connection beside the members"],
+            &[
+                "--publisher-url",
+                "--rooms",
+                "The publisher is a connection beside the members",
+                "[default: 1s; with --messages 0s]",
+            ],
         ),
     ] {
         let run = run(arguments);

@@ -106,6 +106,29 @@ fn rooms_threads_and_sources_share_the_load_out() {
 }
 
 #[test]
+fn a_count_of_messages_is_measured_unless_a_warm_up_takes_it() {
+    let server = server();
+    let url = format!("ws://{}/rooms/count", server.address);
+    let fixed = ["--connections", "3", "--messages", "40", "--json", "-"];
+    let fanout = ["fanout", &url, "--rate", "2000"];
+    let json = run(&[&fanout[..], &fixed].concat()).clean();
+    assert_eq!(number(&json, "/messages"), 40, "{json:#}");
+    for (more, parts) in [
+        (
+            &["fanout", &url, "--warm-up", "1h"][..],
+            &["--messages 40", "--warm-up 1h", "set --warm-up 0s"][..],
+        ),
+        (&["stalled", &url, "--duration", "1h"], &["--messages 40", "1h (--warm-up, --duration)", "shorter"]),
+    ] {
+        let run = run(&[more, &fixed].concat());
+        let complaint = run.complaint(1);
+        for part in parts {
+            assert!(complaint.contains(part), "{part}: {complaint}");
+        }
+    }
+}
+
+#[test]
 fn an_open_loop_sends_what_is_due_and_no_more() {
     let server = server();
     let url = format!("ws://{}/echo", server.address);
