@@ -157,6 +157,8 @@ struct Conductor<'p> {
     notes: Receiver<Note>,
     progress: Progress,
     is_interrupted: bool,
+    /// Whether it was said what an interrupted run waits for.
+    has_said: bool,
     /// How long each storm took.
     back_s: Vec<f64>,
     /// Why the storms ended before their time.
@@ -176,6 +178,7 @@ impl<'p> Conductor<'p> {
             notes,
             progress: Progress::new(),
             is_interrupted: false,
+            has_said: false,
             back_s: Vec::new(),
             failure: None,
             opened: 0,
@@ -326,7 +329,17 @@ impl<'p> Conductor<'p> {
                 self.is_interrupted = true;
                 self.course.end();
             }
-            Err(RecvTimeoutError::Timeout) => self.progress.show(self.plan, self.course, phase),
+            Err(RecvTimeoutError::Timeout) => {
+                if self.is_interrupted && !self.has_said {
+                    self.has_said = true;
+                    let timeout = humantime::format_duration(self.plan.timeout);
+                    self.progress.say(&format!(
+                        "interrupted: waiting for messages under way until none has come for {timeout} (--timeout); a \
+                         second Ctrl-C ends at once, without results"
+                    ));
+                }
+                self.progress.show(self.plan, self.course, phase);
+            }
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(LoadError::Failed("no thread is left".to_owned()));
             }

@@ -49,6 +49,13 @@ impl Progress {
         );
     }
 
+    /// Says something that stays, terminal or not.
+    pub fn say(&mut self, line: &str) {
+        self.clear();
+        // Nobody may be left to read it.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+
     /// Takes the line away.
     pub fn clear(&mut self) {
         if self.is_terminal {

@@ -1,6 +1,6 @@
 //! Loads on the real server: counts that fit each other, and what else is shown.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 
@@ -288,6 +288,24 @@ fn a_signal_ends_it_with_the_results_so_far() {
     let json = run_until(&fixed, || liar.wait_for(1000)).clean();
     assert_eq!((&json["interrupted"], errors(&json)), (&Value::Bool(true), [0; 5]), "{json:#}");
     assert!(number(&json, "/messages") > 0 && number(&json, "/total/received") == liar.got(), "{json:#}");
+}
+
+#[test]
+fn a_signal_says_what_is_waited_for_and_the_second_ends_it() {
+    let liar = Liar::start(To::Sender, |_, _| Deed::Delay);
+    let url = liar.url();
+    let mut load = command(&["echo", &url, "--connections", "1", "--duration", "1h", "--timeout", "1h"]);
+    let mut child = load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    liar.wait_for(1);
+    kill_process(Pid::from_child(&child), Signal::INT).expect("a signal");
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    for part in ["messages under way", "1h (--timeout)", "second Ctrl-C"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).expect("a signal");
+    let output = child.wait_with_output().expect("its end");
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]));
 }
 
 #[test]

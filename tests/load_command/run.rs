@@ -62,7 +62,11 @@ pub fn run_until(arguments: &[&str], is_time: impl FnOnce()) -> Run {
     let child = load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
     is_time();
     kill_process(Pid::from_child(&child), Signal::INT).expect("a signal");
-    finished(child.wait_with_output().expect("its end"))
+    let mut run = finished(child.wait_with_output().expect("its end"));
+    // If the rest takes a while it says so.
+    let is_about_the_rest = |line: &str| line.starts_with("interrupted: waiting for messages under way");
+    run.stderr = run.stderr.split_inclusive('\n').filter(|line| !is_about_the_rest(line)).collect();
+    run
 }
 
 fn finished(output: Output) -> Run {
