@@ -202,7 +202,9 @@ pub struct TimeArgs {
 /// What all scenarios have.
 #[derive(Debug, Args)]
 pub struct CommonArgs {
-    /// Where to connect to; several take turns: ws://HOST[:PORT]/PATH[?QUERY]
+    /// Where to connect to; several take turns: ws://HOST[:PORT]/PATH[?QUERY]. Where members share rooms each names
+    /// another room, and one that no other run uses at the same time: its messages would be wrong here. So would
+    /// earlier ones that ?last=N brings
     #[arg(required = true, value_name = "URL", value_hint = ValueHint::Url)]
     pub urls: Vec<Url>,
     /// Connections, without publishers

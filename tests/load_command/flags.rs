@@ -119,6 +119,7 @@ fn help_names_scenarios_flags_and_status() {
                 "--publisher-url",
                 "--rooms",
                 "The publisher is a connection beside the members",
+                "?last=N",
                 "[default: 1s; with --messages 0s]",
             ],
         ),
