@@ -22,11 +22,14 @@ mod report;
 mod results;
 #[path = "../benches/versus/statistics.rs"]
 mod statistics;
+#[path = "../benches/versus/tables.rs"]
+mod tables;
 
 use bars::{Verdict, judge};
-use cells::{Cell, ECHO_16_1, ECHO_16_16, FANOUT_64_1, IDLE, STORM};
+use cells::{Cell, ECHO_16_1, ECHO_16_16, FANOUT_64_1, FANOUT_64_16, IDLE, STORM};
+use common::machine::{self, Machine};
 use report::{About, Absent, Listed, Report, digits};
-use results::{CellResults, FANFARE, FLOOR, Measured, Row};
+use results::{CellResults, FANFARE, FLOOR, FLOOR_PLAIN, FLOOR_RING, Measured, Row, UserMode};
 use statistics::Spread;
 
 fn cell(name: &str) -> Cell {
@@ -34,7 +37,9 @@ fn cell(name: &str) -> Cell {
 }
 
 fn measured(cpu_us: f64) -> Measured {
-    Measured { rate: 1e6 / cpu_us, cpu_us, user_us: cpu_us / 20.0, p99_us: 900.0, ..Measured::default() }
+    // A second on one core, a twentieth of it in user mode.
+    let rate = 1e6 / cpu_us;
+    Measured { rate, count: rate, cpu_us, user_s: 0.05, p99_us: 900.0, ..Measured::default() }
 }
 
 fn row(server: &'static str, costs: &[f64]) -> Row {
@@ -47,10 +52,14 @@ fn results(name: &str, rows: &[(&'static str, &[f64])]) -> CellResults {
     CellResults { cell: cell(name), rows: rows.iter().map(|(server, costs)| row(server, costs)).collect() }
 }
 
+/// As the kernels of most distributions have it.
+const TICKS_PER_S: f64 = 250.0;
+
 /// The verdict on the bar of a cell that asks for this.
 fn verdict(results: &[CellResults], cell: &str, asked: &str) -> (Verdict, String) {
-    let judged =
-        judge(results).into_iter().find(|judged| judged.cell == cell && judged.asked.contains(asked));
+    let judged = judge(results, TICKS_PER_S)
+        .into_iter()
+        .find(|judged| judged.cell == cell && judged.asked.contains(asked));
     let judged = judged.unwrap();
     (judged.verdict, judged.seen)
 }
@@ -116,16 +125,102 @@ fn a_bar_holds_up_to_its_figure_and_not_beyond() {
 #[test]
 fn user_mode_is_that_of_all_rounds_together() {
     let mut results = results(ECHO_16_16, &[(FANFARE, &[0.5, 0.0, 0.5, 0.5])]);
-    for (round, user_us) in results.rows[0].rounds.iter_mut().flatten().zip([0.0, 0.0, 0.12]) {
-        (round.user_us, round.rate) = (user_us, 1e6);
+    for (round, user_s) in results.rows[0].rounds.iter_mut().flatten().zip([0.0, 0.0, 0.12]) {
+        (round.user_s, round.count) = (user_s, 1e6);
     }
     // The median is nothing.
-    let user_us = results.user_us(FANFARE).unwrap();
-    assert!((user_us - 0.04).abs() < 1e-9, "{user_us}");
-    results.rows[0].rounds[3].as_mut().unwrap().rate = 2e6;
-    let user_us = results.user_us(FANFARE).unwrap();
-    assert!((user_us - 0.06).abs() < 1e-9, "those with more messages count for more: {user_us}");
-    assert_eq!(results.user_us("bun"), None);
+    let user = results.rows[0].user_mode().unwrap();
+    assert!((user.us - 0.04).abs() < 1e-9 && user.rounds == 3, "{user:?}");
+    results.rows[0].rounds[3].as_mut().unwrap().count = 4e6;
+    let user = results.rows[0].user_mode().unwrap();
+    assert!((user.us - 0.02).abs() < 1e-9, "of all messages: {user:?}");
+    let figures = serde_json::to_value(&results).unwrap();
+    let written = &figures["rows"][0]["user_mode"]["us"];
+    assert!((written.as_f64().unwrap() - user.us).abs() < 1e-9, "{figures}");
+    assert_eq!(Row { server: FANFARE, rounds: vec![None] }.user_mode(), None);
+}
+
+#[test]
+fn user_mode_is_as_uncertain_as_its_ticks_are_few() {
+    for (seconds, rounds, ticks_per_s, ticks, uncertain) in [
+        // By the ticks alone it were 27 %, 10 % and 4 %; a unit of 10 ms is one tick, two and a half or ten.
+        (0.056, 5, 250.0, 14.0, "± 31 %"),
+        (0.4, 5, 250.0, 100.0, "± 10 %"),
+        (0.625, 5, 1000.0, 625.0, "± 4 %"),
+        (0.05, 5, 1000.0, 50.0, "± 23 %"),
+        (0.05, 5, 100.0, 5.0, "± 48 %"),
+        (100.0, 5, 250.0, 25_000.0, "± 1 %"),
+        (0.0, 5, 250.0, 0.0, "± ?"),
+        (0.003, 5, 250.0, 0.75, "± ?"),
+    ] {
+        let user = UserMode { us: 0.03, seconds, rounds };
+        assert!((user.ticks(ticks_per_s) - ticks).abs() < 1e-9, "{user:?}");
+        assert_eq!(user.uncertain(ticks_per_s), uncertain, "{user:?}");
+    }
+}
+
+#[test]
+fn table_and_verdict_show_the_same_user_mode() {
+    let mut fanout = results(FANOUT_64_16, &[(FLOOR, &[0.2, 0.2]), (FANFARE, &[0.2, 0.2])]);
+    for (round, user_s) in fanout.rows[1].rounds.iter_mut().flatten().zip([0.016, 0.04]) {
+        (round.user_s, round.count) = (user_s, 1e6);
+    }
+    let text = report(vec![fanout]).markdown();
+    for part in [
+        "| fan-out 64 B to 1,000, 16 in flight | 0.010 | **0.028** |",
+        "| fanfare | 0.20 (0.20–0.20) | 0.028 (± 29 %) |",
+        "| user mode ≤ 0.03 µs | 0.028 µs (± 29 %: about 14 ticks of 250 a second) | met |",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+}
+
+#[test]
+fn the_tables_of_the_readme_have_a_row_for_each_load() {
+    let echo: &[(_, &[f64])] = &[(FLOOR, &[4.0, 8.0]), (FANFARE, &[4.0, 9.6]), ("tungstenite", &[0.0, 0.0])];
+    let fanout: &[(_, &[f64])] =
+        &[(FLOOR, &[2.0]), (FLOOR_PLAIN, &[3.0]), (FLOOR_RING, &[1.0]), (FANFARE, &[1.5])];
+    let mut idle = results(IDLE, &[(FLOOR, &[1.0]), (FANFARE, &[1.0])]);
+    for (row, bytes) in idle.rows.iter_mut().zip([64.7, 155.5]) {
+        row.rounds[0].as_mut().unwrap().rss_bytes = bytes;
+    }
+    let mut report = report(vec![results(ECHO_16_1, echo), results(FANOUT_64_16, fanout), idle.clone()]);
+    report.servers.push(Listed { key: FLOOR_RING, name: "floor, io_uring", version: String::new() });
+    assert_eq!(
+        tables::cpu_table(&report).unwrap(),
+        "| CPU µs per message, delivery or handshake | floor | floor, io_uring | **fanfare** | tokio-tungstenite |\n\
+         |---|--:|--:|--:|--:|\n\
+         | echo 16 B, 100 connections, 1 in flight | 6.00 | – | **6.80 (×1.10)** | – |\n\
+         | fan-out 64 B to 1,000, 16 in flight | 2.00 | 1.00 (×0.50) | **1.50 (×0.75)** | – |\n\
+         | 10,000 idle connections: RSS bytes each | 64.7 | – | **156 (×2.40)** | – |\n"
+    );
+    assert_eq!(
+        tables::user_table(&report).unwrap(),
+        "| of it in user mode, µs | floor | **fanfare** | tokio-tungstenite |\n\
+         |---|--:|--:|--:|\n\
+         | echo 16 B, 100 connections, 1 in flight | 0.27 | **0.28** | – |\n\
+         | fan-out 64 B to 1,000, 16 in flight | 0.10 | **0.075** | – |\n"
+    );
+    report.cells = vec![idle];
+    assert_eq!(tables::user_table(&report), None);
+    report.cells.clear();
+    assert_eq!(tables::cpu_table(&report), None);
+}
+
+#[test]
+fn the_revision_is_that_of_the_folder_itself() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    // A folder of the checkout is none.
+    assert_eq!(machine::revision(&folder.join("benches")), None);
+    let expected = machine::revision(folder).map(|revision| format!(" ({revision})")).unwrap_or_default();
+    assert_eq!(machine::version(), format!("{}{expected}", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_machine_knows_its_ticks() {
+    let machine = Machine::here();
+    assert!((10.0..=10_000.0).contains(&machine.ticks_per_s), "{machine:?}");
+    assert!(machine.cores > 0 && machine.version.starts_with(env!("CARGO_PKG_VERSION")), "{machine:?}");
 }
 
 #[test]
@@ -163,7 +258,7 @@ fn handshakes_are_enough_by_themselves_or_beside_a_peer() {
 #[test]
 fn every_bar_is_about_a_load_that_there_is() {
     let names: Vec<&str> = cells::all().iter().map(|cell| cell.name).collect();
-    for judged in judge(&[]) {
+    for judged in judge(&[], TICKS_PER_S) {
         assert!(names.contains(&judged.cell), "{judged:?}");
         assert_eq!(judged.verdict, Verdict::NotMeasured);
     }
@@ -233,7 +328,8 @@ const SAID: &str = r#"{"version":1,"scenario":"echo","connections":100,"size_byt
 #[test]
 fn what_the_generator_says_is_understood() {
     let echo = outcome::measured(SAID, &cell(ECHO_16_1)).unwrap();
-    assert_eq!((echo.rate, echo.cpu_us, echo.user_us, echo.p99_us), (150_000.0, 6.5, 0.25, 920.0));
+    assert_eq!((echo.rate, echo.count, echo.cpu_us, echo.p99_us), (150_000.0, 150_000.0, 6.5, 920.0));
+    assert!((echo.user_s - 0.25 * 0.15).abs() < 1e-9, "{echo:?}");
     assert_eq!((echo.rss_bytes, echo.saturated.as_str()), (180.0, "server"));
     assert_eq!(outcome::measured(SAID, &cell(FANOUT_64_1)).unwrap().rate, 140_000.0);
 }
@@ -255,7 +351,15 @@ fn a_load_in_which_something_went_wrong_counts_for_nothing() {
 
 fn report(cells: Vec<CellResults>) -> Report {
     let listed = |key, name| Listed { key, name, version: "1.2".to_owned() };
-    let about = About { processor: "A <B> & C".to_owned(), cores: 2, rounds: 2, ..About::default() };
+    let machine = Machine {
+        processor: "A <B> & C".to_owned(),
+        cores: 2,
+        ticks_per_s: TICKS_PER_S,
+        version: "0.9.8 (abc1234, changed)".to_owned(),
+        rustc: "rustc 1.2".to_owned(),
+        ..Machine::default()
+    };
+    let about = About { machine, rounds: 2, ..About::default() };
     let servers =
         vec![listed(FLOOR, "floor"), listed(FANFARE, "fanfare"), listed("tungstenite", "tokio-tungstenite")];
     let absent = vec![Absent { key: "bun", name: "Bun", why: "not installed: no bun".to_owned() }];
@@ -269,7 +373,7 @@ fn the_table_says_where_server_and_load_ran() {
         (2, "server on one core, load generator on another", false),
     ] {
         let mut report = report(Vec::new());
-        report.about.cores = cores;
+        report.about.machine.cores = cores;
         let text = report.markdown();
         assert!(text.contains(&format!("{said}, loopback")), "{text}");
         assert!(text.contains(&format!(", {} to run on", common::output::counted(cores, "core"))), "{text}");
@@ -283,10 +387,11 @@ fn the_table_has_everybody_and_names_who_is_not_there() {
     let text = report(vec![results(ECHO_16_1, rows)]).markdown();
     for part in [
         "### echo 16 B, 100 connections, 1 in flight",
-        "| floor | 6.00 (5.00–7.00) | 0.30 (0.25–0.35) | 1.00 (1.00–1.00) | 187,500 (156,250–218,750) | 0.90 (0.90–0.90) |",
+        "| floor | 6.00 (5.00–7.00) | 0.27 (± 21 %) | 1.00 (1.00–1.00) | 187,500 (156,250–218,750) | 0.90 (0.90–0.90) |",
         "| fanfare | 6.80 (5.40–8.20) |",
         " | 1.10 (1.05–1.15) | ",
         "| tokio-tungstenite | failed |",
+        "* fanfare 0.9.8 (abc1234, changed), rustc 1.2\n* floor 1.2, tokio-tungstenite 1.2\n",
         "* Bun: not installed: no bun",
         "* failed: echo-16b-1, tungstenite: lost 3",
         "| 1 | echo-16b-1 | ≤ 1.03 × floor | 1.10 (1.05–1.15) | **not met** |",
@@ -335,6 +440,9 @@ fn numbers_are_short() {
         (0.49, "0.49"),
         (6.4, "6.40"),
         (31.04, "31.0"),
+        (99.96, "100"),
+        (9.999, "10.0"),
+        (0.0996, "0.10"),
         (225_000.0, "225,000"),
     ] {
         assert_eq!(digits(value), shown);

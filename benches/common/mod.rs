@@ -4,6 +4,7 @@
 
 pub mod arguments;
 pub mod child;
+pub mod machine;
 pub mod numbers;
 pub mod output;
 pub mod server_flags;

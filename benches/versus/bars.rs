@@ -6,6 +6,7 @@ use crate::cells::{
     ECHO_1K_1, ECHO_1K_16, ECHO_16_1, ECHO_16_16, ECHO_64K_1, FANOUT_1K_1, FANOUT_1K_16, FANOUT_16K_1,
     FANOUT_16K_16, FANOUT_64_1, FANOUT_64_16, IDLE, STORM,
 };
+use crate::common::output::counted;
 use crate::results::{CellResults, FANFARE, FLOOR, Measured, is_peer};
 
 /// What is asked of a cell.
@@ -96,10 +97,11 @@ pub struct Judgement {
     pub verdict: Verdict,
 }
 
-/// All bars, in the order of their figures.
-pub fn judge(results: &[CellResults]) -> Vec<Judgement> {
+/// All bars, in the order of their figures; where the kernel looks so often in which mode a process is.
+pub fn judge(results: &[CellResults], ticks_per_s: f64) -> Vec<Judgement> {
     let judged = |(figure, name, bar): &(u8, &'static str, Bar)| {
-        let seen = results.iter().find(|results| results.cell.name == *name).and_then(|cell| bar.judge(cell));
+        let cell = results.iter().find(|results| results.cell.name == *name);
+        let seen = cell.and_then(|cell| bar.judge(cell, ticks_per_s));
         let (verdict, seen) =
             seen.map_or((Verdict::NotMeasured, "–".to_owned()), |(holds, seen)| (Verdict::of(holds), seen));
         Judgement { figure: *figure, cell: name, asked: bar.words(), seen, verdict }
@@ -121,7 +123,7 @@ impl Bar {
     }
 
     /// Whether it holds, and what was seen; none if what it needs was not measured.
-    fn judge(self, cell: &CellResults) -> Option<(bool, String)> {
+    fn judge(self, cell: &CellResults, ticks_per_s: f64) -> Option<(bool, String)> {
         let ratio = |server: &str, most: f64| {
             let ratio = cell.ratio(server, FLOOR)?;
             let seen =
@@ -131,8 +133,12 @@ impl Bar {
         match self {
             Bar::Floor(most) => ratio(FANFARE, most),
             Bar::User(most) => {
-                let user = cell.user_us(FANFARE)?;
-                Some((user <= most, format!("{user:.3} µs")))
+                let user = cell.row(FANFARE)?.user_mode()?;
+                let uncertain = user.uncertain(ticks_per_s);
+                let ticks = counted(user.ticks(ticks_per_s).round() as usize, "tick");
+                let seen =
+                    format!("{:.3} µs ({uncertain}: about {ticks} of {ticks_per_s:.0} a second)", user.us);
+                Some((user.us <= most, seen))
             }
             Bar::Peers => beside_peers(cell),
             Bar::Handshakes(least) => handshakes(cell, least),

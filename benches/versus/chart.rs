@@ -45,8 +45,8 @@ pub fn svg(report: &Report) -> String {
          handshake: shorter is better</text>\n\
          <text x=\"{MARGIN}\" y=\"40\" class=\"quiet\">{}, Linux {}; medians of {} interleaved rounds; //: more than \
          {CUT} times as much as fanfare</text>\n{body}</svg>\n",
-        escaped(&about.processor),
-        escaped(&about.kernel),
+        escaped(&about.machine.processor),
+        escaped(&about.machine.kernel),
         about.rounds,
     )
 }

@@ -2,7 +2,7 @@
 //!
 //! Each server runs in a process of its own on one core, `fanfare load` on another, over loopback. In each round
 //! every load is put on every server, one behind the other in an order that changes, so that all of them have seen
-//! the same machine: a ratio is taken within a round, and its median over the rounds counts. Written are a table in
+//! the same machine: a ratio is taken within a round, and its median over the rounds counts. Written are tables in
 //! Markdown, everything in JSON, and a chart.
 //!
 //! ```text
@@ -37,7 +37,6 @@ mod chart;
 #[path = "../common/mod.rs"]
 mod common;
 mod load;
-mod machine;
 mod names;
 mod order;
 mod outcome;
@@ -49,6 +48,7 @@ mod rounds;
 mod servers;
 mod settings;
 mod statistics;
+mod tables;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,6 +56,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use fanfare::server::raise_descriptor_limit;
 
+use common::machine::{self, Machine};
 use common::output::{self, ONE_CORE, counted, say};
 use load::Length;
 use peers::Server;
@@ -64,7 +65,7 @@ use report::{About, Absent, Report};
 use rounds::Plan;
 use settings::Settings;
 
-/// The table, the figures and the chart.
+/// The tables, the figures and the chart.
 const FILES: [&str; 3] = ["versus.md", "versus.json", "versus.svg"];
 /// How long a load lasts when all run at once: until so much has come, however long that takes.
 const SMOKE: Length = Length { seconds: 60.0, warm_up: 0.0, messages: Some(20) };
@@ -119,7 +120,7 @@ fn plan(settings: &Settings, servers: Vec<Server>, absent: &[Absent]) -> Result<
 
 fn measure(settings: &Settings, plan: &Plan, absent: Vec<Absent>) -> ExitCode {
     let about = about(settings);
-    if about.cores == 1 {
+    if about.machine.cores == 1 {
         eprintln!("{ONE_CORE}");
     }
     let (results, failures) = if settings.smoke { plan.all_at_once() } else { plan.one_by_one() };
@@ -142,12 +143,12 @@ fn summary(report: &Report) -> String {
     format!("{loads}, {servers}{}", absent.chain(failures).collect::<String>())
 }
 
-/// Writes the table, the figures and the chart, then shows the table; whether they are written.
+/// Writes the tables, the figures and the chart, then shows the tables; whether they are written.
 fn hand_over(report: &Report, settings: &Settings) -> bool {
     let markdown = report.markdown();
     let json = serde_json::to_string_pretty(report).expect("numbers and texts");
-    let [table, figures, picture] = FILES;
-    let files = [(table, markdown.as_str()), (figures, &json), (picture, &chart::svg(report))];
+    let [tables, figures, picture] = FILES;
+    let files = [(tables, markdown.as_str()), (figures, &json), (picture, &chart::svg(report))];
     let written = output::write(&settings.out, &files);
     say(&markdown);
     match &written {
@@ -162,15 +163,9 @@ fn hand_over(report: &Report, settings: &Settings) -> bool {
 }
 
 fn about(settings: &Settings) -> About {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let separator = if arguments.is_empty() { "" } else { " -- " };
     About {
-        processor: machine::processor(),
-        cores: std::thread::available_parallelism().map_or(1, usize::from),
-        kernel: machine::kernel(),
-        congestion_control: machine::congestion_control(),
-        rustc: machine::output("rustc", &["--version"]).unwrap_or_default(),
-        command: format!("cargo bench --bench versus{separator}{}", arguments.join(" ")),
+        machine: Machine::here(),
+        command: machine::command("versus"),
         rounds: settings.rounds as usize,
         seconds: settings.seconds,
     }

@@ -12,6 +12,9 @@ struct Output {
     messages_per_s: f64,
     #[serde(default)]
     deliveries_per_s: f64,
+    /// Messages that came, or handshakes.
+    #[serde(default)]
+    deliveries: f64,
     latency_us: Option<Latency>,
     errors: Errors,
     server: Option<ServerLoad>,
@@ -65,8 +68,9 @@ pub fn measured(text: &str, cell: &Cell) -> Result<Measured, String> {
     }
     Ok(Measured {
         rate,
+        count: output.deliveries,
         cpu_us: server.cpu_us_per_message.unwrap_or_default(),
-        user_us: server.user_us_per_message.unwrap_or_default(),
+        user_s: server.user_us_per_message.unwrap_or_default() * output.deliveries / 1e6,
         p99_us: output.latency_us.map_or(0.0, |latency| latency.p99),
         rss_bytes: server.rss_bytes_per_connection.unwrap_or_default(),
         saturated: output.saturated,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cells::{Cell, Work};
-use crate::machine::{locked, output};
+use crate::common::machine::{self, locked, output};
 use crate::names::{Names, all_meant, meant};
 use crate::processes::Ready;
 use crate::report::{Absent, Listed};
@@ -152,7 +152,7 @@ pub fn find(settings: &Settings) -> (Vec<Server>, Vec<Absent>) {
         floor([FLOOR, "floor"], None),
         floor([FLOOR_PLAIN, "floor, a send each"], Some(Mode::Plain)),
         floor_ring(),
-        Ok(Server::new([FANFARE, "fanfare"], env!("CARGO_PKG_VERSION").to_owned(), How::Fanfare)),
+        Ok(Server::new([FANFARE, "fanfare"], machine::version(), How::Fanfare)),
         Ok(Server::new(
             ["fastwebsockets", "fastwebsockets"],
             crate_of("fastwebsockets"),

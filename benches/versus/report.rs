@@ -1,4 +1,4 @@
-//! The table in Markdown, and everything in JSON.
+//! The tables in Markdown, and everything in JSON.
 
 use std::fmt::Write as _;
 
@@ -6,19 +6,17 @@ use serde::Serialize;
 
 use crate::bars::{Judgement, Verdict, judge};
 use crate::cells::Work;
-use crate::common::output::{ONE_CORE, counted};
-use crate::results::{CellResults, FLOOR, Measured, Row};
+use crate::common::machine::Machine;
+use crate::common::output::counted;
+use crate::results::{CellResults, FANFARE, FLOOR, Measured, Row, UserMode};
 use crate::statistics::Spread;
+use crate::tables::{cpu_table, user_table};
 
 /// Where and how it was measured.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct About {
-    pub processor: String,
-    /// That this process may run on.
-    pub cores: usize,
-    pub kernel: String,
-    pub congestion_control: String,
-    pub rustc: String,
+    #[serde(flatten)]
+    pub machine: Machine,
     pub command: String,
     pub rounds: usize,
     pub seconds: f64,
@@ -60,7 +58,7 @@ impl Report {
         cells: Vec<CellResults>,
         failures: Vec<String>,
     ) -> Report {
-        let judgements = judge(&cells);
+        let judgements = judge(&cells, about.machine.ticks_per_s);
         Report { about, servers, absent, cells, judgements, failures }
     }
 
@@ -71,6 +69,9 @@ impl Report {
 
     pub fn markdown(&self) -> String {
         let mut text = self.head();
+        for table in [cpu_table(self), user_table(self)].into_iter().flatten() {
+            let _ = write!(text, "\n{table}");
+        }
         for results in &self.cells {
             let _ = write!(text, "\n### {}\n\n", results.cell.title);
             text.push_str(&columns(results));
@@ -91,27 +92,29 @@ impl Report {
     }
 
     fn head(&self) -> String {
-        let About { processor, cores, kernel, congestion_control, rustc, command, rounds, seconds } =
-            &self.about;
-        let named = self.servers.iter().filter(|server| !server.version.is_empty());
-        let versions: Vec<String> =
-            named.map(|server| format!("{} {}", server.name, server.version)).collect();
-        let places = match cores {
+        let About { machine, command, rounds, seconds } = &self.about;
+        let others = self.servers.iter().filter(|server| server.key != FANFARE && !server.version.is_empty());
+        let others: Vec<String> =
+            others.map(|server| format!("{} {}", server.name, server.version)).collect();
+        let places = match machine.cores {
             1 => "server and load generator on the same core",
             _ => "server on one core, load generator on another",
         };
+        let rounds = counted(*rounds, "interleaved round");
         let mut text = format!(
-            "Medians of {} of {seconds} s (in parentheses the quartiles), {places}, loopback.\nA ratio is the median of the ratios within a round. CPU is user and \
-             system time of the server, in microseconds.\n\n\
-             * machine: {processor}, {} to run on, Linux {kernel}, congestion control {congestion_control}\n\
-             * {rustc}; {}\n* command: `{command}`\n",
-            counted(*rounds, "interleaved round"),
-            counted(*cores, "core"),
-            versions.join(", "),
+            "Medians of {rounds} of {seconds} s, {places}, loopback.\nA ratio (×, ÷ floor) is the median of the ratios \
+             within a round. CPU is user and system time of the server, in microseconds.\nFirst all loads, then each \
+             with the quartiles (in parentheses).\n\n\
+             User mode is that of all rounds together: kernels without exact accounting of it look at each tick, here \
+             {:.0} a second,\nwhich mode a process is in. ± is one standard deviation: of the count of ticks, and of \
+             what the units of 10 ms in `/proc/PID/stat` cut off.\n\n{}",
+            machine.ticks_per_s,
+            machine.markdown(),
         );
-        if *cores == 1 {
-            let _ = writeln!(text, "* {ONE_CORE}");
+        if !others.is_empty() {
+            let _ = writeln!(text, "* {}", others.join(", "));
         }
+        let _ = writeln!(text, "* command: `{command}`");
         for Absent { name, why, .. } in &self.absent {
             let _ = writeln!(text, "* {name}: {why}");
         }
@@ -135,7 +138,11 @@ impl Report {
         let rounds = || row.rounds.iter().flatten();
         let bound_rounds = rounds().filter(|measured| measured.saturated == "generator").count();
         let bound = if 2 * bound_rounds > rounds().count() { ", bound by the generator" } else { "" };
-        let (cpu, user) = (scaled(|measured| measured.cpu_us, 1.0), scaled(|measured| measured.user_us, 1.0));
+        let cpu = scaled(|measured| measured.cpu_us, 1.0);
+        let uncertain = |user: UserMode| user.uncertain(self.about.machine.ticks_per_s);
+        let user = row
+            .user_mode()
+            .map_or("–".to_owned(), |user| format!("{} ({})", digits(user.us), uncertain(user)));
         let (rate, p99) = (shown(&rate, 1.0), scaled(|measured| measured.p99_us, 1e3));
         format!("| {name} | {cpu} | {user} | {ratio} | {rate}{bound} | {p99} |\n")
     }
@@ -163,13 +170,13 @@ fn shown(spread: &Spread, unit: f64) -> String {
     format!("{} ({}–{})", number(spread.median), number(spread.lower_quartile), number(spread.upper_quartile))
 }
 
-/// Three digits or a whole number, thousands apart.
+/// Up to three digits or a whole number, thousands apart.
 pub fn digits(value: f64) -> String {
     match value {
         _ if value == 0.0 => "0".to_owned(),
-        _ if value < 0.1 => format!("{value:.3}"),
-        _ if value < 10.0 => format!("{value:.2}"),
-        _ if value < 100.0 => format!("{value:.1}"),
+        _ if value < 0.0995 => format!("{value:.3}"),
+        _ if value < 9.995 => format!("{value:.2}"),
+        _ if value < 99.95 => format!("{value:.1}"),
         _ => thousands(value.round() as u64),
     }
 }

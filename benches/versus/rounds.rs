@@ -105,12 +105,7 @@ fn said(server: &str, cell: &Cell, measured: &Result<Measured, String>) -> Strin
         Ok(measured) if cell.work == Work::Idle => {
             format!("{server} {} bytes each", digits(measured.rss_bytes))
         }
-        Ok(measured) => format!(
-            "{server} {} µs, of it {} in user mode, {}/s",
-            digits(measured.cpu_us),
-            digits(measured.user_us),
-            digits(measured.rate)
-        ),
+        Ok(measured) => format!("{server} {} µs, {}/s", digits(measured.cpu_us), digits(measured.rate)),
         Err(why) => format!("{server} FAILED: {why}"),
     }
 }
