@@ -44,6 +44,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use fanfare::server::raise_descriptor_limit;
 
+use common::machine::{self, Machine};
 use common::output::{self, ONE_CORE, say};
 use generator::Generator;
 use report::{Finding, Report};
@@ -84,8 +85,8 @@ fn measure(settings: &Settings) -> ExitCode {
         eprintln!("{why}");
         return ExitCode::from(2);
     }
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    if cores == 1 {
+    let machine = Machine::here();
+    if machine.cores == 1 {
         eprintln!("{ONE_CORE}");
     }
     let size = Size::of(settings);
@@ -95,11 +96,7 @@ fn measure(settings: &Settings) -> ExitCode {
         eprintln!("{name} …");
         findings.extend(measure(&size, &generator));
     }
-    let command = std::iter::once("cargo bench --bench scale --".to_owned())
-        .chain(std::env::args().skip(1).filter(|argument| argument != "--bench"))
-        .collect::<Vec<String>>()
-        .join(" ");
-    let report = Report { command, cores, rounds: size.rounds, findings };
+    let report = Report { machine, command: machine::command("scale"), rounds: size.rounds, findings };
     let markdown = report.markdown();
     let json = serde_json::to_string_pretty(&report).expect("numbers and texts");
     let [table, figures] = FILES;

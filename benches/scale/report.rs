@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::common::output::{ONE_CORE, counted};
+use crate::common::machine::Machine;
+use crate::common::output::counted;
 
 /// One bar.
 #[derive(Debug, Serialize)]
@@ -53,8 +54,9 @@ impl Finding {
 /// All that a run has found.
 #[derive(Debug, Serialize)]
 pub struct Report {
+    #[serde(flatten)]
+    pub machine: Machine,
     pub command: String,
-    pub cores: usize,
     pub rounds: usize,
     pub findings: Vec<Finding>,
 }
@@ -71,14 +73,11 @@ impl Report {
 
     pub fn markdown(&self) -> String {
         let mut text = format!(
-            "`{}` on {}, medians of {}.\n\n",
+            "Medians of {}.\n\n{}* command: `{}`\n\n",
+            counted(self.rounds, "interleaved round"),
+            self.machine.markdown(),
             self.command,
-            counted(self.cores, "core"),
-            counted(self.rounds, "interleaved round")
         );
-        if self.cores == 1 {
-            let _ = writeln!(text, "{ONE_CORE}.\n");
-        }
         text.push_str("| part | bar | seen | allowed | holds |\n|---|---|--:|--:|---|\n");
         for finding in &self.findings {
             for Bar { name, seen, allowed, at_most, holds, unit } in &finding.bars {
