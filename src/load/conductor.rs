@@ -1,10 +1,12 @@
 //! Leads the threads through a run.
 
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use rustix::thread::set_current_timer_slack;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -131,6 +133,8 @@ fn work(
         let _ = notes.send(Note::Failed);
         return Err(message);
     }
+    // The kernel ends waits up to 50 us late to end several at once. If it cannot be told not to, they stay so.
+    let _ = set_current_timer_slack(NonZeroU64::new(1));
     let result = Worker::new(plan, course, notes.clone(), io, thread).run();
     // Nobody listens any more once the run has failed.
     let _ = notes.send(if result.is_ok() { Note::Done } else { Note::Failed });

@@ -129,7 +129,7 @@ impl<'p> Worker<'p> {
                 break;
             }
             let deadline = self.deadline(now);
-            let waited = self.io.wait(&mut ready, deadline);
+            let waited = self.io.wait_finely(&mut ready, deadline);
             waited.map_err(|error| format!("cannot wait for sockets: {error}"))?;
             for ready in &ready {
                 self.serve(*ready)?;

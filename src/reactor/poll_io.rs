@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polling::{Event, PollMode, Poller};
-use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
@@ -33,6 +33,10 @@ const WAKE_KEY: u64 = 0;
 /// Longest single wait. It ends early then, which is allowed; what a wait of weeks would take, not every
 /// kernel has.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// What is left of a fine wait when whole milliseconds are too coarse for it.
+const FINE: Duration = Duration::from_millis(2);
+/// The part of a longer one that is kept for then: the kernel may end a wait late by a 200th of it.
+const KEPT: u32 = 100;
 
 /// The real [`Io`] of one shard.
 #[derive(Debug)]
@@ -113,8 +117,31 @@ impl PollIo {
             Time::ZERO => Duration::ZERO,
             deadline => deadline.since(self.clock.now()).min(WAIT_MAX),
         };
-        let milliseconds = (left.as_nanos() as u64).div_ceil(1_000_000) as i64;
-        Some(Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 })
+        Some(timespec(Duration::from_millis((left.as_nanos() as u64).div_ceil(1_000_000))))
+    }
+
+    /// Waits as [`Io::wait`] does, but ends nearer to the deadline than in the next whole millisecond: what is left
+    /// behind the last whole one is waited for on the poller's descriptor. That takes one more system call if
+    /// something is ready then, which a server would only pay for.
+    ///
+    /// `epoll_pwait2` would do it in one, but is not on every kernel nor in every sandbox; `ppoll` is.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Io::wait`].
+    pub fn wait_finely(&mut self, ready: &mut Vec<Ready>, deadline: Option<Time>) -> io::Result<()> {
+        ready.clear();
+        let timeout = match fine_step(deadline.map(|deadline| deadline.since(self.clock.now()))) {
+            Step::Coarse(timeout) => timeout,
+            Step::Fine(timeout) => {
+                match poll(&mut [PollFd::new(&*self.poller, PollFlags::IN)], Some(&timeout)) {
+                    Ok(0) | Err(Errno::INTR) => return Ok(()),
+                    Ok(_) => Some(timespec(Duration::ZERO)),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        self.report(ready, timeout.as_ref()).map(|_| ())
     }
 
     /// Waits once, and says whether a wake-up was among what has ended that.
@@ -136,6 +163,33 @@ impl PollIo {
         }
         Ok(woken)
     }
+}
+
+/// What a fine wait does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Waits in whole milliseconds, for ever without a timeout, and never up to the deadline.
+    Coarse(Option<Timespec>),
+    /// Waits for all that is left.
+    Fine(Timespec),
+}
+
+/// What is done first of what is `left` of a fine wait.
+fn fine_step(left: Option<Duration>) -> Step {
+    match left {
+        None => Step::Coarse(None),
+        Some(Duration::ZERO) => Step::Coarse(Some(timespec(Duration::ZERO))),
+        Some(left) if left < FINE => Step::Fine(timespec(left)),
+        Some(left) => {
+            let coarse = left.min(WAIT_MAX);
+            let milliseconds = (coarse - coarse / KEPT).as_millis() as u64;
+            Step::Coarse(Some(timespec(Duration::from_millis(milliseconds))))
+        }
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: duration.subsec_nanos().into() }
 }
 
 fn poll_event(key: Key, interest: Interest) -> Event {
@@ -276,6 +330,55 @@ mod tests {
         io.close(stream);
         io.waker().wake();
         assert_eq!(wait(&mut io), [], "a closed stream is not watched");
+    }
+
+    #[test]
+    fn a_fine_wait_is_left_for_what_is_ready_and_for_a_wake_up() {
+        let mut io = PollIo::new(MonotonicClock::start()).unwrap();
+        let (near, far) = UnixStream::pair().unwrap();
+        let mut slab = Slab::default();
+        let stream = io.register(near.into(), slab.next_key()).unwrap();
+        let key = slab.insert(());
+        let mut ready = Vec::new();
+        for left in [Duration::ZERO, FINE / 2, PATIENCE] {
+            rustix::io::write(&far, b"x").unwrap();
+            let deadline = io.now() + left;
+            io.wait_finely(&mut ready, Some(deadline)).unwrap();
+            assert_eq!(ready, [Ready { key, readable: true, writable: false, hung_up: false }], "{left:?}");
+            assert_eq!(io.receive(&stream, &mut [0; 8]).unwrap(), 1);
+            io.waker().wake();
+            let deadline = io.now() + left;
+            io.wait_finely(&mut ready, Some(deadline)).unwrap();
+            assert!(ready.is_empty() && !takes_wake_up(&io), "{left:?}");
+        }
+        io.waker().wake();
+        io.wait_finely(&mut ready, None).unwrap();
+        let deadline = io.now() + FINE / 4;
+        while io.now() < deadline {
+            io.wait_finely(&mut ready, Some(deadline)).unwrap();
+            assert_eq!(ready, []);
+        }
+    }
+
+    #[test]
+    fn a_fine_wait_goes_in_whole_milliseconds_near_to_the_deadline_and_then_to_the_nanosecond() {
+        let nanoseconds = |time: Timespec| time.tv_sec as u128 * 1_000_000_000 + time.tv_nsec as u128;
+        assert_eq!(fine_step(None), Step::Coarse(None));
+        assert_eq!(fine_step(Some(Duration::ZERO)), Step::Coarse(Some(timespec(Duration::ZERO))));
+        for left in [1, 999, 1000, 999_999, 1_000_000, 1_000_001, 1_999_999].map(Duration::from_nanos) {
+            assert_eq!(fine_step(Some(left)), Step::Fine(timespec(left)));
+            assert_eq!(nanoseconds(timespec(left)), left.as_nanos());
+        }
+        for microseconds in [2000, 2001, 3000, 10_500, 999_999, 1_000_000, 1_000_001, 3_600_000_000] {
+            let left = Duration::from_micros(microseconds);
+            let Step::Coarse(Some(timeout)) = fine_step(Some(left)) else { panic!("{left:?}") };
+            let waited = nanoseconds(timeout);
+            assert_eq!(waited % 1_000_000, 0, "{left:?}");
+            assert!(waited >= 1_000_000 && waited + waited / 200 < left.as_nanos(), "{left:?} {waited}");
+            assert!(waited + 1_000_000 + left.as_nanos() / 100 >= left.as_nanos(), "{left:?} {waited}");
+        }
+        let Step::Coarse(Some(longest)) = fine_step(Some(Duration::MAX)) else { panic!("it is long") };
+        assert!(nanoseconds(longest) < WAIT_MAX.as_nanos());
     }
 
     #[test]
