@@ -7,7 +7,7 @@ use fanfare::time::Time;
 
 use super::course::Course;
 use super::plan::Plan;
-use super::table::grouped;
+use super::table::{grouped, rate};
 
 /// A line on standard error, if that is a terminal.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Progress {
         let live = &course.live;
         let received = live.received.load(Ordering::Relaxed);
         let seconds = now.since(self.last.0).as_secs_f64().max(0.001);
-        let rate = (received - self.last.1) as f64 / seconds;
+        let per_second = rate((received - self.last.1) as f64 / seconds);
         self.last = (now, received);
         let open = grouped(live.open.load(Ordering::Relaxed));
         let all = grouped(u64::from(plan.connections + plan.publishers()));
@@ -40,12 +40,11 @@ impl Progress {
             left if course.until() < Time::NEVER => format!(", {left} s left"),
             _ => String::new(),
         };
-        let rate = grouped(rate as u64);
         let errors = grouped(live.errors.load(Ordering::Relaxed));
         // Nobody may be left to read it.
         let _ = write!(
             std::io::stderr(),
-            "\r\x1b[K{phase}{left}: {open} of {all} connections, {rate} messages/s, {errors} errors"
+            "\r\x1b[K{phase}{left}: {open} of {all} connections, {per_second} messages/s, {errors} errors"
         );
     }
 

@@ -21,6 +21,15 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
+/// How many a second, with a decimal where there are few.
+pub fn rate(per_second: f64) -> String {
+    match per_second {
+        0.0 => "0".to_owned(),
+        ..9.95 => format!("{per_second:.1}"),
+        _ => grouped(per_second.round() as u64),
+    }
+}
+
 /// Microseconds, in the unit that suits them.
 fn time(microseconds: f64) -> String {
     match microseconds {
@@ -54,7 +63,7 @@ impl fmt::Display for Table<'_> {
         let report = self.0;
         self.headline(f)?;
         let row = |f: &mut fmt::Formatter<'_>, name: &str, text: &str| writeln!(f, "  {name:<11} {text}");
-        let count = |count: u64, rate: f64| format!("{} ({}/s)", grouped(count), grouped(rate as u64));
+        let count = |count: u64, per_second: f64| format!("{} ({}/s)", grouped(count), rate(per_second));
         match &report.storms_s {
             Some(storms) => {
                 row(f, "handshakes", &count(report.messages, report.messages_per_s))?;
@@ -209,6 +218,22 @@ mod tests {
         assert_eq!(of_server(&server, "message"), "0.0000 cores, 2048 bytes resident, - a connection");
         server.rss_bytes_per_connection = Some(180.0);
         assert!(of_server(&server, "message").ends_with(", 180 bytes a connection"));
+    }
+
+    #[test]
+    fn rates_are_rounded_and_have_a_decimal_where_they_are_low() {
+        for (per_second, expected) in [
+            (0.0, "0"),
+            (0.5, "0.5"),
+            (5.0, "5.0"),
+            (9.949, "9.9"),
+            (9.95, "10"),
+            (99.49, "99"),
+            (99.95, "100"),
+            (1234.5, "1,235"),
+        ] {
+            assert_eq!(rate(per_second), expected);
+        }
     }
 
     #[test]
