@@ -47,7 +47,7 @@ pub struct Report {
     pub messages_per_s: f64,
     /// The same in a second.
     pub deliveries_per_s: f64,
-    /// How long messages took; nothing without any.
+    /// How long messages took, those that came; nothing without any.
     pub latency_us: Option<LatencyUs>,
     /// What there was over the whole run, before and behind what was measured too.
     pub total: Total,
@@ -101,6 +101,8 @@ pub struct StalledReport {
 /// Quantiles in microseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct LatencyUs {
+    /// How many messages these are of. What did not come has no latency and is missing here.
+    pub count: u64,
     /// Half of all took at most this.
     pub p50: f64,
     /// 90 % did.
@@ -208,6 +210,12 @@ impl Report {
         }
     }
 
+    /// Whether something that was due has no latency.
+    pub fn lacks_messages(&self) -> bool {
+        let Errors { lost, wrong, unanswered, .. } = self.errors;
+        lost + wrong + unanswered + self.unsent > 0
+    }
+
     /// Whether everything came, as it was sent, from a server that was there until the end.
     pub fn is_clean(&self) -> bool {
         let has_all = self.size_bytes.is_none() || self.total.received > 0;
@@ -251,6 +259,7 @@ impl StalledReport {
 impl LatencyUs {
     fn new(latency: &Latency) -> Option<LatencyUs> {
         (latency.count() > 0).then(|| LatencyUs {
+            count: latency.count(),
             p50: latency.quantile_us(0.5),
             p90: latency.quantile_us(0.9),
             p99: latency.quantile_us(0.99),
@@ -330,6 +339,6 @@ mod tests {
         assert!(LatencyUs::new(&latency).is_none());
         latency.record(1_000_000);
         let shown = LatencyUs::new(&latency).unwrap();
-        assert!(shown.p50 >= 999.0 && shown.max <= 1001.0, "{shown:?}");
+        assert!(shown.count == 1 && shown.p50 >= 999.0 && shown.max <= 1001.0, "{shown:?}");
     }
 }

@@ -39,7 +39,8 @@ fn time(microseconds: f64) -> String {
     }
 }
 
-fn latency(latency: &LatencyUs) -> String {
+/// The latencies, and how many there are if some are lacking.
+fn latency(latency: &LatencyUs, lacks_some: bool) -> String {
     let parts = [
         ("p50", latency.p50),
         ("p90", latency.p90),
@@ -47,7 +48,11 @@ fn latency(latency: &LatencyUs) -> String {
         ("p99.9", latency.p99_9),
         ("max", latency.max),
     ];
-    parts.map(|(name, microseconds)| format!("{name} {}", time(microseconds))).join("  ")
+    let shown = parts.map(|(name, microseconds)| format!("{name} {}", time(microseconds))).join("  ");
+    match lacks_some {
+        true => format!("{shown}  (of the {} that came)", grouped(latency.count)),
+        false => shown,
+    }
 }
 
 fn bytes(bytes: f64) -> String {
@@ -64,6 +69,7 @@ impl fmt::Display for Table<'_> {
         self.headline(f)?;
         let row = |f: &mut fmt::Formatter<'_>, name: &str, text: &str| writeln!(f, "  {name:<11} {text}");
         let count = |count: u64, per_second: f64| format!("{} ({}/s)", grouped(count), rate(per_second));
+        let latency = |shown: &LatencyUs| latency(shown, report.lacks_messages());
         match &report.storms_s {
             Some(storms) => {
                 row(f, "handshakes", &count(report.messages, report.messages_per_s))?;
@@ -218,6 +224,14 @@ mod tests {
         assert_eq!(of_server(&server, "message"), "0.0000 cores, 2048 bytes resident, - a connection");
         server.rss_bytes_per_connection = Some(180.0);
         assert!(of_server(&server, "message").ends_with(", 180 bytes a connection"));
+    }
+
+    #[test]
+    fn latencies_of_a_run_that_lacks_some_say_how_many_they_are_of() {
+        let shown = LatencyUs { count: 1234, p50: 1.0, p90: 2.0, p99: 3.0, p99_9: 4.0, max: 5.0 };
+        let all = "p50 1.0 us  p90 2.0 us  p99 3.0 us  p99.9 4.0 us  max 5.0 us";
+        assert_eq!(latency(&shown, false), all);
+        assert_eq!(latency(&shown, true), format!("{all}  (of the 1,234 that came)"));
     }
 
     #[test]
