@@ -8,12 +8,15 @@ use super::conductor::Measured;
 use super::latency::Latency;
 use super::plan::{Kind, Pace, Plan};
 use super::process::Usage;
-use super::tally::{Ended, Errors, Stalled, Tally};
+use super::tally::{Ended, Errors, Stalled, Tally, Window};
 
 /// The version of the JSON: it changes when a field is taken away or gets another meaning.
 const VERSION: u32 = 1;
 /// The part of the time for which the busiest thread has to run, or want to, to be called saturated.
 const SATURATED: f64 = 0.95;
+
+/// The part of what is due in an open loop with which a server still keeps up.
+pub const KEEPS_UP: f64 = 0.9;
 
 /// The results of a run.
 #[derive(Debug, Serialize)]
@@ -47,6 +50,9 @@ pub struct Report {
     pub messages_per_s: f64,
     /// The same in a second.
     pub deliveries_per_s: f64,
+    /// The part of what was due in the measured time that the server did in it, in an open loop; nothing if that was too
+    /// little to tell. What has to be under way is allowed for.
+    pub done_of_due: Option<f64>,
     /// How long messages took, those that came; nothing without any.
     pub latency_us: Option<LatencyUs>,
     /// What there was over the whole run, before and behind what was measured too.
@@ -150,7 +156,7 @@ pub struct Generator {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Saturated {
-    /// The server: the results are about it.
+    /// The server, as it was busy or did less than was due: the results are about it.
     Server,
     /// The generator: the server can do more than was asked of it.
     Generator,
@@ -172,6 +178,8 @@ impl Report {
         let generator = Generator::new(&tally, plan.threads());
         let latency_us = LatencyUs::new(&tally.window.latency);
         let has_messages = plan.flows > 0;
+        let Window { due, done, .. } = tally.window;
+        let done_of_due = done_of_due(due, done, seconds, tally.quickest);
         Report {
             version: VERSION,
             scenario: plan.kind.name(),
@@ -194,6 +202,7 @@ impl Report {
             deliveries,
             messages_per_s: per_second(messages as f64, seconds),
             deliveries_per_s: per_second(deliveries as f64, seconds),
+            done_of_due,
             latency_us,
             total: Total { sent: tally.sent, received: tally.received },
             errors: tally.errors,
@@ -203,7 +212,7 @@ impl Report {
             pings: tally.pings,
             ended: in_words(&tally.causes),
             refused: in_words(&tally.refusals),
-            saturated: saturated(server.map(|server| server.busy), generator.busy),
+            saturated: saturated(server.map(|server| server.busy), generator.busy, done_of_due),
             server,
             server_ended: tally.server_ended,
             generator,
@@ -291,12 +300,23 @@ impl Server {
     }
 }
 
+/// The part of what was due that was done. A message on the border, and as many as the `quickest` one lets become due,
+/// are under way however fast the server is.
+fn done_of_due(due: u64, done: u64, seconds: f64, quickest: Option<u64>) -> Option<f64> {
+    let quickest_s = quickest.unwrap_or(0) as f64 / 1e9;
+    let expected = due as f64 - 1.0 - per_second(due as f64, seconds) * quickest_s;
+    (seconds > 0.0 && expected >= 1.0).then(|| (done as f64 / expected).min(1.0))
+}
+
 /// Who was busy for nearly all of the time; of both, who was more so. In doubt it is the generator, as the
-/// results are then no limit of the server.
-fn saturated(server: Option<f64>, generator: f64) -> Saturated {
+/// results are then no limit of the server. If neither was and clearly less was done than was due, it is the
+/// server: a generator that has time to spare has sent all that the server's sockets took.
+fn saturated(server: Option<f64>, generator: f64, done_of_due: Option<f64>) -> Saturated {
     match server {
         Some(server) if server >= SATURATED && server > generator => Saturated::Server,
         _ if generator >= SATURATED => Saturated::Generator,
+        // Without any time of its own it is not known whether there was some to spare.
+        _ if generator > 0.0 && done_of_due.is_some_and(|part| part < KEEPS_UP) => Saturated::Server,
         _ => Saturated::Neither,
     }
 }
@@ -317,7 +337,49 @@ mod tests {
             (None, 0.99, Saturated::Generator),
             (None, 0.10, Saturated::Neither),
         ] {
-            assert_eq!(saturated(server, generator), expected, "{server:?} {generator}");
+            assert_eq!(saturated(server, generator, None), expected, "{server:?} {generator}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_does_less_than_is_due_does_not_keep_up_if_the_generator_had_time_to_spare() {
+        for (server, generator, done, expected) in [
+            (Some(0.01), 0.05, 0.899, Saturated::Server),
+            (Some(0.01), 0.05, 0.9, Saturated::Neither),
+            (None, 0.949, 0.25, Saturated::Server),
+            (None, 0.95, 0.25, Saturated::Generator),
+            (Some(0.96), 0.96, 0.25, Saturated::Generator),
+            (Some(0.01), 0.0, 0.25, Saturated::Neither),
+        ] {
+            assert_eq!(saturated(server, generator, Some(done)), expected, "{server:?} {generator} {done}");
+        }
+    }
+
+    #[test]
+    fn what_has_to_be_under_way_is_not_held_against_a_server() {
+        let ms = |milliseconds: u64| Some(milliseconds * 1_000_000);
+        for (due, done, seconds, quickest, expected) in [
+            // It sleeps 20 ms a message.
+            (2000, 495, 5.0, ms(20), Some(495.0 / 1991.0)),
+            (2001, 2000, 5.0, ms(0), Some(1.0)),
+            (2000, 2040, 5.0, ms(0), Some(1.0)),
+            (2000, 0, 5.0, None, Some(0.0)),
+            // Each takes 300 ms, and nothing was under way when it began.
+            (101, 70, 1.0, ms(300), Some(1.0)),
+            (101, 35, 1.0, ms(300), Some(35.0 / 69.7)),
+            // Too few to tell.
+            (2, 1, 1.0, ms(0), Some(1.0)),
+            (1, 0, 1.0, ms(0), None),
+            (0, 0, 1.0, None, None),
+            (100, 0, 0.0, None, None),
+            (100, 0, 1.0, ms(1000), None),
+        ] {
+            let found = done_of_due(due, done, seconds, quickest);
+            let is_near = match (found, expected) {
+                (Some(found), Some(expected)) => f64::abs(found - expected) < 1e-9,
+                (found, expected) => found == expected,
+            };
+            assert!(is_near, "{due} {done} {seconds} {quickest:?}: {found:?} {expected:?}");
         }
     }
 

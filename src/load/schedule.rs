@@ -34,12 +34,12 @@ impl Schedule {
         self.places.get(at).map(|(id, _)| self.time(*id, message))
     }
 
-    /// Takes the next message that is due up to `until`, and gives the place of its flow.
-    pub fn take_due(&mut self, until: u64) -> Option<u32> {
-        self.next().filter(|time| *time <= until)?;
+    /// Takes the next message that is due up to `until`, and gives when it was due and the place of its flow.
+    pub fn take_due(&mut self, until: u64) -> Option<(u64, u32)> {
+        let time = self.next().filter(|time| *time <= until)?;
         let (message, at) = self.next;
         self.next = if at + 1 == self.places.len() { (message + 1, 0) } else { (message, at + 1) };
-        Some(self.places[at].1)
+        Some((time, self.places[at].1))
     }
 }
 
@@ -53,7 +53,8 @@ mod tests {
         for places in [vec![(2, 1), (0, 0)], vec![(1, 0), (3, 1)]] {
             let mut schedule = Schedule::new(1000.0, 4, 5_000_000, places.clone());
             while let Some(time) = schedule.next().filter(|time| *time < 25_000_000) {
-                let at = schedule.take_due(time).unwrap();
+                let (due, at) = schedule.take_due(time).unwrap();
+                assert_eq!(due, time);
                 let (id, _) = places.iter().find(|(_, place)| *place == at).unwrap();
                 times.push((time, *id));
             }
@@ -68,7 +69,7 @@ mod tests {
     fn nothing_is_due_too_early_and_nothing_without_flows() {
         let mut schedule = Schedule::new(10.0, 1, 1000, vec![(0, 5)]);
         assert_eq!(schedule.take_due(999), None);
-        assert_eq!(schedule.take_due(1000), Some(5));
+        assert_eq!(schedule.take_due(1000), Some((1000, 5)));
         assert_eq!(schedule.next(), Some(100_001_000));
         assert_eq!(Schedule::new(10.0, 1, 0, vec![]).next(), None);
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::report::{LatencyUs, Report, Saturated, Server};
+use super::report::{KEEPS_UP, LatencyUs, Report, Saturated, Server};
 use super::tally::Stalled;
 
 /// Shows the results as a table.
@@ -178,6 +178,9 @@ impl Table<'_> {
 
     fn saturated(&self) -> &'static str {
         match self.0.saturated {
+            Saturated::Server if self.0.done_of_due.is_some_and(|part| part < KEEPS_UP) => {
+                "server: it does less than is due"
+            }
             Saturated::Server => "server",
             Saturated::Generator => "generator: the server can do more than this",
             Saturated::Neither if self.0.server.is_some() => "neither",

@@ -55,6 +55,10 @@ pub struct Window {
     pub sent: u64,
     /// Messages that came, each at each receiver.
     pub received: u64,
+    /// Messages that were due in an open loop, of senders that were there.
+    pub due: u64,
+    /// Messages that came to the receivers that set the pace, one for each flow.
+    pub done: u64,
     /// How long they took.
     pub latency: Latency,
 }
@@ -68,6 +72,8 @@ impl Window {
     fn add(&mut self, other: &Window) {
         self.sent += other.sent;
         self.received += other.received;
+        self.due += other.due;
+        self.done += other.done;
         self.latency.add(&other.latency);
     }
 }
@@ -136,6 +142,8 @@ pub struct Tally {
     pub sent: u64,
     /// Messages that came, over the whole run.
     pub received: u64,
+    /// Nanoseconds that the quickest of them took.
+    pub quickest: Option<u64>,
     /// Members that have got a first message.
     pub begun: u64,
     /// Messages that were due and never sent.
@@ -202,6 +210,7 @@ impl Tally {
         }
         self.sent += other.sent;
         self.received += other.received;
+        self.quickest = self.quickest.into_iter().chain(other.quickest).min();
         self.begun += other.begun;
         self.unsent += other.unsent;
         self.ended.extend(other.ended);

@@ -221,12 +221,7 @@ impl Traffic {
 
     /// What is measured at a time.
     pub fn span_at(&self, time: u64) -> Option<Span> {
-        let [calm_from, from, until] = self.borders;
-        match time {
-            _ if time < calm_from || time >= until => None,
-            _ if time < from => Some(Span::Calm),
-            _ => Some(Span::Main),
-        }
+        span_at(self.borders, time)
     }
 
     /// Ends: nothing more becomes due.
@@ -265,10 +260,15 @@ impl Traffic {
     /// Lets everything be sent that is due at `now`.
     pub fn follow_schedule(&mut self, now: Time) {
         let Some(schedule) = &mut self.schedule else { return };
-        let until = now.as_nanos().min(self.borders[2].saturating_sub(1));
-        while let Some(at) = schedule.take_due(until) {
+        let end = self.borders[2];
+        while let Some((time, at)) = schedule.take_due(now.as_nanos().min(end.saturating_sub(1))) {
             let flow = &mut self.flows[at as usize];
-            flow.allowed += u64::from(flow.allowed - flow.base < self.messages_max);
+            if flow.allowed - flow.base < self.messages_max {
+                flow.allowed += 1;
+                // Where nobody is left to send it, the server has nothing to do with it.
+                let window = self.tally.window_of(span_at(self.borders, time));
+                window.into_iter().for_each(|window| window.due += u64::from(flow.sender.is_some()));
+            }
             if !flow.is_touched {
                 flow.is_touched = true;
                 self.touched.push(at);
@@ -367,9 +367,11 @@ impl Traffic {
             window.received += 1;
         }
         let Some(intended) = intended else { return };
+        let took = arrived.saturating_sub(intended);
+        self.tally.quickest = Some(self.tally.quickest.map_or(took, |quickest| quickest.min(took)));
         // By when it was sent or due, not by when it came: a stall at the end would hide.
         if let Some(window) = self.tally.window_of(self.span_at(intended)) {
-            window.latency.record(arrived.saturating_sub(intended));
+            window.latency.record(took);
         }
     }
 
@@ -415,6 +417,9 @@ impl Traffic {
             time = (first == sequence).then_some(intended);
         }
         flow.passed = passed;
+        if let Some(window) = self.tally.window_of(self.measuring) {
+            window.done += 1;
+        }
         if let (Stage::Running, Pace::InFlight(count)) = (self.stage, self.pace) {
             // Something wrong or repeated lets nobody send more than was asked for.
             let allowed = passed.min(flow.sent) + u64::from(count);
@@ -422,5 +427,13 @@ impl Traffic {
             self.touch(at);
         }
         time
+    }
+}
+
+fn span_at([calm_from, from, until]: [u64; 3], time: u64) -> Option<Span> {
+    match time {
+        _ if time < calm_from || time >= until => None,
+        _ if time < from => Some(Span::Calm),
+        _ => Some(Span::Main),
     }
 }

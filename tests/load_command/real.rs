@@ -182,6 +182,9 @@ fn what_a_server_does_not_take_is_lost_or_was_never_sent() {
     assert!(sent < 500 && number(&json, "/unsent") == 500 - sent, "{json:#}");
     assert_eq!((errors(&json), number(&json, "/total/received")), ([sent, 0, 0, 0, 0], 0), "{json:#}");
     assert!(json["latency_us"].is_null());
+    assert_eq!((real_number(&json, "/done_of_due"), &json["saturated"]), (0.0, &"server".into()), "{json:#}");
+    let table = run(&[&fixed[..], &["--duration", "1s", "--timeout", "1s"]].concat());
+    assert!(table.stdout.ends_with("  saturated   server: it does less than is due\n"), "{table:?}");
 }
 
 #[test]

@@ -90,6 +90,19 @@ fn only_what_was_due_in_the_measured_time_has_a_latency_in_an_open_loop() {
 }
 
 #[test]
+fn what_is_due_of_a_sender_that_has_ended_is_not_held_against_the_server() {
+    let mut traffic = traffic("echo ws://127.0.0.1:1/ --connections 1 --rate 100 --size 16");
+    let (at, _) = echo(&mut traffic);
+    traffic.begin(SECOND, 1);
+    traffic.measure([SECOND, after(SECOND, 100), after(SECOND, 1000)]);
+    traffic.follow_schedule(after(SECOND, 499));
+    traffic.flow_mut(at).sender = None;
+    traffic.follow_schedule(after(SECOND, 2000));
+    let due = (traffic.tally.calm.due, traffic.tally.window.due, traffic.tally.window.done);
+    assert_eq!(due, (10, 40, 0));
+}
+
+#[test]
 fn a_closed_loop_sends_one_for_each_that_comes() {
     let mut traffic = traffic("echo ws://127.0.0.1:1/ --connections 1 --in-flight 3 --size 16 --messages 8");
     let (at, mut receiver) = echo(&mut traffic);
