@@ -1,6 +1,7 @@
 //! The messages of one thread: which are due, how they come, and how long they took.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use fanfare::protocol::{MaskKeys, Message};
 use fanfare::slab::Key;
@@ -17,6 +18,9 @@ mod tests;
 
 /// Bytes that one send is filled up to.
 const SEND_BYTES: usize = 256 << 10;
+/// What becomes due within this time leaves together: a thread that woke up for each message of a high rate would
+/// have no time for anything else.
+const BUNCH: Duration = Duration::from_micros(100);
 
 /// What may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +110,8 @@ pub struct Traffic {
     /// Flows of which something may have become due.
     touched: Vec<u32>,
     schedule: Option<Schedule>,
+    /// From when on something that has become due is looked at again.
+    look_at: Time,
     /// What was counted.
     pub tally: Tally,
 }
@@ -129,6 +135,7 @@ impl Traffic {
             places: HashMap::new(),
             touched: Vec::new(),
             schedule: None,
+            look_at: Time::ZERO,
             tally: Tally::default(),
         }
     }
@@ -261,7 +268,11 @@ impl Traffic {
     pub fn follow_schedule(&mut self, now: Time) {
         let Some(schedule) = &mut self.schedule else { return };
         let end = self.borders[2];
+        if now < self.look_at && now.as_nanos() < end {
+            return;
+        }
         while let Some((time, at)) = schedule.take_due(now.as_nanos().min(end.saturating_sub(1))) {
+            self.look_at = now + BUNCH;
             let flow = &mut self.flows[at as usize];
             if flow.allowed - flow.base < self.messages_max {
                 flow.allowed += 1;
@@ -279,7 +290,7 @@ impl Traffic {
     /// When the next message becomes due by itself.
     pub fn next_due(&self) -> Option<Time> {
         let schedule = self.schedule.as_ref().filter(|_| self.stage == Stage::Running)?;
-        schedule.next().map(Time::from_nanos)
+        schedule.next().map(|time| Time::from_nanos(time).max(self.look_at))
     }
 
     /// A flow of which something may have become due.

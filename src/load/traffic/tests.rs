@@ -90,6 +90,29 @@ fn only_what_was_due_in_the_measured_time_has_a_latency_in_an_open_loop() {
 }
 
 #[test]
+fn what_becomes_due_shortly_after_another_waits_and_leaves_with_the_next() {
+    let mut traffic = traffic("echo ws://127.0.0.1:1/ --connections 1 --rate 100000 --size 16");
+    let (at, mut receiver) = echo(&mut traffic);
+    traffic.begin(SECOND, 1);
+    traffic.measure([SECOND, SECOND, after(SECOND, 1)]);
+    traffic.measuring = Some(Span::Main);
+    let later = |microseconds| SECOND + Duration::from_micros(microseconds);
+    let mut sent = Vec::new();
+    for microseconds in [0, 50, 99, 100, 250, 349] {
+        traffic.follow_schedule(later(microseconds));
+        sent.push(exchange(&mut traffic, at, &mut receiver, later(microseconds), later(microseconds)));
+    }
+    assert_eq!(sent, [1, 0, 0, 10, 15, 0]);
+    assert_eq!(traffic.next_due(), Some(later(350)));
+    // At the end nothing waits.
+    traffic.follow_schedule(later(990));
+    traffic.follow_schedule(later(1000));
+    assert_eq!(exchange(&mut traffic, at, &mut receiver, later(1000), later(1000)), 74);
+    assert_eq!((traffic.tally.window.due, traffic.tally.window.done), (100, 100));
+    assert_eq!(traffic.tally.quickest, Some(0));
+}
+
+#[test]
 fn what_is_due_of_a_sender_that_has_ended_is_not_held_against_the_server() {
     let mut traffic = traffic("echo ws://127.0.0.1:1/ --connections 1 --rate 100 --size 16");
     let (at, _) = echo(&mut traffic);
