@@ -55,14 +55,21 @@ struct Run {
 
 #[derive(Clone, Debug)]
 enum Source {
-    /// Nobody is sent it as it is so far.
-    Undecided,
     /// Each publication that has arrived.
     Arrived,
     /// A range of the joined bytes.
     Joined(Range<usize>),
-    /// They are too many and too long to be joined: everybody is marked for the flush.
+    /// They are too many and too long to be joined, or not the same for all: everybody is marked for the flush.
     Apart,
+}
+
+/// What a member that reads an encoding is sent, at a glance.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    encoding: Encoding,
+    run: u32,
+    bytes: usize,
+    is_apart: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,10 +90,13 @@ pub struct FanOut {
 }
 
 impl FanOut {
-    /// The run of an encoding among those of a room, which begin with the run `first`.
-    fn run(&mut self, first: usize, (key, local): (Key, &LocalRoom), encoding: Encoding) -> usize {
+    /// The way of an encoding in a room, whose runs begin with `first`.
+    #[cold]
+    fn way(&mut self, first: usize, room: (Key, &LocalRoom), encoding: Encoding) -> Way {
         let known = self.runs[first..].iter().position(|run| run.encoding == encoding);
-        known.map_or_else(|| self.begin_run((key, local), encoding), |at| first + at)
+        let at = known.map_or_else(|| self.begin_run(room, encoding), |at| first + at);
+        let Run { bytes, source, .. } = &self.runs[at];
+        Way { encoding, run: at as u32, bytes: *bytes, is_apart: matches!(source, Source::Apart) }
     }
 
     fn begin_run(&mut self, (room, local): (Key, &LocalRoom), encoding: Encoding) -> usize {
@@ -99,27 +109,25 @@ impl FanOut {
             LagPolicy::Latest => local.arrived.last().map_or(0, bytes_of),
             _ => local.arrived.iter().map(bytes_of).sum(),
         };
-        let source = Source::Undecided;
+        let source = self.source(local, encoding, bytes);
         let offset_before = local.arrived.first().map_or(local.seen, |first| first.offset_before);
         let messages = local.seen - offset_before;
         self.runs.push(Run { room, encoding, source, bytes, offset_before, messages, members: 0 });
         self.runs.len() - 1
     }
 
-    /// What the members of a run are sent from, decided when the first is.
-    fn source(&mut self, run: usize, arrived: &[Arrived]) -> &Source {
-        if matches!(self.runs[run].source, Source::Undecided) {
-            let Run { encoding, bytes, .. } = self.runs[run];
-            let joined_bytes_max =
-                if arrived.len() > SLICES_MAX { MANY_JOINED_BYTES_MAX } else { JOINED_BYTES_MAX };
-            self.runs[run].source = match arrived.len() {
-                1 => Source::Arrived,
-                _ if bytes <= joined_bytes_max => Source::Joined(self.join(arrived, encoding)),
-                ..=SLICES_MAX => Source::Arrived,
-                _ => Source::Apart,
-            };
+    /// What the members are sent from that are sent all.
+    fn source(&mut self, local: &LocalRoom, encoding: Encoding, bytes: usize) -> Source {
+        let arrived = local.arrived.as_slice();
+        let joined_bytes_max =
+            if arrived.len() > SLICES_MAX { MANY_JOINED_BYTES_MAX } else { JOINED_BYTES_MAX };
+        match arrived.len() {
+            _ if !is_same_for_all(local) => Source::Apart,
+            1 => Source::Arrived,
+            _ if bytes <= joined_bytes_max => Source::Joined(self.join(arrived, encoding)),
+            ..=SLICES_MAX => Source::Arrived,
+            _ => Source::Apart,
         }
-        &self.runs[run].source
     }
 
     fn join(&mut self, several: &[Arrived], encoding: Encoding) -> Range<usize> {
@@ -140,7 +148,7 @@ impl Run {
                 slices[0] = IoSlice::new(&joined[range.clone()]);
                 1
             }
-            Source::Undecided | Source::Apart => 0,
+            Source::Apart => 0,
             Source::Arrived => {
                 let local = rooms.get(self.room).expect("a room that is fanned out has members");
                 for (slice, arrived) in slices.iter_mut().zip(&local.arrived) {
@@ -210,9 +218,8 @@ impl<I: Io> Shard<I> {
         let (rooms, memberships) = rooms.parts();
         let Some(local) = rooms.get(key) else { return };
         let Some(offset_before) = local.arrived.first().map(|first| first.offset_before) else { return };
-        let same_for_all = is_same_for_all(local);
         let first_run = fan_out.runs.len();
-        let mut addressed = 0;
+        let (mut addressed, mut way) = (0, None::<Way>);
         let looked_at = &local.members[local.addressed as usize..local.due as usize];
         for member in &looked_at[..looked_at.len().min(share.looks)] {
             if share.members == 0 || share.bytes == 0 {
@@ -233,10 +240,12 @@ impl<I: Io> Shard<I> {
                 // It has had all together with something else.
                 continue;
             }
-            let run = fan_out.run(first_run, (key, local), membership.encoding);
-            share.take_member(fan_out.runs[run].bytes);
-            let is_as_all = same_for_all && nothing_else && membership.is_in_step(offset_before);
-            if !is_as_all || matches!(fan_out.source(run, &local.arrived), Source::Apart) {
+            let Way { run, bytes, is_apart, .. } = match way {
+                Some(way) if way.encoding == membership.encoding => way,
+                _ => *way.insert(fan_out.way(first_run, (key, local), membership.encoding)),
+            };
+            share.take_member(bytes);
+            if is_apart || !nothing_else || !membership.is_in_step(offset_before) {
                 mark_dirty(dirty, connection, session);
                 continue;
             }
@@ -244,8 +253,8 @@ impl<I: Io> Shard<I> {
                 membership.cursor = local.seen;
             }
             if !strikes(Mutant::LostDelivery) {
-                fan_out.runs[run].members += 1;
-                fan_out.recipients.push(Recipient { connection, membership: *member, run: run as u32 });
+                fan_out.runs[run as usize].members += 1;
+                fan_out.recipients.push(Recipient { connection, membership: *member, run });
             }
         }
         share.looks -= addressed;
