@@ -271,8 +271,10 @@ impl Traffic {
         if now < self.look_at && now.as_nanos() < end {
             return;
         }
+        let mut first_due = None;
         while let Some((time, at)) = schedule.take_due(now.as_nanos().min(end.saturating_sub(1))) {
-            self.look_at = now + BUNCH;
+            // From when it was due: a wake-up that came late makes none of the next late.
+            self.look_at = Time::from_nanos(*first_due.get_or_insert(time)) + BUNCH;
             let flow = &mut self.flows[at as usize];
             if flow.allowed - flow.base < self.messages_max {
                 flow.allowed += 1;

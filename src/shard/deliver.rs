@@ -16,9 +16,6 @@ use super::session::{Flag, Session, Slot};
 use super::stats::Counter;
 use super::{Core, FAN_OUT_BYTES_PER_TURN, MAIL_BYTES_MAX, MAIL_WORK_MAX, SEND_BYTES_ENOUGH, Shard};
 
-/// About what a message takes in the longer encodings beside its frame: many short ones are no less to send there.
-const MESSAGE_OVERHEAD_BYTES: usize = 64;
-
 /// Joinings and leavings that are taken in at a time: who hears of them and reads has them sent before there are so
 /// many that it seems slow.
 const CHANGES_MAX: usize = 512;
@@ -39,7 +36,7 @@ struct Load {
 impl Load {
     fn note(&mut self, batch: &Batch, local: &LocalRoom) {
         self.bytes += frame_bytes(batch);
-        let each = local.arrived_bytes + local.arrived_messages() as usize * MESSAGE_OVERHEAD_BYTES;
+        let each = local.arrived_bytes_at_most();
         self.is_enough |= each >= SEND_BYTES_ENOUGH && local.members.len() * each >= FAN_OUT_BYTES_PER_TURN;
     }
 

@@ -34,8 +34,8 @@ const JOINED_BYTES_MAX: usize = 32 << 10;
 const SLICES_MAX: usize = 4;
 /// More than that are copied up to this all the same: a plan for each member costs more.
 const MANY_JOINED_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
-/// Members that may be looked at in vain, as their sockets take nothing, for each that may be sent to: a look costs
-/// a cache miss or two, a send some microseconds.
+/// Members that may be looked at in vain, as their sockets take nothing or they have had all, for each that may be
+/// sent to: a look costs a cache miss or two, a send some microseconds.
 const LOOKS_PER_MEMBER: usize = 16;
 
 /// What the members of a room are sent that are in step and read the same encoding.
@@ -44,7 +44,7 @@ struct Run {
     room: Key,
     encoding: Encoding,
     source: Source,
-    /// Of the encoding.
+    /// Of all that a member is sent of the room.
     bytes: usize,
     /// Everybody's cursor before it.
     offset_before: u64,
@@ -100,15 +100,14 @@ impl FanOut {
     }
 
     fn begin_run(&mut self, (room, local): (Key, &LocalRoom), encoding: Encoding) -> usize {
-        for arrived in &local.arrived {
-            encode(&local.room, &arrived.batch, encoding, arrived.offset_before);
+        let newest_only = gets_newest_only(local);
+        let needed = if newest_only { local.arrived.len() - 1 } else { 0 };
+        let mut bytes = 0;
+        for Arrived { batch, offset_before } in &local.arrived[needed..] {
+            encode(&local.room, batch, encoding, *offset_before);
+            let begin = if newest_only { batch.start_of(encoding, batch.len() - 1) } else { 0 };
+            bytes += batch.bytes(encoding).len() - begin;
         }
-        let bytes_of = |arrived: &Arrived| arrived.batch.bytes(encoding).len();
-        let bytes = match local.policy {
-            // Of several they get the newest alone.
-            LagPolicy::Latest => local.arrived.last().map_or(0, bytes_of),
-            _ => local.arrived.iter().map(bytes_of).sum(),
-        };
         let source = self.source(local, encoding, bytes);
         let offset_before = local.arrived.first().map_or(local.seen, |first| first.offset_before);
         let messages = local.seen - offset_before;
@@ -233,19 +232,21 @@ impl<I: Io> Shard<I> {
             if session.is(Flag::Blocked) {
                 continue;
             }
-            let nothing_else =
-                !session.awaits_flush() && others_have_all(rooms, memberships, session.memberships, *member);
-            let membership = memberships.at_mut(*member).expect("a member's membership is present");
             if membership.cursor >= local.seen {
                 // It has had all together with something else.
                 continue;
             }
+            let others = match session.awaits_flush() {
+                true => Some(0),
+                false => others_due(rooms, memberships, session.memberships, *member),
+            };
+            let membership = memberships.at_mut(*member).expect("a member's membership is present");
             let Way { run, bytes, is_apart, .. } = match way {
                 Some(way) if way.encoding == membership.encoding => way,
                 _ => *way.insert(fan_out.way(first_run, (key, local), membership.encoding)),
             };
-            share.take_member(bytes);
-            if is_apart || !nothing_else || !membership.is_in_step(offset_before) {
+            share.take_member(bytes + others.unwrap_or(0));
+            if is_apart || others.is_some() || !membership.is_in_step(offset_before) {
                 mark_dirty(dirty, connection, session);
                 continue;
             }
@@ -325,26 +326,30 @@ impl<S> Core<S> {
 /// Whether everybody in a room who is in step and reads the same encoding is sent the same: nobody is spared a
 /// message.
 fn is_same_for_all(local: &LocalRoom) -> bool {
-    let newest_only = local.policy == LagPolicy::Latest;
-    let arrived = local.arrived.as_slice();
-    let messages = || arrived.iter().map(|arrived| arrived.batch.len()).sum::<u32>();
-    let some_spared = newest_only && messages() > 1;
-    !some_spared && !arrived.iter().any(|arrived| arrived.batch.excludes())
+    !gets_newest_only(local) && !local.arrived.iter().any(|arrived| arrived.batch.excludes())
 }
 
-/// Whether no other membership of the list that starts at `first` than `membership` has something to get.
-fn others_have_all(
+/// Whether a room's members are spared all of what arrived but the newest message.
+fn gets_newest_only(local: &LocalRoom) -> bool {
+    local.policy == LagPolicy::Latest && local.arrived_messages() > 1
+}
+
+/// About how many bytes the flush has of other memberships of the list that starts at `first` than `membership`;
+/// `None` if they have got all.
+fn others_due(
     rooms: &Slab<LocalRoom>,
     memberships: &Slab<Membership>,
     first: u32,
     membership: u32,
-) -> bool {
-    let mut at = first;
+) -> Option<usize> {
+    let (mut at, mut due) = (first, None);
     while let Some(other) = memberships.at(at) {
-        if at != membership && rooms.at(other.room).is_some_and(|local| other.cursor < local.seen) {
-            return false;
+        if at != membership
+            && let Some(local) = rooms.at(other.room).filter(|local| other.cursor < local.seen)
+        {
+            *due.get_or_insert(0) += local.arrived_bytes_at_most();
         }
         at = other.next;
     }
-    true
+    due
 }

@@ -20,6 +20,9 @@ impl Arrived {
     }
 }
 
+/// About what a message takes in the longer encodings beside its frame: many short ones are no less to send there.
+const MESSAGE_OVERHEAD_BYTES: usize = 256;
+
 /// A room with members on this shard.
 #[derive(Debug)]
 pub struct LocalRoom {
@@ -51,5 +54,10 @@ impl LocalRoom {
     /// The messages of all that has arrived.
     pub fn arrived_messages(&self) -> u64 {
         self.arrived.first().map_or(0, |first| self.seen - first.offset_before)
+    }
+
+    /// About how much it is for each member at most, whatever it reads.
+    pub fn arrived_bytes_at_most(&self) -> usize {
+        self.arrived_bytes + self.arrived_messages() as usize * MESSAGE_OVERHEAD_BYTES
     }
 }

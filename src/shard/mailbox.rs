@@ -5,9 +5,8 @@
 //! stops reading from its publishers ([`Mesh::waits_for_room`]) and is woken when the count has
 //! fallen, so a shard that lags gets back-pressure instead of an unbounded inbox.
 //!
-//! A shard looks into its inbox after every return from wait, and does not sleep while anything is in it, so "send, then
-//! wake" loses no wake-up. The tests
-//! in `tests/loom` put this through every order of the threads' steps.
+//! A shard looks into its inbox after every return from wait, and does not sleep while anything is in it, so "send,
+//! then wake" loses no wake-up. The tests in `tests/loom` put this through every order of the threads' steps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -213,11 +212,11 @@ pub enum RemovedFrom {
 
 /// One shard's inbox, seen from outside.
 struct Inlet<S> {
-    /// Publications, and the drain that comes after them.
+    /// Publications, and what keeps its order with them.
     sender: Sender<Mail<S>>,
-    /// New connections, questions of who looks, and the order to shed have a lane of their own: they do not wait
-    /// behind what others publish.
-    adopts: Sender<Mail<S>>,
+    /// New connections, questions of who looks, probes and the order to shed have a lane of their own: they do not
+    /// wait behind what others publish.
+    urgent: Sender<Mail<S>>,
     waker: Box<dyn Wake>,
     in_flight: InFlight,
 }
@@ -243,16 +242,16 @@ impl<S> Mesh<S> {
         let mut receivers = Vec::with_capacity(wakers.len());
         for waker in wakers {
             let (sender, receiver) = channel::unbounded();
-            let (adopts, adopted) = channel::unbounded();
-            inlets.push(Inlet { sender, adopts, waker, in_flight: InFlight::new() });
-            receivers.push((receiver, adopted));
+            let (urgent, received) = channel::unbounded();
+            inlets.push(Inlet { sender, urgent, waker, in_flight: InFlight::new() });
+            receivers.push((receiver, received));
         }
         let mesh = Arc::new(Mesh { inlets, bytes_max: AtomicUsize::new(bytes_max) });
-        let mailbox = |(shard, (receiver, adopted))| Mailbox {
+        let mailbox = |(shard, (receiver, urgent))| Mailbox {
             mesh: Arc::clone(&mesh),
             shard: ShardId::new(shard),
             receiver,
-            adopted,
+            urgent,
         };
         let mailboxes = receivers.into_iter().enumerate().map(mailbox).collect();
         (mesh, mailboxes)
@@ -278,7 +277,7 @@ impl<S> Mesh<S> {
         let inlet = &self.inlets[to.index()];
         inlet.in_flight.add(mail.bytes_in_flight());
         let is_urgent = matches!(mail, Mail::Adopt(_) | Mail::Inspect(_) | Mail::Report(_) | Mail::Shed(_));
-        let lane = if is_urgent { &inlet.adopts } else { &inlet.sender };
+        let lane = if is_urgent { &inlet.urgent } else { &inlet.sender };
         // It fails only when the shard has ended, in a shutdown: nobody is left to deliver to.
         let _ = lane.send(mail);
     }
@@ -291,7 +290,7 @@ impl<S> Mesh<S> {
     /// Mail that waits in a shard's inbox.
     pub fn mail_waiting(&self, to: ShardId) -> usize {
         let inlet = &self.inlets[to.index()];
-        inlet.sender.len() + inlet.adopts.len()
+        inlet.sender.len() + inlet.urgent.len()
     }
 
     /// Bytes of publications in flight to a shard.
@@ -317,7 +316,7 @@ pub struct Mailbox<S> {
     mesh: Arc<Mesh<S>>,
     shard: ShardId,
     receiver: Receiver<Mail<S>>,
-    adopted: Receiver<Mail<S>>,
+    urgent: Receiver<Mail<S>>,
 }
 
 impl<S> Mailbox<S> {
@@ -333,12 +332,12 @@ impl<S> Mailbox<S> {
 
     /// Whether mail waits.
     pub fn has_mail(&self) -> bool {
-        !self.receiver.is_empty() || !self.adopted.is_empty()
+        !self.receiver.is_empty() || !self.urgent.is_empty()
     }
 
     /// Takes the oldest mail that waits for nothing else.
     pub fn take_urgent(&self) -> Option<Mail<S>> {
-        self.adopted.try_recv().ok()
+        self.urgent.try_recv().ok()
     }
 
     /// Takes the oldest mail, what is urgent first.

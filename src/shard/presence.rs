@@ -166,7 +166,7 @@ impl<S> Core<S> {
 }
 
 impl<I: Io> Shard<I> {
-    /// Tells the members of a room that want to hear it who has joined or left. Returns how many that are.
+    /// Tells the members of a room that want to hear it who has joined or left. Returns at how many it has looked.
     pub(super) fn tell_presence(&mut self, change: &PresenceChange) -> usize {
         let Shard { connections, core, .. } = self;
         let PresenceChange { local_room, joined, batch } = change;
@@ -188,13 +188,14 @@ impl<I: Io> Shard<I> {
                 overflowing.push(connection);
             }
         }
+        let looked_at = local.members.len();
         core.tally.add(Counter::Notices, told as u64);
         for index in overflowing {
             let Some(key) = connections.key_at(index) else { continue };
             let Some(slot) = connections.at_mut(index) else { continue };
             core.finish(key, slot, CloseCause::QueueOverflow { limit });
         }
-        told
+        looked_at
     }
 }
 

@@ -54,7 +54,7 @@ enum Source {
 pub struct Plan {
     parts: Vec<Part>,
     window: Vec<Piece>,
-    /// It ends with these parts, and something is left out.
+    /// With so many parts it ends, and something may be left out.
     parts_max: usize,
 }
 
@@ -79,6 +79,10 @@ impl Plan {
     }
 
     /// The same, but no more than about so many parts: what is made anew for each send must not be long.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plan::make`].
     pub fn make_some(
         &mut self,
         serving: &mut Serving<'_>,

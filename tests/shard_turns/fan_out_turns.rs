@@ -42,10 +42,10 @@ fn what_waits_for_a_room_leaves_together_until_it_is_enough_for_one_send() {
         ([100; 7].as_slice(), &[7 * 102][..]),
         (&[20_000; 4], &[4 * 20_004]),
         (&[15_000; 5], &[5 * 15_004]),
-        // 64 KiB, 64 bytes of them for each message, is enough for 64 members, who are sent 4 MiB.
-        (&[65_467, 100], &[65_471 + 102]),
-        (&[65_468, 100], &[65_472, 102]),
-        (&[65_469, 100], &[65_473, 102]),
+        // 64 KiB, 256 bytes of them for each message, is enough for 64 members, who are sent 4 MiB.
+        (&[65_275, 100], &[65_279 + 102]),
+        (&[65_276, 100], &[65_280, 102]),
+        (&[65_277, 100], &[65_281, 102]),
         (&[40_000; 3], &[2 * 40_004, 40_004]),
         // As a plan for each member: too many to be a slice each, and too long to be copied.
         (&[13_000, 13_000, 13_000, 13_000, 300_000], &[4 * 13_004 + 300_010]),
