@@ -5,9 +5,8 @@
 //! cargo bench --bench micro
 //! ```
 //!
-//! Times are medians of rounds, of the time that this thread computes. It fails if a bar that is a count is not met: a
-//! time that is missed is only shown, as a shared machine is not equally fast all the time. With `--test` everything
-//! runs once, and only the bars that are counts are judged.
+//! Times are medians of rounds, of the time that this thread computes. It fails if a bar is not met; with
+//! `--test` everything runs once, and only the bars that are counts are judged.
 
 #[path = "../common/arguments.rs"]
 mod arguments;
